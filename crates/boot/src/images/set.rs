@@ -1,0 +1,188 @@
+//! What makes a folder an image set.
+
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+};
+
+pub(super) const REQUIRED: [&str; 2] = ["vmlinuz-foundation", "initrd-foundation.img"];
+
+/// A folder that a machine can be booted from: the kernel and the initrd are there, not empty, and can be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageSet {
+    dir: PathBuf,
+}
+
+impl ImageSet {
+    /// Checks the folder. Blocks for a few file system calls.
+    pub fn open(dir: impl AsRef<Path>) -> Result<ImageSet, ImageSetError> {
+        let dir = dir.as_ref();
+        if !dir.is_dir() {
+            return Err(ImageSetError::NoFolder { dir: dir.into() });
+        }
+        for file in REQUIRED {
+            let (dir, file) = (dir.to_owned(), file.to_owned());
+            match find_file(&dir, &file) {
+                Ok(found) if found.len > 0 => {}
+                Ok(_) => return Err(ImageSetError::Empty { file, dir }),
+                Err(FileFault::Missing) => return Err(ImageSetError::Missing { file, dir }),
+                Err(FileFault::NotAFile) => return Err(ImageSetError::NotAFile { file, dir }),
+                Err(FileFault::Unreadable(source)) => return Err(ImageSetError::Unreadable { file, dir, source }),
+            }
+        }
+        Ok(ImageSet { dir: dir.into() })
+    }
+
+    /// Where it is.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+}
+
+/// Why a folder is no image set. Permanent until somebody puts the files right.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageSetError {
+    /// The folder itself.
+    #[error("there is no image folder {dir}", dir = dir.display())]
+    NoFolder {
+        /// Where it was looked for.
+        dir: PathBuf,
+    },
+    /// A required file is not there.
+    #[error("{file} is missing in the image folder {dir}", dir = dir.display())]
+    Missing {
+        /// Its name.
+        file: String,
+        /// Where it was looked for.
+        dir: PathBuf,
+    },
+    /// A required file has no bytes.
+    #[error("{file} in the image folder {dir} is empty", dir = dir.display())]
+    Empty {
+        /// Its name.
+        file: String,
+        /// Where it is.
+        dir: PathBuf,
+    },
+    /// Something else of that name, or a link that leads out of the folder.
+    #[error("{file} in the image folder {dir} is not a regular file of that folder", dir = dir.display())]
+    NotAFile {
+        /// Its name.
+        file: String,
+        /// Where it is.
+        dir: PathBuf,
+    },
+    /// A required file can't be opened.
+    #[error("{file} in the image folder {dir} can't be read", dir = dir.display())]
+    Unreadable {
+        /// Its name.
+        file: String,
+        /// Where it is.
+        dir: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+impl ImageSetError {
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            ImageSetError::NoFolder { .. } => {
+                "set `[images] dir` to a folder with vmlinuz-foundation and initrd-foundation.img"
+            }
+            ImageSetError::Missing { .. } | ImageSetError::Empty { .. } => {
+                "copy boot/kernel and boot/initrd of the installer ISO there as vmlinuz-foundation and initrd-foundation.img"
+            }
+            ImageSetError::NotAFile { .. } => "copy the file into the folder itself",
+            ImageSetError::Unreadable { .. } => "give the service read permission: 0644 for files, 0755 for folders",
+        }
+    }
+}
+
+/// A file as it was found, open.
+pub(super) struct Found {
+    pub file: File,
+    pub path: PathBuf,
+    pub len: u64,
+}
+
+pub(super) enum FileFault {
+    Missing,
+    NotAFile,
+    Unreadable(io::Error),
+}
+
+/// Opens a regular file of the folder. Follows links only within the folder. Blocks.
+pub(super) fn find_file(dir: &Path, name: &str) -> Result<Found, FileFault> {
+    let fault = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => FileFault::Missing,
+        _ => FileFault::Unreadable(error),
+    };
+    let root = dir.canonicalize().map_err(fault)?;
+    let path = root.join(name).canonicalize().map_err(fault)?;
+    // Looked at before it is opened: opening a pipe would wait for its writer.
+    if !path.starts_with(&root) || !path.metadata().map_err(fault)?.is_file() {
+        return Err(FileFault::NotAFile);
+    }
+    let file = File::open(&path).map_err(fault)?;
+    let len = file.metadata().map_err(FileFault::Unreadable)?.len();
+    Ok(Found { file, path, len })
+}
+
+/// Plain names only: no separators, nothing hidden, nothing that means something to a shell or a URL.
+pub(super) fn is_plain_name(name: &str) -> bool {
+    name.len() <= 128
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._+-".contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::images::TempDir;
+    use std::{fs, os::unix::fs::symlink};
+
+    fn refused(dir: &Path) -> String {
+        let error = ImageSet::open(dir).unwrap_err();
+        assert!(!error.hint().is_empty());
+        error.to_string().replace(&dir.display().to_string(), "DIR")
+    }
+
+    #[test]
+    fn the_seeds_two_copies_make_a_set_and_anything_less_is_named() {
+        let temp = TempDir::new();
+        let dir = temp.path();
+        let (kernel, initrd) = (dir.join(REQUIRED[0]), dir.join(REQUIRED[1]));
+        assert_eq!(refused(&dir.join("nowhere")), "there is no image folder DIR");
+        assert_eq!(refused(dir), "vmlinuz-foundation is missing in the image folder DIR");
+        fs::write(&kernel, "").unwrap();
+        assert_eq!(refused(dir), "vmlinuz-foundation in the image folder DIR is empty");
+        fs::write(&kernel, "k").unwrap();
+        assert_eq!(refused(dir), "initrd-foundation.img is missing in the image folder DIR");
+        fs::create_dir(&initrd).unwrap();
+        assert_eq!(refused(dir), "initrd-foundation.img in the image folder DIR is not a regular file of that folder");
+        fs::remove_dir(&initrd).unwrap();
+        symlink(&initrd, &initrd).unwrap();
+        assert_eq!(refused(dir), "initrd-foundation.img in the image folder DIR can't be read");
+        fs::remove_file(&initrd).unwrap();
+        symlink("/etc/hostname", &initrd).unwrap();
+        assert_eq!(refused(dir), "initrd-foundation.img in the image folder DIR is not a regular file of that folder");
+        fs::remove_file(&initrd).unwrap();
+        symlink("vmlinuz-foundation", &initrd).unwrap();
+        assert_eq!(ImageSet::open(dir).unwrap().dir(), dir);
+    }
+
+    #[test]
+    fn only_plain_names_are_looked_for() {
+        for name in ["vmlinuz-foundation", "initrd-foundation.img", "squashfs.img", "a_b+c", "_x", "7"] {
+            assert!(is_plain_name(name), "{name}");
+        }
+        for name in
+            ["", ".", "..", ".hidden", "a/b", "../a", "a\\b", "%2e%2e", "a b", "a\0", "-a", "é", &"a".repeat(129)]
+        {
+            assert!(!is_plain_name(name), "{name:?}");
+        }
+    }
+}

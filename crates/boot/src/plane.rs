@@ -1,0 +1,167 @@
+//! What the boot plane needs, and the checks all its routes share.
+
+use crate::{
+    BootAttemptRef, BootHost, BootNode, Directory, ImageSet, ImageSetError, Recorder, Refusal, Templates, TokenKey,
+    Unavailable,
+    images::Images,
+    journal::{Journal, Record},
+    query::BootQuery,
+    script::is_server_id,
+};
+use ipnet::IpNet;
+use metalform_model::{AuditEntry, Clock};
+use std::{
+    future::Future,
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+/// How it is set up.
+#[derive(Debug, Clone)]
+pub struct BootSettings {
+    /// Where machines reach it.
+    pub host: BootHost,
+    /// Peers outside of these networks are refused on every route.
+    pub allow: Vec<IpNet>,
+    /// Whether a machine must ask from its own address.
+    pub source_check: SourceCheck,
+    /// The default image set; its folders are named sets.
+    pub images_dir: PathBuf,
+    /// Script templates.
+    pub templates: Templates,
+    /// How long directory and recorder may take for one call. 2 s by default.
+    pub deadline: Duration,
+}
+
+impl BootSettings {
+    /// All defaults.
+    pub fn new(host: BootHost, images_dir: PathBuf) -> Self {
+        BootSettings {
+            host,
+            allow: default_allow(),
+            source_check: SourceCheck::Strict,
+            images_dir,
+            templates: Templates::builtin(),
+            deadline: Duration::from_secs(2),
+        }
+    }
+}
+
+/// Private networks (RFC 1918, RFC 4193) and loopback.
+pub fn default_allow() -> Vec<IpNet> {
+    let networks = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "::1/128", "fc00::/7"];
+    networks.map(|network| network.parse().expect("the networks are well-formed")).to_vec()
+}
+
+/// `[boot] source_check`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SourceCheck {
+    /// Script, configuration and reports only from the node's `mgmt_ip`.
+    Strict,
+    /// The token alone decides. For networks with address translation.
+    Off,
+}
+
+/// The boot plane. [`crate::router`] makes it answer.
+pub struct BootPlane {
+    pub(crate) directory: Arc<dyn Directory>,
+    pub(crate) key: TokenKey,
+    pub(crate) settings: BootSettings,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) journal: Journal,
+    pub(crate) images: Images,
+}
+
+impl BootPlane {
+    /// Starts the writer of records, so it needs a runtime around it. A source check that is off is warned of and recorded.
+    pub fn start(
+        directory: Arc<dyn Directory>,
+        recorder: Arc<dyn Recorder>,
+        key: TokenKey,
+        settings: BootSettings,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Self> {
+        let journal = Journal::start(recorder, settings.deadline);
+        if settings.source_check == SourceCheck::Off {
+            tracing::warn!("[boot] source_check is off: a token is good from any allowed address");
+            journal.record(Record::Audit(AuditEntry {
+                at: clock.now(),
+                who: "service".to_owned(),
+                action: "boot.source_check_off".to_owned(),
+                target: settings.host.to_string(),
+                source: "configuration".to_owned(),
+                outcome: "ok".to_owned(),
+            }));
+        }
+        let images = Images::new(settings.images_dir.clone());
+        Arc::new(BootPlane { directory, key, settings, clock, journal, images })
+    }
+
+    /// Waits until everything seen so far is recorded, `limit` at most. Answers how many records are left; they are lost
+    /// with the process.
+    pub async fn flush(&self, limit: Duration) -> usize {
+        self.journal.flush(limit).await
+    }
+
+    /// Checks the default image set and computes its digests, so that the first machine does not wait for them. Worth doing
+    /// in the background when the service starts.
+    pub async fn prepare_images(&self) -> Result<(), ImageSetError> {
+        let set = self.image_set().await?;
+        if let Err(fault) = self.images.find("SHA256SUMS").await {
+            tracing::warn!(error = %fault, dir = %set.dir().display(), "digests of the boot images are not ready");
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn image_set(&self) -> Result<ImageSet, ImageSetError> {
+        let dir = self.images.dir().to_owned();
+        let look = dir.clone();
+        match tokio::task::spawn_blocking(move || ImageSet::open(look)).await {
+            Ok(opened) => opened,
+            Err(_stopped) => Err(ImageSetError::NoFolder { dir }),
+        }
+    }
+
+    pub(crate) fn allows(&self, peer: IpAddr) -> bool {
+        self.settings.allow.iter().any(|network| network.contains(&peer))
+    }
+
+    pub(crate) async fn node_named(&self, server_id: &str) -> Result<BootNode, Refusal> {
+        if !is_server_id(server_id) {
+            return Err(Refusal::UnknownServer);
+        }
+        self.in_time(self.directory.by_server_id(server_id)).await?.ok_or(Refusal::UnknownServer)
+    }
+
+    pub(crate) async fn node_at(&self, mgmt_ip: Ipv4Addr) -> Result<BootNode, Refusal> {
+        self.in_time(self.directory.by_address(mgmt_ip)).await?.ok_or(Refusal::UnknownServer)
+    }
+
+    async fn in_time(
+        &self,
+        asked: impl Future<Output = Result<Option<BootNode>, Unavailable>>,
+    ) -> Result<Option<BootNode>, Refusal> {
+        match tokio::time::timeout(self.settings.deadline, asked).await {
+            Ok(Ok(node)) => Ok(node),
+            Ok(Err(_)) | Err(_) => Err(Refusal::StoreAway),
+        }
+    }
+
+    /// Holds that the peer is the machine it speaks for.
+    pub(crate) fn check_source(&self, peer: IpAddr, mgmt_ip: Ipv4Addr) -> Result<(), Refusal> {
+        match self.settings.source_check {
+            SourceCheck::Strict if peer != IpAddr::V4(mgmt_ip) => Err(Refusal::ForeignAddress),
+            _ => Ok(()),
+        }
+    }
+
+    /// The attempt whose token was shown. It may be closed.
+    pub(crate) fn check_token(&self, query: &BootQuery<'_>, node: &BootNode) -> Result<BootAttemptRef, Refusal> {
+        let token = query.token.ok_or(Refusal::TokenMissing)?;
+        let attempt = node.attempt.ok_or(Refusal::NotInstalling)?;
+        if self.key.is_token_of(token, attempt.id) { Ok(attempt) } else { Err(Refusal::TokenWrong) }
+    }
+}

@@ -1,0 +1,305 @@
+//! Every way in which a request is not granted: one word each, the same in the answer, in the audit and on the console.
+//!
+//! To a machine that asked for its script a refusal is a valid script: fixed text, nothing of the request in it. iPXE drops
+//! the body of any other answer, so the status is 200 there; but 503 with `Retry-After` makes every iPXE ask again by
+//! itself, without end and without a restart, so that is how machines are parked.
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use metalform_model::ReportPhase;
+use serde_json::{Value, json};
+
+/// Why not.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// The peer's address lies outside of `[boot] allow`.
+    #[error("this address may not use the boot plane")]
+    NetworkNotAllowed,
+    /// No living node has that id or address.
+    #[error("no such server is known here")]
+    UnknownServer,
+    /// The peer's address is not the node's.
+    #[error("this is not the address of that server")]
+    ForeignAddress,
+    /// No `t`.
+    #[error("the boot token is missing")]
+    TokenMissing,
+    /// `t` is not the attempt's token.
+    #[error("the boot token is not the right one")]
+    TokenWrong,
+    /// No boot attempt is open.
+    #[error("this server is not being installed")]
+    NotInstalling,
+    /// The node has its system: boot from the disk.
+    #[error("this server is installed and boots from its disk")]
+    Installed,
+    /// Later.
+    #[error("this server has to wait")]
+    NotNow,
+    /// Directory or recorder don't answer.
+    #[error("the store does not answer")]
+    StoreAway,
+    /// There is no script for this node: no such template, a value that can't stand in a script, or a method without meaning.
+    #[error("there is no script for this server")]
+    NoScript,
+    /// Something else than `t` in the query.
+    #[error("the only query parameter is t")]
+    UnknownParameter,
+    /// The last part of the path is no IPv4 address.
+    #[error("that is no IPv4 address")]
+    BadAddress,
+    /// The body is no report.
+    #[error("the body is no report: {reason}")]
+    BadReport {
+        /// What the reader found.
+        reason: String,
+    },
+    /// The body is longer than a report may be.
+    #[error("the report is longer than {limit} bytes")]
+    ReportTooLarge {
+        /// The limit.
+        limit: usize,
+    },
+    /// The installation does not run backwards.
+    #[error("phase {phase} can't follow {last}", phase = phase.as_str(), last = last.as_str())]
+    PhaseBackwards {
+        /// Reported now.
+        phase: ReportPhase,
+        /// Committed before.
+        last: ReportPhase,
+    },
+    /// No such file in the set, or no such set.
+    #[error("there is no such image file")]
+    UnknownImage,
+    /// The range begins behind the end.
+    #[error("the range lies beyond the file's {len} bytes")]
+    RangeBeyond {
+        /// Length of the file.
+        len: u64,
+    },
+    /// The file is there but can't be read.
+    #[error("the image file can't be read")]
+    ImageUnreadable,
+    /// Its digest is still being computed.
+    #[error("the image file is being checked")]
+    ImageNotReady,
+    /// Not ready to boot machines.
+    #[error("not ready: {reason}")]
+    NotReady {
+        /// What is missing.
+        reason: String,
+    },
+    /// No such path.
+    #[error("there is nothing at this path")]
+    UnknownPath,
+    /// Wrong method for the path.
+    #[error("this path does not take that method")]
+    WrongMethod,
+}
+
+impl Refusal {
+    /// Stable word.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Refusal::NetworkNotAllowed => "network_not_allowed",
+            Refusal::UnknownServer => "unknown_server",
+            Refusal::ForeignAddress => "foreign_address",
+            Refusal::TokenMissing => "token_missing",
+            Refusal::TokenWrong => "token_wrong",
+            Refusal::NotInstalling => "not_installing",
+            Refusal::Installed => "installed",
+            Refusal::NotNow => "not_now",
+            Refusal::StoreAway => "store_away",
+            Refusal::NoScript => "no_script",
+            Refusal::UnknownParameter => "unknown_parameter",
+            Refusal::BadAddress => "bad_address",
+            Refusal::BadReport { .. } => "bad_report",
+            Refusal::ReportTooLarge { .. } => "report_too_large",
+            Refusal::PhaseBackwards { .. } => "phase_backwards",
+            Refusal::UnknownImage => "unknown_image",
+            Refusal::RangeBeyond { .. } => "range_beyond",
+            Refusal::ImageUnreadable => "image_unreadable",
+            Refusal::ImageNotReady => "image_not_ready",
+            Refusal::NotReady { .. } => "not_ready",
+            Refusal::UnknownPath => "unknown_path",
+            Refusal::WrongMethod => "wrong_method",
+        }
+    }
+
+    /// The status everywhere but on the script route.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Refusal::UnknownParameter | Refusal::BadAddress | Refusal::BadReport { .. } => StatusCode::BAD_REQUEST,
+            Refusal::TokenMissing => StatusCode::UNAUTHORIZED,
+            Refusal::NetworkNotAllowed | Refusal::ForeignAddress | Refusal::TokenWrong => StatusCode::FORBIDDEN,
+            Refusal::UnknownServer | Refusal::NoScript | Refusal::UnknownImage | Refusal::UnknownPath => {
+                StatusCode::NOT_FOUND
+            }
+            Refusal::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
+            Refusal::NotInstalling | Refusal::Installed | Refusal::PhaseBackwards { .. } => StatusCode::CONFLICT,
+            Refusal::ReportTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Refusal::RangeBeyond { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
+            Refusal::NotNow
+            | Refusal::StoreAway
+            | Refusal::ImageUnreadable
+            | Refusal::ImageNotReady
+            | Refusal::NotReady { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// Whether the same request may be granted later without anybody doing something.
+    pub fn is_transient(&self) -> bool {
+        self.status() == StatusCode::SERVICE_UNAVAILABLE
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Refusal::NetworkNotAllowed => "add the machine's network to `[boot] allow`",
+            Refusal::UnknownServer => "deploy a plan that names it, or correct the URL in the server's user data",
+            Refusal::ForeignAddress => {
+                "ask from the node's `mgmt_ip`; with NAT in between set `[boot] source_check = \"off\"`"
+            }
+            Refusal::TokenMissing => "the URL in the server's user data ends in `?t=TOKEN`",
+            Refusal::TokenWrong => "a token is good for one boot attempt: reinitialize the server for a new one",
+            Refusal::NotInstalling => "`metalform explain SERVER_ID` says where the node stands",
+            Refusal::Installed => "to install it again, retry the cluster",
+            Refusal::NotNow | Refusal::ImageNotReady => "ask again after Retry-After",
+            Refusal::StoreAway => "ask again after Retry-After; `metalform doctor` checks the store",
+            Refusal::NoScript => "the service's log names the template or value at fault",
+            Refusal::UnknownParameter => "remove everything from the query but `t`",
+            Refusal::BadAddress => "use the node's `mgmt_ip`",
+            Refusal::BadReport { .. } => "send {seq, phase, status, percent, message, log, facts} as JSON",
+            Refusal::ReportTooLarge { .. } => "send fewer log lines at once",
+            Refusal::PhaseBackwards { .. } => "a machine that started again reports `booting` first",
+            Refusal::UnknownImage => "SHA256SUMS lists the files of a set",
+            Refusal::RangeBeyond { .. } => "HEAD tells the length",
+            Refusal::ImageUnreadable => "the service needs read permission: 0644 for files, 0755 for folders",
+            Refusal::NotReady { .. } => "`metalform doctor` says what is missing",
+            Refusal::UnknownPath => "machines use /boot/ipxe, /boot/server, /boot/report and /pxe/images",
+            Refusal::WrongMethod => "GET and HEAD everywhere, POST for reports",
+        }
+    }
+
+    fn details(&self) -> Value {
+        match self {
+            Refusal::BadReport { reason } | Refusal::NotReady { reason } => json!({ "reason": reason }),
+            Refusal::ReportTooLarge { limit } => json!({ "limit": limit }),
+            Refusal::PhaseBackwards { phase, last } => json!({ "phase": phase, "last": last }),
+            Refusal::RangeBeyond { len } => json!({ "len": len }),
+            _ => json!({}),
+        }
+    }
+
+    /// Seconds; short for what a restart of something mends, longer for what waits for its turn.
+    fn retry_after(&self) -> HeaderValue {
+        HeaderValue::from_static(if *self == Refusal::NotNow { "30" } else { "10" })
+    }
+
+    /// For everybody but iPXE.
+    pub(crate) fn into_json(self) -> Response {
+        let body = json!({"error": {
+            "code": self.code(), "message": self.to_string(), "hint": self.hint(), "details": self.details(),
+        }});
+        let mut response = (self.status(), Json(body)).into_response();
+        if self.is_transient() {
+            response.headers_mut().insert(header::RETRY_AFTER, self.retry_after());
+        }
+        if let Refusal::RangeBeyond { len } = self {
+            let range = HeaderValue::try_from(format!("bytes */{len}")).expect("digits are a header value");
+            response.headers_mut().insert(header::CONTENT_RANGE, range);
+        }
+        response
+    }
+
+    /// For iPXE.
+    pub(crate) fn into_script(self) -> Response {
+        let script = [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::CACHE_CONTROL, "no-store")];
+        let status = if self.is_transient() { self.status() } else { StatusCode::OK };
+        let mut response = (status, script, self.script()).into_response();
+        if self.is_transient() {
+            response.headers_mut().insert(header::RETRY_AFTER, self.retry_after());
+        }
+        response
+    }
+
+    /// A refused machine restarts after a minute and asks again; where `reboot` is not compiled in, the firmware goes on.
+    /// An installed one boots from its disk: `sanboot` does it under BIOS and often fails under UEFI, where leaving iPXE
+    /// lets the firmware take its next boot entry.
+    pub(crate) fn script(&self) -> String {
+        let then = match self {
+            Refusal::Installed => "sanboot --no-describe --drive 0x80 || exit 0\n",
+            _ => "echo Metalform: restarting in 60 seconds to ask again\nsleep 60\nreboot || exit 1\n",
+        };
+        format!("#!ipxe\necho Metalform: {self} [{}]\n{then}", self.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::script::TemplateFault;
+
+    const ON_THE_SCRIPT_ROUTE: [Refusal; 10] = [
+        Refusal::NetworkNotAllowed,
+        Refusal::UnknownServer,
+        Refusal::ForeignAddress,
+        Refusal::TokenMissing,
+        Refusal::TokenWrong,
+        Refusal::NotInstalling,
+        Refusal::Installed,
+        Refusal::NotNow,
+        Refusal::StoreAway,
+        Refusal::NoScript,
+    ];
+
+    #[test]
+    fn a_refusal_to_a_machine_is_a_script_that_ipxe_can_run() {
+        assert_eq!(
+            Refusal::UnknownServer.script(),
+            "#!ipxe\n\
+             echo Metalform: no such server is known here [unknown_server]\n\
+             echo Metalform: restarting in 60 seconds to ask again\n\
+             sleep 60\n\
+             reboot || exit 1\n"
+        );
+        for refusal in ON_THE_SCRIPT_ROUTE {
+            let script = refusal.script();
+            let faults: Vec<(usize, TemplateFault)> = crate::script::lint(&script);
+            assert!(faults.is_empty(), "{faults:?}");
+            assert!(script.contains(&format!("[{}]", refusal.code())));
+            let echoed: Vec<&str> = script.lines().filter(|line| line.starts_with("echo ")).collect();
+            assert!(!echoed.is_empty());
+            for line in echoed {
+                assert!(line.bytes().all(|b| b.is_ascii_alphanumeric() || b" :,._[]".contains(&b)), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_installed_machine_is_sent_to_its_disk_and_never_restarted() {
+        assert_eq!(
+            Refusal::Installed.script(),
+            "#!ipxe\n\
+             echo Metalform: this server is installed and boots from its disk [installed]\n\
+             sanboot --no-describe --drive 0x80 || exit 0\n"
+        );
+    }
+
+    #[test]
+    fn machines_are_parked_and_not_restarted_when_waiting_helps() {
+        for (refusal, status, retry_after) in [
+            (Refusal::NotNow, 503, Some("30")),
+            (Refusal::StoreAway, 503, Some("10")),
+            (Refusal::TokenWrong, 200, None),
+            (Refusal::Installed, 200, None),
+        ] {
+            let response = refusal.into_script();
+            assert_eq!(response.status().as_u16(), status);
+            assert_eq!(response.headers().get("retry-after").map(|value| value.to_str().unwrap()), retry_after);
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! The boot plane's paths. Every one is behind the same admission, which makes the [`Visit`] that the handlers answer with.
+
+mod config;
+mod health;
+mod image;
+mod report;
+mod script;
+
+use crate::{BootPlane, Refusal, visit::Visit};
+use axum::{
+    Extension, Router,
+    extract::{ConnectInfo, Request, State},
+    middleware::{Next, from_fn_with_state},
+    response::Response,
+    routing::{any, get, post},
+};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+
+/// Everything the boot plane answers. The server around it must put the peer's address into each request
+/// (`into_make_service_with_connect_info::<SocketAddr>()`); without one every request is refused.
+pub fn router(plane: Arc<BootPlane>) -> Router {
+    Router::new()
+        // Whatever is wrong with a request for a script, the answer is a script.
+        .route("/boot/ipxe", any(script::answer))
+        .route("/boot/ipxe/", any(script::answer))
+        .route("/boot/ipxe/{*server_id}", any(script::answer))
+        .route("/boot/server/{mgmt_ip}", get(config::answer))
+        .route("/boot/report/{server_id}", post(report::answer))
+        .route("/pxe/images/{*file}", get(image::answer))
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .fallback(|Extension(visit): Extension<Visit>| async move { visit.refuse(Refusal::UnknownPath) })
+        .method_not_allowed_fallback(
+            |Extension(visit): Extension<Visit>| async move { visit.refuse(Refusal::WrongMethod) },
+        )
+        .layer(from_fn_with_state(plane, admit))
+}
+
+async fn admit(State(plane): State<Arc<BootPlane>>, mut request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip().to_canonical());
+    let source = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let visit = Visit::new(plane.clone(), request.uri().path(), source);
+    plane.journal.room().await;
+    if !peer.is_some_and(|peer| plane.allows(peer)) {
+        return visit.refuse(Refusal::NetworkNotAllowed);
+    }
+    request.extensions_mut().insert(visit);
+    next.run(request).await
+}

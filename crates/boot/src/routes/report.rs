@@ -1,0 +1,95 @@
+//! `POST /boot/report/{server_id}?t=`: what a node says about its installation. 2xx means committed.
+
+use crate::{BootNode, Refusal, query::read_query, visit::Visit};
+use axum::{
+    Extension, Json,
+    body::Body,
+    http::Uri,
+    response::{IntoResponse, Response},
+};
+use futures_util::StreamExt;
+use metalform_model::{Report, ReportPhase, Seen};
+use serde_json::json;
+use std::time::Duration;
+
+const LONGEST_REPORT: usize = 64 * 1024;
+/// For the whole body.
+const BODY_DEADLINE: Duration = Duration::from_secs(10);
+
+pub(super) async fn answer(Extension(visit): Extension<Visit>, uri: Uri, body: Body) -> Response {
+    match take(&visit, &uri, body).await {
+        Ok(answer) => answer,
+        Err(refusal) => visit.refuse(refusal),
+    }
+}
+
+async fn take(visit: &Visit, uri: &Uri, body: Body) -> Result<Response, Refusal> {
+    let plane = &visit.plane;
+    let query = read_query(uri.query());
+    if query.has_more {
+        return Err(Refusal::UnknownParameter);
+    }
+    let node = plane.node_named(&visit.target).await?;
+    plane.check_source(visit.source, node.mgmt_ip.ok_or(Refusal::ForeignAddress)?)?;
+    let attempt = plane.check_token(&query, &node)?;
+    let report = read_report(body).await?;
+    // Before the attempt is looked at: the reply to the report that closed it may have been lost.
+    if let Some((last_seq, _)) = node.last_report
+        && report.seq <= last_seq
+    {
+        return Ok(accepted(false, last_seq));
+    }
+    if !attempt.open {
+        return Err(Refusal::NotInstalling);
+    }
+    check_order(&node, report.phase)?;
+    let seq = report.seq;
+    let record = visit.evidence(&node, attempt.id, Seen::Reported(report));
+    plane.journal.record_now(record).await.map_err(|_| Refusal::StoreAway)?;
+    Ok(accepted(true, seq))
+}
+
+/// `last_seq` lets a machine that started again go on counting.
+fn accepted(recorded: bool, last_seq: u64) -> Response {
+    Json(json!({ "recorded": recorded, "last_seq": last_seq })).into_response()
+}
+
+/// Phases follow their order. A machine may start again under the same attempt, so `booting` follows everything but
+/// `installed`, which ends the attempt.
+fn check_order(node: &BootNode, phase: ReportPhase) -> Result<(), Refusal> {
+    match node.last_report {
+        Some((_, last)) if phase < last && (phase != ReportPhase::Booting || last == ReportPhase::Installed) => {
+            Err(Refusal::PhaseBackwards { phase, last })
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn read_report(body: Body) -> Result<Report, Refusal> {
+    let bad = |reason: String| Refusal::BadReport { reason };
+    let bytes = match tokio::time::timeout(BODY_DEADLINE, read_body(body)).await {
+        Ok(read) => read?,
+        Err(_late) => return Err(bad("it did not arrive within 10 s".to_owned())),
+    };
+    let report: Report = serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
+    if report.seq == 0 {
+        return Err(bad("seq counts from 1".to_owned()));
+    }
+    if report.percent.is_some_and(|percent| !(0.0..=100.0).contains(&percent)) {
+        return Err(bad("percent is 0 to 100".to_owned()));
+    }
+    Ok(report)
+}
+
+async fn read_body(body: Body) -> Result<Vec<u8>, Refusal> {
+    let mut chunks = body.into_data_stream();
+    let mut bytes = Vec::new();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| Refusal::BadReport { reason: "the connection broke off".to_owned() })?;
+        if bytes.len() + chunk.len() > LONGEST_REPORT {
+            return Err(Refusal::ReportTooLarge { limit: LONGEST_REPORT });
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}

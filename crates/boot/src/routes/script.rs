@@ -1,0 +1,81 @@
+//! `GET /boot/ipxe/{server_id}?t=`: what to boot.
+
+use crate::{
+    BootNode, Instruction, Refusal, counted::counted_text, query::read_query, script::ScriptValues, visit::Visit,
+};
+use axum::{
+    Extension,
+    http::{Method, Uri, header},
+    response::{IntoResponse, Response},
+};
+use metalform_model::Seen;
+
+pub(super) async fn answer(Extension(visit): Extension<Visit>, method: Method, uri: Uri) -> Response {
+    match offer(&visit, &method, &uri).await {
+        Ok(script) => script,
+        Err(refusal) => visit.refuse(refusal),
+    }
+}
+
+async fn offer(visit: &Visit, method: &Method, uri: &Uri) -> Result<Response, Refusal> {
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        return Err(Refusal::NoScript);
+    }
+    let plane = &visit.plane;
+    let node = plane.node_named(&visit.target).await?;
+    let mgmt_ip = node.mgmt_ip.ok_or(Refusal::NotNow)?;
+    plane.check_source(visit.source, mgmt_ip)?;
+    // Before the token: an installed machine must not be restarted for showing that of an earlier attempt.
+    if node.instruction == Instruction::BootFromDisk {
+        return Err(Refusal::Installed);
+    }
+    let waits = matches!(node.instruction, Instruction::NotNow { .. });
+    if waits && node.attempt.is_none() {
+        return Err(Refusal::NotNow);
+    }
+    let attempt = plane.check_token(&read_query(uri.query()), &node)?;
+    if waits {
+        return Err(Refusal::NotNow);
+    }
+    if !attempt.open {
+        return Err(Refusal::NotInstalling);
+    }
+    let text = render(visit, &node, mgmt_ip)?;
+    visit.grant(Some(&node));
+    let length = text.len();
+    let end = visit.clone();
+    let body = counted_text(text, move || {
+        end.plane.journal.record(end.evidence(&node, attempt.id, Seen::ScriptServed));
+    });
+    let headers = [
+        (header::CONTENT_TYPE, "text/plain; charset=utf-8".to_owned()),
+        (header::CONTENT_LENGTH, length.to_string()),
+        (header::CACHE_CONTROL, "no-store".to_owned()),
+    ];
+    Ok((headers, body).into_response())
+}
+
+fn render(visit: &Visit, node: &BootNode, mgmt_ip: std::net::Ipv4Addr) -> Result<String, Refusal> {
+    let plane = &visit.plane;
+    let attempt = node.attempt.ok_or(Refusal::NotInstalling)?;
+    let token = plane.key.token(attempt.id);
+    let values = ScriptValues {
+        server_id: &node.server_id,
+        mgmt_ip,
+        boot_host: &plane.settings.host,
+        boot_token: &token,
+        image_set: node.image_set.as_deref(),
+    };
+    let template = node.template.as_deref();
+    match plane.settings.templates.render(template, &values) {
+        Some(Ok(text)) => Ok(text),
+        Some(Err(error)) => {
+            tracing::error!(server_id = node.server_id, %error, "no script for this node");
+            Err(Refusal::NoScript)
+        }
+        None => {
+            tracing::error!(server_id = node.server_id, template, "no script for this node: there is no such template");
+            Err(Refusal::NoScript)
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! The boot script: a template, and the values that go into it.
+//!
+//! iPXE splits a line into words before it expands its own `${…}`, so iPXE settings can't inject commands, but text that
+//! the server pastes in can: a line break, ` || `, ` ; `, ` #` or `${`. Therefore every value has a strict character set and
+//! is refused, never escaped, when it leaves it.
+//!
+//! The built-in template is the seed's script with its four faults mended: all arguments stand on the `kernel` line
+//! (`imgargs` replaces them), `initrd=` is among them (UEFI builds before 2.0 hand over no initrd without it), downloads
+//! have a failure branch, and `imgfree` drops what an earlier round left. Rejected: `--timeout` on the downloads, which
+//! would stand between the command and the URL, where the seed's text is fixed; builds since 2.0 give up after 120 s without
+//! a byte by themselves.
+
+mod template;
+mod values;
+
+#[cfg(test)]
+pub(crate) use template::lint;
+pub use template::{TemplateError, TemplateErrors, TemplateFault, Templates};
+pub use values::{BootHost, BootHostError, ScriptValues, ValueError, script_url};
+pub(crate) use values::{is_image_set_name, is_server_id};
+
+#[cfg(test)]
+mod tests;

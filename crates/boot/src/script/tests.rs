@@ -1,0 +1,319 @@
+//! The script's text, to the letter.
+
+use super::template::lint;
+use super::*;
+use crate::BootToken;
+use secrecy::ExposeSecret;
+use std::path::PathBuf;
+
+const SERVER: &str = "server-001";
+const IP: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 240, 0, 11);
+
+fn host(text: &str) -> BootHost {
+    text.parse().unwrap()
+}
+
+fn render(server_id: &str, boot_host: &str, image_set: Option<&str>) -> Result<String, ValueError> {
+    let (boot_host, boot_token) = (host(boot_host), BootToken::hidden());
+    let values = ScriptValues { server_id, mgmt_ip: IP, boot_host: &boot_host, boot_token: &boot_token, image_set };
+    Templates::builtin().render(None, &values).unwrap()
+}
+
+const OURS: &str = "\
+#!ipxe
+echo Starting Nutanix Foundation for server server-001...
+
+set tries:int32 0
+
+:retry_dhcp
+inc tries
+iseq ${tries} 31 && goto give_up ||
+iseq ${tries} 1 || sleep 2
+imgfree
+dhcp || goto retry_dhcp
+sleep 2
+
+set base-url http://10.240.0.5/pxe
+
+kernel ${base-url}/images/vmlinuz-foundation console=tty0 console=ttyS0,115200 initrd=initrd-foundation.img node_id=server-001 mgmt_ip=10.240.0.11 config_url=http://10.240.0.5/boot/server/10.240.0.11 boot_token=hidden || goto error
+initrd ${base-url}/images/initrd-foundation.img || goto error
+
+boot || goto error
+
+:error
+echo Boot failed, retrying...
+sleep 10
+goto retry_dhcp
+
+:give_up
+echo Boot failed 30 times, restarting...
+reboot || exit 1
+";
+
+/// What the seed's `generate_server_ipxe_script` gives for the same values.
+const SEED: &str = "\
+#!ipxe
+echo Starting Nutanix Foundation for server server-001...
+
+:retry_dhcp
+dhcp || goto retry_dhcp
+sleep 2
+
+set base-url http://10.240.0.5/pxe
+
+kernel ${base-url}/images/vmlinuz-foundation console=tty0 console=ttyS0,115200
+initrd ${base-url}/images/initrd-foundation.img
+
+imgargs vmlinuz-foundation node_id=server-001 mgmt_ip=10.240.0.11
+
+boot || goto error
+
+:error
+echo Boot failed, retrying...
+sleep 10
+goto retry_dhcp
+";
+
+/// Every line in which we leave the seed, `-` its, `+` ours, and why.
+const ALLOWED: &[(&str, &str)] = &[
+    ("+set tries:int32 0", "bounded loop: a machine that can't boot restarts instead of spinning for ever"),
+    ("+", "bounded loop"),
+    ("+inc tries", "bounded loop"),
+    ("+iseq ${tries} 31 && goto give_up ||", "bounded loop"),
+    ("+iseq ${tries} 1 || sleep 2", "bounded loop: DHCP that fails at once must not burn all rounds within a second"),
+    ("+imgfree", "fault 4: going round must drop the images of the last round"),
+    (
+        "-kernel ${base-url}/images/vmlinuz-foundation console=tty0 console=ttyS0,115200",
+        "faults 1 to 3, see the next line",
+    ),
+    ("-initrd ${base-url}/images/initrd-foundation.img", "fault 3: no failure branch"),
+    ("-", "the empty line before imgargs"),
+    (
+        "-imgargs vmlinuz-foundation node_id=server-001 mgmt_ip=10.240.0.11",
+        "fault 1: imgargs drops the console arguments",
+    ),
+    (
+        "+kernel ${base-url}/images/vmlinuz-foundation console=tty0 console=ttyS0,115200 initrd=initrd-foundation.img node_id=server-001 mgmt_ip=10.240.0.11 config_url=http://10.240.0.5/boot/server/10.240.0.11 boot_token=hidden || goto error",
+        "fault 1: arguments together; fault 2: initrd= for UEFI; fault 3: failure branch; config_url and boot_token are new",
+    ),
+    ("+initrd ${base-url}/images/initrd-foundation.img || goto error", "fault 3: failure branch"),
+    ("+", "bounded loop"),
+    ("+:give_up", "bounded loop"),
+    ("+echo Boot failed 30 times, restarting...", "bounded loop"),
+    ("+reboot || exit 1", "bounded loop"),
+];
+
+/// Longest common subsequence; of two equally good choices the removal comes first.
+fn diff(old: &str, new: &str) -> Vec<String> {
+    let (a, b): (Vec<_>, Vec<_>) = (old.lines().collect(), new.lines().collect());
+    let mut common = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for i in (0..a.len()).rev() {
+        for j in (0..b.len()).rev() {
+            common[i][j] = if a[i] == b[j] { common[i + 1][j + 1] + 1 } else { common[i + 1][j].max(common[i][j + 1]) };
+        }
+    }
+    let (mut i, mut j, mut lines) = (0, 0, Vec::new());
+    while i < a.len() || j < b.len() {
+        if i < a.len() && j < b.len() && a[i] == b[j] {
+            (i, j) = (i + 1, j + 1);
+        } else if j == b.len() || (i < a.len() && common[i + 1][j] >= common[i][j + 1]) {
+            lines.push(format!("-{}", a[i]));
+            i += 1;
+        } else {
+            lines.push(format!("+{}", b[j]));
+            j += 1;
+        }
+    }
+    lines
+}
+
+#[test]
+fn the_built_in_script_is_exactly_this() {
+    assert_eq!(render(SERVER, "http://10.240.0.5", None).unwrap(), OURS);
+}
+
+#[test]
+fn the_script_is_the_seeds_but_for_the_listed_lines() {
+    let found = diff(SEED, &render(SERVER, "10.240.0.5", None).unwrap());
+    let allowed: Vec<&str> = ALLOWED.iter().map(|(line, _)| *line).collect();
+    assert_eq!(found, allowed);
+}
+
+#[test]
+fn the_script_holds_every_literal_of_the_contract() {
+    let script = render(SERVER, "10.240.0.5:8080", None).unwrap();
+    let lines: Vec<&str> = script.lines().collect();
+    for literal in [
+        "#!ipxe",
+        "echo Starting Nutanix Foundation for server server-001...",
+        ":retry_dhcp",
+        "dhcp || goto retry_dhcp",
+        "sleep 2",
+        "set base-url http://10.240.0.5:8080/pxe",
+        "boot || goto error",
+        ":error",
+        "echo Boot failed, retrying...",
+        "sleep 10",
+        "goto retry_dhcp",
+    ] {
+        assert!(lines.contains(&literal), "{literal}");
+    }
+    let kernel = lines.iter().find(|line| line.starts_with("kernel ${base-url}/images/vmlinuz-foundation ")).unwrap();
+    for argument in [
+        "console=tty0",
+        "console=ttyS0,115200",
+        "initrd=initrd-foundation.img",
+        "node_id=server-001",
+        "mgmt_ip=10.240.0.11",
+        "config_url=http://10.240.0.5:8080/boot/server/10.240.0.11",
+        "boot_token=hidden",
+    ] {
+        assert!(kernel.split(' ').any(|word| word == argument), "{argument}");
+    }
+    assert!(lines.iter().any(|line| line.starts_with("initrd ${base-url}/images/initrd-foundation.img")));
+}
+
+#[test]
+fn a_named_image_set_changes_only_where_images_come_from() {
+    let script = render(SERVER, "10.240.0.5", Some("ahv-6.8")).unwrap();
+    assert_eq!(script, OURS.replace("${base-url}/images/", "${base-url}/images/ahv-6.8/"));
+}
+
+#[test]
+fn no_value_breaks_out_of_its_place() {
+    let long = "a".repeat(300);
+    let hostile = [
+        "",
+        "a\nb",
+        "a\rb",
+        "a\tb",
+        "a || reboot",
+        "a ; reboot",
+        "a && reboot",
+        "a #b",
+        "#a",
+        "a b",
+        "${net0/mac}",
+        "a$b",
+        "a\"b",
+        "a'b",
+        "a`b",
+        "a\\b",
+        "sérver",
+        "a\u{0}",
+        "../a",
+        "a/b",
+        "-a",
+        "{{boot_token}}",
+        "a%0ab",
+        "a?b",
+        "a@b",
+        long.as_str(),
+    ];
+    for text in hostile {
+        assert_eq!(render(text, "10.0.0.1", None).unwrap_err().value, "server_id", "{text:?}");
+        assert_eq!(render(SERVER, "10.0.0.1", Some(text)).unwrap_err().value, "image_set", "{text:?}");
+        assert!(text.parse::<BootHost>().is_err(), "{text:?}");
+        assert!(format!("http://{text}").parse::<BootHost>().is_err(), "{text:?}");
+        assert!(format!("10.0.0.1:{text}").parse::<BootHost>().is_err(), "{text:?}");
+        assert!(!values::is_token(text), "{text:?}");
+        assert!(text.parse::<std::net::Ipv4Addr>().is_err(), "{text:?}");
+        assert_eq!(script_url(&host("10.0.0.1"), text, &BootToken::hidden()).unwrap_err().value, "server_id");
+    }
+}
+
+#[test]
+fn a_boot_host_is_read_from_the_public_url() {
+    for (text, read) in [
+        ("http://10.240.0.5", "10.240.0.5"),
+        ("http://10.240.0.5:80/", "10.240.0.5"),
+        ("http://Boot.Example.com:8080", "boot.example.com:8080"),
+        ("127.128.0.1:40123", "127.128.0.1:40123"),
+    ] {
+        assert_eq!(host(text).to_string(), read);
+    }
+    for text in
+        ["https://10.240.0.5", "http://10.0.0.1/boot", "http://u@10.0.0.1", "10.0.0.1:0", "10.0.0.1:+80", "[::1]"]
+    {
+        assert!(text.parse::<BootHost>().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn the_url_for_user_data_is_the_seeds_with_the_token() {
+    let url = script_url(&host("10.240.0.5"), SERVER, &BootToken::hidden()).unwrap();
+    assert_eq!(url.expose_secret(), "http://10.240.0.5/boot/ipxe/server-001?t=hidden");
+}
+
+fn faults(text: &str) -> Vec<String> {
+    lint(text).into_iter().map(|(line, fault)| format!("{line}: {fault}")).collect()
+}
+
+#[test]
+fn the_lint_finds_the_seeds_own_faults() {
+    assert_eq!(
+        faults(SEED),
+        [
+            "10: `kernel` has no failure branch",
+            "10: `kernel` has no `initrd=`",
+            "11: `initrd` has no failure branch",
+            "13: `imgargs` has no `initrd=`",
+        ]
+    );
+    assert_eq!(faults(OURS), [""; 0]);
+}
+
+#[test]
+fn the_lint_reads_lines_the_way_ipxe_does() {
+    for (line, expected) in [
+        ("kernel a initrd=b \\\n|| goto x\n:x", ""),
+        ("kernel a initrd=b && initrd b || goto x\n:x", ""),
+        ("boot ; echo a || echo b", "2: `boot` has no failure branch"),
+        ("boot # || goto x", "2: `boot` has no failure branch"),
+        ("boot a||goto x", "2: `boot` has no failure branch"),
+        ("boot || goto x", "2: there is no label `:x`"),
+        ("iseq a b && kernel k ||", ""),
+        ("goto ${there}", ""),
+        ("echo {{boot_token}}", "2: `echo` would show the boot token on the console"),
+    ] {
+        assert_eq!(faults(&format!("#!ipxe\n{line}\n")).join("; "), expected, "{line}");
+    }
+    assert_eq!(faults("echo hi\n"), ["1: the first line is not `#!ipxe`"]);
+}
+
+#[test]
+fn a_folder_adds_and_overrides_templates_and_names_file_and_line_of_a_fault() {
+    let dir = crate::images::TempDir::new();
+    std::fs::write(dir.path().join("rescue.ipxe"), "#!ipxe\necho {{server_id}} ${net0/mac}\n").unwrap();
+    std::fs::write(dir.path().join("foundation.ipxe"), "#!ipxe\necho mine\n").unwrap();
+    std::fs::write(dir.path().join("notes.txt"), "not a template").unwrap();
+    let (boot_host, boot_token) = (host("10.0.0.1"), BootToken::hidden());
+    let values = ScriptValues {
+        server_id: SERVER,
+        mgmt_ip: IP,
+        boot_host: &boot_host,
+        boot_token: &boot_token,
+        image_set: None,
+    };
+    let templates = Templates::load(dir.path()).unwrap();
+    let text = |name| templates.render(name, &values).map(Result::unwrap);
+    assert_eq!(text(Some("rescue")).unwrap(), "#!ipxe\necho server-001 ${net0/mac}\n");
+    assert_eq!(text(None).unwrap(), "#!ipxe\necho mine\n");
+    assert_eq!(text(Some("notes")), None);
+
+    std::fs::write(dir.path().join("bad.ipxe"), "#!ipxe\necho {{server}}\nboot\necho {{open\n").unwrap();
+    let errors = Templates::load(dir.path()).unwrap_err();
+    let file = dir.path().join("bad.ipxe");
+    let found: Vec<(PathBuf, usize, String)> =
+        errors.0.iter().map(|error| (error.file.clone(), error.line, error.fault.to_string())).collect();
+    assert_eq!(
+        found,
+        [
+            (file.clone(), 2, "unknown place `{{server`".to_owned()),
+            (file.clone(), 3, "`boot` has no failure branch".to_owned()),
+            (file.clone(), 4, "unknown place `{{open`".to_owned()),
+        ]
+    );
+    assert!(errors.to_string().contains("bad.ipxe:3: "), "{errors}");
+    assert!(Templates::load(&dir.path().join("nowhere")).unwrap_err().to_string().contains("can't be read"));
+}

@@ -1,0 +1,125 @@
+//! The values that scripts are made of, each with its character set.
+
+use crate::BootToken;
+use std::{fmt, net::Ipv4Addr, str::FromStr};
+
+/// What goes into a template.
+#[derive(Debug, Clone)]
+pub struct ScriptValues<'a> {
+    /// `{{server_id}}`: 1 to 40 of `[A-Za-z0-9._-]`, the first one a letter or digit.
+    pub server_id: &'a str,
+    /// `{{mgmt_ip}}`.
+    pub mgmt_ip: Ipv4Addr,
+    /// `{{boot_host}}`.
+    pub boot_host: &'a BootHost,
+    /// `{{boot_token}}`.
+    pub boot_token: &'a BootToken,
+    /// `{{images}}` is `images` for the default set and `images/NAME` for a named one; a name is 1 to 64 of
+    /// `[A-Za-z0-9._-]`, the first one a letter or digit.
+    pub image_set: Option<&'a str>,
+}
+
+/// A value that can't stand in a script. Permanent: the value has to change.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{value} can't stand in a boot script: it must be {allowed}")]
+pub struct ValueError {
+    /// The placeholder's name.
+    pub value: &'static str,
+    /// What it may be.
+    pub allowed: &'static str,
+}
+
+impl ScriptValues<'_> {
+    /// Holds every rule above.
+    pub(super) fn check(&self) -> Result<(), ValueError> {
+        let refuse = |value, allowed| Err(ValueError { value, allowed });
+        if !is_server_id(self.server_id) {
+            return refuse("server_id", "1 to 40 of A-Z a-z 0-9 . _ - and begin with a letter or digit");
+        }
+        if !is_token(self.boot_token.expose()) {
+            return refuse("boot_token", "1 to 64 of a-z 0-9");
+        }
+        if self.image_set.is_some_and(|set| !is_image_set_name(set)) {
+            return refuse("image_set", "1 to 64 of A-Z a-z 0-9 . _ - and begin with a letter or digit");
+        }
+        Ok(())
+    }
+}
+
+fn is_name(text: &str, longest: usize) -> bool {
+    text.len() <= longest
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+}
+
+pub(crate) fn is_server_id(text: &str) -> bool {
+    is_name(text, 40)
+}
+
+pub(crate) fn is_image_set_name(text: &str) -> bool {
+    is_name(text, 64)
+}
+
+pub(super) fn is_token(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+}
+
+/// Where machines reach the boot plane: `HOST` or `HOST:PORT`, the host an IPv4 address or a DNS name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BootHost(String);
+
+/// Not an address machines could use. Permanent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no boot host")]
+pub struct BootHostError(String);
+
+impl BootHostError {
+    /// What to write instead.
+    pub fn hint(&self) -> &'static str {
+        "write `http://HOST` or `http://HOST:PORT`, with an IPv4 address or a DNS name and no path"
+    }
+}
+
+impl FromStr for BootHost {
+    type Err = BootHostError;
+
+    /// Takes `[boot] public_url`, or the host and port alone. A port 80 is left out, as in the seed's URLs.
+    fn from_str(text: &str) -> Result<Self, BootHostError> {
+        let refused = || BootHostError(text.chars().take(80).collect());
+        let bare = text.strip_prefix("http://").unwrap_or(text);
+        let bare = bare.strip_suffix('/').unwrap_or(bare);
+        let (host, port) = match bare.split_once(':') {
+            Some((host, port)) => {
+                let digits = port.bytes().all(|b| b.is_ascii_digit());
+                let port = port.parse::<u16>().ok().filter(|port| digits && *port != 0).ok_or_else(refused)?;
+                (host, port)
+            }
+            None => (bare, 80),
+        };
+        let label = |label: &str| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        };
+        if host.len() > 253 || !host.split('.').all(label) {
+            return Err(refused());
+        }
+        let host = host.to_ascii_lowercase();
+        Ok(BootHost(if port == 80 { host } else { format!("{host}:{port}") }))
+    }
+}
+
+impl fmt::Display for BootHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The URL that goes into a server's user data. It holds the token: a secret.
+pub fn script_url(host: &BootHost, server_id: &str, token: &BootToken) -> Result<secrecy::SecretString, ValueError> {
+    let values =
+        ScriptValues { server_id, mgmt_ip: Ipv4Addr::UNSPECIFIED, boot_host: host, boot_token: token, image_set: None };
+    values.check()?;
+    Ok(format!("http://{host}/boot/ipxe/{server_id}?t={}", token.expose()).into())
+}

@@ -1,0 +1,103 @@
+//! Boot tokens: what a machine shows to get its script and configuration, and to report.
+//!
+//! A token is an HMAC over the boot attempt's id, so it is the same on every replica and after every crash, and is stored
+//! nowhere. Rejected: random tokens in the store (a boot would need the store to be there) and a token over the server id
+//! (it would outlive the attempt).
+
+use hmac::{Hmac, KeyInit, Mac};
+use secrecy::{ExposeSecret, SecretBox, SecretString};
+use sha2::Sha256;
+use std::fmt;
+use subtle::ConstantTimeEq;
+use uuid::Uuid;
+
+/// Keeps the HMAC apart from every other use of the same key. A change of it invalidates all tokens.
+const DOMAIN: &[u8] = b"metalform boot token v1\0";
+
+/// The service's secret. Can't be printed.
+pub struct TokenKey(SecretBox<[u8; 32]>);
+
+impl TokenKey {
+    /// Takes 32 random bytes.
+    pub fn new(bytes: [u8; 32]) -> Self {
+        TokenKey(SecretBox::new(Box::new(bytes)))
+    }
+
+    /// The token of a boot attempt.
+    pub fn token(&self, attempt: Uuid) -> BootToken {
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(self.0.expose_secret()).expect("HMAC takes a key of any length (RFC 2104)");
+        mac.update(DOMAIN);
+        mac.update(attempt.as_bytes());
+        BootToken(hex::encode(mac.finalize().into_bytes()).into())
+    }
+
+    /// Whether `shown` is the attempt's token. Takes as long for a nearly right token as for a wrong one.
+    pub fn is_token_of(&self, shown: &str, attempt: Uuid) -> bool {
+        self.token(attempt).expose().as_bytes().ct_eq(shown.as_bytes()).into()
+    }
+}
+
+impl fmt::Debug for TokenKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenKey(..)")
+    }
+}
+
+/// A boot attempt's token: 64 characters of `[0-9a-f]`. Can't be printed by accident.
+#[derive(Clone)]
+pub struct BootToken(SecretString);
+
+impl BootToken {
+    /// The text, for the machine it belongs to and nobody else: user data, and its boot script.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+
+    /// Stands where the token would, in a script shown to a person.
+    pub fn hidden() -> Self {
+        BootToken("hidden".into())
+    }
+}
+
+impl fmt::Debug for BootToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BootToken(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(byte: u8) -> TokenKey {
+        TokenKey::new([byte; 32])
+    }
+
+    #[test]
+    fn a_token_is_the_same_on_every_replica_and_fits_a_kernel_argument() {
+        let attempt = Uuid::from_u128(7);
+        let token = key(1).token(attempt);
+        assert_eq!(token.expose(), key(1).token(attempt).expose());
+        assert_eq!(token.expose().len(), 64);
+        assert!(token.expose().bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase()));
+    }
+
+    #[test]
+    fn a_token_belongs_to_one_attempt_and_one_key() {
+        let (attempt, other) = (Uuid::from_u128(7), Uuid::from_u128(8));
+        let token = key(1).token(attempt);
+        assert!(key(1).is_token_of(token.expose(), attempt));
+        assert!(!key(1).is_token_of(token.expose(), other));
+        assert!(!key(2).is_token_of(token.expose(), attempt));
+        for wrong in ["", &token.expose()[..63], &format!("{}0", token.expose()), &token.expose().to_uppercase()] {
+            assert!(!key(1).is_token_of(wrong, attempt), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn neither_key_nor_token_can_be_printed() {
+        let shown = format!("{:?} {:?}", key(9), key(9).token(Uuid::from_u128(1)));
+        assert_eq!(shown, "TokenKey(..) BootToken(..)");
+    }
+}

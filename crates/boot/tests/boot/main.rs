@@ -1,0 +1,9 @@
+//! The boot plane as machines meet it: requests in, answers out, and what was recorded of them.
+
+mod configurations;
+mod images;
+mod reports;
+mod scripts;
+mod store_away;
+mod support;
+mod wire;

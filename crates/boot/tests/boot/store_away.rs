@@ -1,0 +1,82 @@
+//! The store doesn't answer: machines go on as far as nothing goes out unrecorded.
+
+use crate::support::*;
+use metalform_model::Seen;
+use std::{net::Ipv4Addr, time::Duration};
+
+const REPORT: &str = r#"{"seq":1,"phase":"booting","status":"running"}"#;
+
+#[tokio::test]
+async fn scripts_and_images_go_on_and_are_recorded_in_order_when_the_store_is_back() {
+    for mode in [Mode::Fails, Mode::Hangs] {
+        let world = World::new();
+        *world.store.recorder.lock().unwrap() = mode;
+        assert!(world.get(&script_path()).await.text().contains("\nkernel "));
+        assert_eq!(world.get("/pxe/images/initrd-foundation.img").await.text(), "initrd!");
+        assert_eq!(world.plane.flush(Duration::from_millis(1)).await, 4, "{mode:?}");
+        assert_eq!(world.evidence(), []);
+
+        *world.store.recorder.lock().unwrap() = Mode::Answers;
+        let image = Seen::ImageServed { file: "initrd-foundation.img".to_owned(), sent: 7, of: 7 };
+        assert_eq!(world.seen().await, [Seen::ScriptServed, image], "{mode:?}");
+        assert_eq!(
+            world.audit().await,
+            [
+                "node server-001 | boot.script | server-001 | 10.240.0.11 | ok",
+                "node server-001 | boot.image | initrd-foundation.img | 10.240.0.11 | ok",
+            ]
+        );
+    }
+}
+
+#[tokio::test]
+async fn configurations_and_reports_wait_for_the_store() {
+    for mode in [Mode::Fails, Mode::Hangs] {
+        let world = World::new();
+        *world.store.recorder.lock().unwrap() = mode;
+        for answer in [world.get(&config_path()).await, world.post(&report_path(), REPORT).await] {
+            assert_eq!((answer.status, answer.code().as_str()), (503, "store_away"), "{mode:?}");
+            assert_eq!(answer.header("retry-after"), Some("10"));
+            assert!(!answer.text().contains("server_info"));
+        }
+        *world.store.recorder.lock().unwrap() = Mode::Answers;
+        // The refusals were queued; what was refused was not done afterwards.
+        assert_eq!(world.seen().await, []);
+        assert_eq!(
+            world.audit().await,
+            [
+                "anonymous | boot.config | 10.240.0.11 | 10.240.0.11 | refused:store_away",
+                "anonymous | boot.report | server-001 | 10.240.0.11 | refused:store_away",
+            ],
+            "{mode:?}"
+        );
+        assert_eq!(world.get(&config_path()).await.json(), node().config);
+        assert_eq!(world.post(&report_path(), REPORT).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn without_a_directory_machines_are_parked_and_images_still_served() {
+    for mode in [Mode::Fails, Mode::Hangs] {
+        let world = World::new();
+        *world.store.directory.lock().unwrap() = mode;
+        let script = world.get(&script_path()).await;
+        assert_eq!((script.status, script.header("retry-after")), (503, Some("10")));
+        assert!(script.text().starts_with("#!ipxe\n") && script.text().contains("[store_away]"));
+        assert_eq!(world.get(&config_path()).await.code(), "store_away");
+        assert_eq!(world.post(&report_path(), REPORT).await.code(), "store_away");
+        assert_eq!(world.get("/pxe/images/vmlinuz-foundation").await.text(), "kernel");
+        assert_eq!(world.seen().await, [], "{mode:?}");
+        assert_eq!(world.audit().await.len(), 4, "{mode:?}");
+    }
+}
+
+#[tokio::test]
+async fn readiness_tells_that_the_store_is_away() {
+    let world = World::new();
+    *world.store.recorder.lock().unwrap() = Mode::Fails;
+    assert_eq!(world.get(&config_path()).await.status, 503);
+    let ready = world.get("/readyz").await;
+    assert_eq!((ready.status, ready.json()["store"].as_str().unwrap().to_owned()), (200, "away".to_owned()));
+    assert_eq!(world.send(request(axum::http::Method::GET, "/healthz", &[]), Ipv4Addr::LOCALHOST).await.status, 200);
+}

@@ -1,0 +1,258 @@
+//! The service's HTTP API, as far as the command line uses it.
+//!
+//! A refused connection is tried again for a while: a service that is being restarted is nobody's error. Nothing else is:
+//! a request that may have arrived is the operator's to repeat, and every request here is safe to repeat.
+
+use crate::{
+    error::{CliError, Refusal, RootCause},
+    server::Server,
+};
+use metalform_model::{ClusterStatus, Event, PlanFormat};
+use reqwest::{Certificate, Method, RequestBuilder, Response, Url, header};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
+use std::{io, time::Duration};
+
+/// How long one request may take. Accepting a plan reads the cloud, which answers slowly at times.
+const REQUEST_LIMIT: Duration = Duration::from_secs(120);
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(200);
+
+/// A client of one service.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    url: Url,
+    token: String,
+    connect_for: Duration,
+}
+
+/// What became of a plan.
+#[derive(Debug)]
+pub enum Deployed {
+    /// It is a new deployment.
+    New(ClusterStatus),
+    /// The same plan lives already.
+    Same(ClusterStatus),
+}
+
+#[derive(Deserialize)]
+struct ErrorDocument {
+    error: ErrorBody,
+}
+
+#[derive(Deserialize)]
+struct ErrorBody {
+    code: String,
+    message: String,
+    #[serde(default)]
+    hint: Option<String>,
+    #[serde(default)]
+    details: Value,
+}
+
+#[derive(Deserialize)]
+struct Events {
+    events: Vec<Event>,
+}
+
+#[derive(Deserialize)]
+struct Clusters {
+    clusters: Vec<ClusterStatus>,
+}
+
+impl Client {
+    /// A client of that service; a refused connection is tried again for `connect_for`.
+    pub fn new(server: &Server, connect_for: Duration) -> Result<Client, CliError> {
+        let mut builder = reqwest::Client::builder()
+            .connect_timeout(CONNECT_LIMIT)
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("metalform/", env!("CARGO_PKG_VERSION")));
+        if server.is_local() {
+            builder = builder.no_proxy();
+        }
+        if let Some(path) = &server.ca_file {
+            let bad = |source| CliError::BadCertificates { path: path.clone(), source };
+            let pem = std::fs::read(path).map_err(|e| bad(e.into()))?;
+            let certificates = Certificate::from_pem_bundle(&pem).map_err(|e| bad(e.into()))?;
+            if certificates.is_empty() {
+                return Err(bad("it holds no certificate".into()));
+            }
+            builder = builder.tls_certs_merge(certificates);
+        }
+        let unusable = |e: reqwest::Error| match &server.ca_file {
+            Some(path) => CliError::BadCertificates { path: path.clone(), source: e.into() },
+            None => CliError::Start(io::Error::other(e)),
+        };
+        let http = builder.build().map_err(unusable)?;
+        Ok(Client { http, url: server.url.clone(), token: server.token.clone(), connect_for })
+    }
+
+    /// Gives a plan over.
+    pub async fn deploy(&self, plan: &str, format: PlanFormat) -> Result<Deployed, CliError> {
+        let response = self.post_plan(plan, format, false).await?;
+        let is_new = response.status() == reqwest::StatusCode::CREATED;
+        let status = self.document("deploy the plan", response).await?;
+        Ok(if is_new { Deployed::New(status) } else { Deployed::Same(status) })
+    }
+
+    /// Has a plan checked, against the cloud too; nothing is created.
+    pub async fn check(&self, plan: &str, format: PlanFormat) -> Result<Value, CliError> {
+        let response = self.post_plan(plan, format, true).await?;
+        self.document("check the plan", response).await
+    }
+
+    async fn post_plan(&self, plan: &str, format: PlanFormat, dry_run: bool) -> Result<Response, CliError> {
+        let kind = match format {
+            PlanFormat::Toml => "application/toml",
+            PlanFormat::Json => "application/json",
+        };
+        let mut request = self.request(Method::POST, &["clusters"]);
+        if dry_run {
+            request = request.query(&[("dry_run", "true")]);
+        }
+        let doing = if dry_run { "check the plan" } else { "deploy the plan" };
+        self.send(doing, request.header(header::CONTENT_TYPE, kind).body(plan.to_owned())).await
+    }
+
+    /// One cluster.
+    pub async fn cluster(&self, name: &str) -> Result<ClusterStatus, CliError> {
+        self.get("read the cluster's status", &["clusters", name]).await
+    }
+
+    /// All living clusters.
+    pub async fn clusters(&self) -> Result<Vec<ClusterStatus>, CliError> {
+        let all: Clusters = self.get("list the clusters", &["clusters"]).await?;
+        Ok(all.clusters)
+    }
+
+    /// Asks for a stopped deployment to go on.
+    pub async fn retry(&self, name: &str) -> Result<ClusterStatus, CliError> {
+        self.ask("have the cluster tried again", Method::POST, &["clusters", name, "retry"]).await
+    }
+
+    /// Asks for a cluster to be formed whose plan waits for that.
+    pub async fn form(&self, name: &str) -> Result<ClusterStatus, CliError> {
+        self.ask("have the cluster formed", Method::POST, &["clusters", name, "form"]).await
+    }
+
+    /// Asks for everything that was made for a cluster to be deleted.
+    pub async fn destroy(&self, name: &str) -> Result<ClusterStatus, CliError> {
+        self.ask("have the cluster destroyed", Method::DELETE, &["clusters", name]).await
+    }
+
+    /// A page of the timeline: what comes after `after`; empty at the end.
+    pub async fn events(&self, name: &str, after: i64) -> Result<Vec<Event>, CliError> {
+        let doing = "read the timeline";
+        let request = self.request(Method::GET, &["clusters", name, "events"]).query(&[("after", after)]);
+        let page: Events = self.document(doing, self.send(doing, request).await?).await?;
+        Ok(page.events)
+    }
+
+    /// The timeline as it grows. The response has no end of its own: whoever reads it sets a limit on silence.
+    pub async fn stream(&self, name: &str, after: i64) -> Result<Response, CliError> {
+        let doing = "follow the timeline";
+        let request = self.request(Method::GET, &["clusters", name, "events"]).query(&[("after", after)]);
+        // The limit of a request holds until the end of its body; here it is on the answer's beginning alone.
+        let request = request.header(header::ACCEPT, "text/event-stream").timeout(Duration::from_secs(24 * 3600));
+        match tokio::time::timeout(REQUEST_LIMIT, self.send(doing, request)).await {
+            Ok(answer) => self.accepted(doing, answer?).await,
+            Err(_) => Err(self.foreign(doing, 0)),
+        }
+    }
+
+    /// What a node is given to boot, its token left out.
+    pub async fn script(&self, server_id: &str) -> Result<String, CliError> {
+        let doing = "read the boot script";
+        let response = self.send(doing, self.request(Method::GET, &["nodes", server_id, "script"])).await?;
+        let response = self.accepted(doing, response).await?;
+        response.text().await.map_err(|e| self.broken(doing, e))
+    }
+
+    async fn get<T: DeserializeOwned>(&self, doing: &str, path: &[&str]) -> Result<T, CliError> {
+        self.ask(doing, Method::GET, path).await
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, doing: &str, method: Method, path: &[&str]) -> Result<T, CliError> {
+        let response = self.send(doing, self.request(method, path)).await?;
+        self.document(doing, response).await
+    }
+
+    /// Names come from the operator: each is one segment, whatever it holds.
+    fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
+        let mut url = self.url.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.clear().extend(["api", "v1"]).extend(path);
+        }
+        self.http.request(method, url).bearer_auth(&self.token).timeout(REQUEST_LIMIT)
+    }
+
+    async fn send(&self, doing: &str, request: RequestBuilder) -> Result<Response, CliError> {
+        let mut waited = Duration::ZERO;
+        loop {
+            // Bodies here are whole texts, which can be sent again.
+            let Some(again) = request.try_clone() else { return Err(self.foreign(doing, 0)) };
+            match again.send().await {
+                Ok(response) => return Ok(response),
+                Err(e) if is_refused(&e) && waited < self.connect_for => {
+                    tokio::time::sleep(BETWEEN_ATTEMPTS).await;
+                    waited += BETWEEN_ATTEMPTS;
+                }
+                Err(e) if e.is_connect() => {
+                    return Err(CliError::Unreachable { server: self.server(), source: RootCause(e) });
+                }
+                Err(e) => return Err(self.broken(doing, e)),
+            }
+        }
+    }
+
+    async fn document<T: DeserializeOwned>(&self, doing: &str, response: Response) -> Result<T, CliError> {
+        let response = self.accepted(doing, response).await?;
+        let status = response.status().as_u16();
+        let text = response.text().await.map_err(|e| self.broken(doing, e))?;
+        serde_json::from_str(&text).map_err(|_| self.foreign(doing, status))
+    }
+
+    /// The response, unless it is an error.
+    async fn accepted(&self, doing: &str, response: Response) -> Result<Response, CliError> {
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let text = response.text().await.map_err(|e| self.broken(doing, e))?;
+        match serde_json::from_str::<ErrorDocument>(&text) {
+            Ok(ErrorDocument { error }) => Err(CliError::Refused(Refusal {
+                status: status.as_u16(),
+                code: error.code,
+                message: error.message,
+                hint: error.hint,
+                details: error.details,
+            })),
+            Err(_) => Err(self.foreign(doing, status.as_u16())),
+        }
+    }
+
+    fn foreign(&self, doing: &str, status: u16) -> CliError {
+        CliError::Foreign { doing: doing.to_owned(), server: self.server(), status }
+    }
+
+    fn broken(&self, doing: &str, e: reqwest::Error) -> CliError {
+        CliError::Broken { doing: doing.to_owned(), server: self.server(), source: RootCause(e) }
+    }
+
+    fn server(&self) -> String {
+        self.url.origin().ascii_serialization()
+    }
+}
+
+/// Nobody listens there: the request can't have arrived. A network that is silent isn't asked again.
+fn is_refused(error: &reqwest::Error) -> bool {
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        if cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::ConnectionRefused) {
+            return true;
+        }
+        next = cause.source();
+    }
+    false
+}

@@ -1,0 +1,342 @@
+//! Everything a command can end badly with, told once, at the edge: what failed, its causes, what to do next; and the
+//! exit code that goes with it.
+
+use crate::{output::clean, output::Output, plan_faults::fault_line};
+use metalform_model::{ClusterStatus, Failure};
+use serde_json::{Value, json};
+use std::{error::Error as StdError, fmt, io, path::PathBuf};
+use thiserror::Error;
+
+/// Why a command could not be carried out.
+#[derive(Debug, Error)]
+pub enum CliError {
+    /// Nothing listens there, or the network is in the way.
+    #[error("no service answers at {server}")]
+    Unreachable {
+        /// Its address.
+        server: String,
+        /// What the last attempt came to.
+        source: RootCause,
+    },
+    /// The connection was made and broke; the service may have got the request.
+    #[error("could not {doing}: the connection to {server} broke")]
+    Broken {
+        /// What was asked.
+        doing: String,
+        /// The service's address.
+        server: String,
+        /// How it broke.
+        source: RootCause,
+    },
+    /// The service said no, in its own words.
+    #[error("{}", .0.message)]
+    Refused(Refusal),
+    /// What answers isn't a Metalform service.
+    #[error("could not {doing}: {server} answers {status}, and not the way Metalform does")]
+    Foreign {
+        /// What was asked.
+        doing: String,
+        /// Its address.
+        server: String,
+        /// HTTP status.
+        status: u16,
+    },
+    /// The service wants a token and there is none.
+    #[error("there is no token for the service at {server}")]
+    NoToken {
+        /// The service's address.
+        server: String,
+        /// Where it was looked for.
+        file: PathBuf,
+        /// What became of that.
+        source: io::Error,
+    },
+    /// The service's address can't be one.
+    #[error("{address:?} can't be the service's address: {why}")]
+    BadServer {
+        /// As it was given.
+        address: String,
+        /// Why not.
+        why: &'static str,
+    },
+    /// The certificates to trust can't be used.
+    #[error("the certificates in {} can't be used", .path.display())]
+    BadCertificates {
+        /// `METALFORM_CA_FILE`.
+        path: PathBuf,
+        /// Why not.
+        source: Box<dyn StdError + Send + Sync>,
+    },
+    /// A file that was named can't be read.
+    #[error("can't read {name}")]
+    Unreadable {
+        /// Path, or `standard input`.
+        name: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The file of server profiles is wrong.
+    #[error("the server profiles in {} can't be used", .path.display())]
+    BadProfiles {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: metalform_model::ProfileFileError,
+    },
+    /// A plan that the plan alone shows to be wrong.
+    #[error("{name} has {}", count(*.errors, "error"))]
+    BadPlan {
+        /// The plan's file.
+        name: String,
+        /// How many.
+        errors: usize,
+        /// Every fault, warnings too, as documents.
+        faults: Value,
+    },
+    /// Deployments that ended badly.
+    #[error("{}", not_ready(.0))]
+    NotReady(Vec<ClusterStatus>),
+    /// A cluster that vanished while it was watched.
+    #[error("the cluster {cluster} was released while it was awaited")]
+    ReleasedMeanwhile {
+        /// Its name.
+        cluster: String,
+    },
+    /// The configuration is wrong.
+    #[error("the configuration can't be used")]
+    Config(#[source] metalform_service::ConfigError),
+    /// The service could not start, or stopped badly.
+    #[error("the service stopped")]
+    Serve(#[source] metalform_service::ServeError),
+    /// A folder or file of our own could not be made.
+    #[error("could not {doing} {}", .path.display())]
+    File {
+        /// The verb.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The simulated world gave a plan that can't be read back.
+    #[error("the simulated world's own plan can't be used")]
+    SimulatorPlan(#[source] toml::de::Error),
+    /// Standard output can't be written.
+    #[error("the output can't be written")]
+    Output(#[source] io::Error),
+    /// The process could not be set up.
+    #[error("could not start")]
+    Start(#[source] io::Error),
+    /// Ctrl-C or a request to end, before the end.
+    #[error("stopped before the end")]
+    Interrupted,
+}
+
+/// The service's own error document.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refusal {
+    /// HTTP status.
+    pub status: u16,
+    /// A stable word.
+    pub code: String,
+    /// What failed.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// What a program may want beside it.
+    pub details: Value,
+}
+
+impl Refusal {
+    /// Faults of the plan, where it is one.
+    fn faults(&self) -> &[Value] {
+        self.details["faults"].as_array().map_or(&[], Vec::as_slice)
+    }
+}
+
+/// An error of the HTTP client, shown as its innermost cause alone: the layers above say the address again, and no more.
+#[derive(Debug)]
+pub struct RootCause(pub reqwest::Error);
+
+impl fmt::Display for RootCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_timeout() {
+            return f.write_str("it took too long");
+        }
+        let mut innermost: &dyn StdError = &self.0;
+        while let Some(deeper) = innermost.source() {
+            innermost = deeper;
+        }
+        fmt::Display::fmt(innermost, f)
+    }
+}
+
+impl StdError for RootCause {}
+
+impl CliError {
+    /// 1: failed, 2: wrong usage or bad plan, 3: a deadline passed.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            CliError::BadPlan { .. }
+            | CliError::BadServer { .. }
+            | CliError::BadCertificates { .. }
+            | CliError::BadProfiles { .. }
+            | CliError::Unreadable { .. }
+            | CliError::Config(_) => 2,
+            CliError::Refused(refusal) if refusal.code == "bad_plan" || !refusal.faults().is_empty() => 2,
+            CliError::NotReady(clusters) if clusters.iter().any(missed_deadline) => 3,
+            CliError::Unreachable { .. }
+            | CliError::Broken { .. }
+            | CliError::Refused(_)
+            | CliError::Foreign { .. }
+            | CliError::NoToken { .. }
+            | CliError::NotReady(_)
+            | CliError::ReleasedMeanwhile { .. }
+            | CliError::Serve(_)
+            | CliError::File { .. }
+            | CliError::SimulatorPlan(_)
+            | CliError::Output(_)
+            | CliError::Start(_)
+            | CliError::Interrupted => 1,
+        }
+    }
+
+    /// A stable word.
+    fn code(&self) -> &str {
+        match self {
+            CliError::Unreachable { .. } => "unreachable",
+            CliError::Broken { .. } => "connection_broke",
+            CliError::Refused(refusal) => &refusal.code,
+            CliError::Foreign { .. } => "not_metalform",
+            CliError::NoToken { .. } => "no_token",
+            CliError::BadServer { .. } => "bad_server",
+            CliError::BadCertificates { .. } => "bad_certificates",
+            CliError::Unreadable { .. } => "unreadable",
+            CliError::BadProfiles { .. } => "bad_profiles",
+            CliError::BadPlan { .. } => "bad_plan",
+            CliError::NotReady(clusters) if clusters.iter().any(missed_deadline) => Failure::DEADLINE,
+            CliError::NotReady(_) => "not_ready",
+            CliError::ReleasedMeanwhile { .. } => "released",
+            CliError::Config(_) => "bad_config",
+            CliError::Serve(_) => "serve",
+            CliError::File { .. } => "file",
+            CliError::SimulatorPlan(_) => "simulator",
+            CliError::Output(_) => "output",
+            CliError::Start(_) => "start",
+            CliError::Interrupted => "interrupted",
+        }
+    }
+
+    /// What to do about it.
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            CliError::Unreachable { .. } => {
+                "start it with `metalform serve`, or say where it is: --config FILE on its own machine, METALFORM_SERVER \
+                 elsewhere"
+            }
+            CliError::Broken { .. } => "the service may have taken the request: look with `metalform status`",
+            CliError::Refused(refusal) => return refusal.hint.clone(),
+            CliError::Foreign { .. } => "is METALFORM_SERVER (or `[control] listen`) the address of a Metalform service?",
+            CliError::NoToken { .. } => {
+                "on the service's own machine name its configuration with --config, as a user who may read the token; \
+                 elsewhere set METALFORM_TOKEN"
+            }
+            CliError::BadServer { .. } => "METALFORM_SERVER looks like https://metalform.example.com:8443",
+            CliError::BadCertificates { .. } => "METALFORM_CA_FILE names a PEM file of certificates",
+            CliError::BadProfiles { source, .. } => source.hint(),
+            CliError::BadPlan { .. } => "mend the plan; nothing was created",
+            CliError::NotReady(clusters) => return clusters.iter().find_map(|c| c.hint.clone()),
+            CliError::Config(source) => return Some(source.hint().to_string()),
+            CliError::Serve(source) => return Some(source.hint().to_string()),
+            CliError::Unreadable { .. }
+            | CliError::ReleasedMeanwhile { .. }
+            | CliError::File { .. }
+            | CliError::SimulatorPlan(_)
+            | CliError::Output(_)
+            | CliError::Start(_)
+            | CliError::Interrupted => return None,
+        };
+        Some(hint.to_owned())
+    }
+
+    /// What is told below the first line: the faults of a plan, the clusters that failed, or the chain of causes.
+    fn causes(&self) -> Vec<String> {
+        match self {
+            CliError::Refused(refusal) => refusal.faults().iter().map(fault_line).collect(),
+            CliError::BadPlan { faults, .. } => faults.as_array().into_iter().flatten().map(fault_line).collect(),
+            CliError::NotReady(clusters) if clusters.len() > 1 => clusters.iter().map(failure_line).collect(),
+            CliError::NoToken { file, source, .. } => vec![format!("{}: {source}", file.display())],
+            _ => {
+                let mut causes = Vec::new();
+                let mut next = self.source();
+                while let Some(cause) = next {
+                    causes.push(cause.to_string());
+                    next = cause.source();
+                }
+                // `#[error(transparent)]` layers say the same twice.
+                causes.dedup();
+                causes
+            }
+        }
+    }
+
+    /// Whether what was printed before says it all to a program.
+    fn is_told_by_the_outcome(&self) -> bool {
+        matches!(self, CliError::NotReady(_) | CliError::ReleasedMeanwhile { .. })
+    }
+
+    /// Tells it: in words on standard error; to a program as one document on standard output.
+    pub fn tell(&self, out: &Output, json: bool) {
+        out.note(&in_words(&self.to_string(), &self.causes(), self.hint().as_deref()));
+        if json && !self.is_told_by_the_outcome() {
+            // Whoever can't be told has been told on standard error.
+            let _ = out.json(&self.document());
+        }
+    }
+
+    fn document(&self) -> Value {
+        let details = match self {
+            CliError::Refused(refusal) => refusal.details.clone(),
+            CliError::BadPlan { faults, .. } => json!({"faults": faults}),
+            _ => json!({"causes": self.causes()}),
+        };
+        json!({"error": {"code": self.code(), "message": self.to_string(), "hint": self.hint(), "details": details}})
+    }
+}
+
+/// `error: …`, a line for each cause, `hint: …`.
+pub fn in_words(message: &str, causes: &[String], hint: Option<&str>) -> String {
+    let mut told = format!("error: {}", lines(message));
+    for cause in causes {
+        told += &format!("\n  cause: {}", lines(cause));
+    }
+    if let Some(hint) = hint {
+        told += &format!("\n  hint: {}", lines(hint));
+    }
+    told
+}
+
+/// A parser's message has several lines; those after the first are set in.
+fn lines(text: &str) -> String {
+    text.trim_end().lines().map(clean).collect::<Vec<_>>().join("\n    ")
+}
+
+/// `1 error`, `2 errors`.
+pub fn count(n: usize, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}
+
+fn missed_deadline(cluster: &ClusterStatus) -> bool {
+    cluster.failure.as_deref() == Some(Failure::DEADLINE)
+}
+
+fn failure_line(cluster: &ClusterStatus) -> String {
+    format!("{}: {}", cluster.name, cluster.reason)
+}
+
+fn not_ready(clusters: &[ClusterStatus]) -> String {
+    match clusters {
+        [one] => failure_line(one),
+        many => format!("{} clusters are not ready", many.len()),
+    }
+}

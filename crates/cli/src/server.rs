@@ -1,0 +1,133 @@
+//! Where the service is and how to be let in. On the service's own machine its configuration says so; elsewhere, and for
+//! what the configuration lacks, the environment does.
+//!
+//! A token goes over plain HTTP to this machine only.
+
+use crate::{
+    context::{Context, variable},
+    error::CliError,
+};
+use metalform_service::Config;
+use reqwest::Url;
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+/// A service to talk to.
+#[derive(Debug)]
+pub struct Server {
+    /// Its address, without a path.
+    pub url: Url,
+    /// The bearer token.
+    pub token: String,
+    /// Certificates to trust beside the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl Server {
+    /// Looks where the module says.
+    pub fn find(context: &Context) -> Result<Server, CliError> {
+        let config = context.load_config()?;
+        let by_config = address_of(&config);
+        let stated = states_address(context);
+        let (url, named) = match (stated.then_some(by_config).flatten(), variable("METALFORM_SERVER"), by_config) {
+            (Some(address), ..) | (None, None, Some(address)) => (url_of(address)?, false),
+            (None, Some(address), _) => (parse_url(&address)?, true),
+            (None, None, None) => {
+                let address = config.control.listen.to_string();
+                return Err(CliError::BadServer { address, why: "port 0 is another one at every start" });
+            }
+        };
+        let file = config.data_dir.join("token");
+        let token = find_token(&url, &file, named)?;
+        Ok(Server { url, token, ca_file: variable("METALFORM_CA_FILE").map(PathBuf::from) })
+    }
+
+    /// A service that was started by this very process.
+    pub fn at(url: &str, token_file: &Path) -> Result<Server, CliError> {
+        let url = parse_url(url)?;
+        let token = find_token(&url, token_file, false)?;
+        Ok(Server { url, token, ca_file: None })
+    }
+
+    /// Whether it is this machine.
+    pub fn is_local(&self) -> bool {
+        is_loopback(&self.url)
+    }
+}
+
+/// The environment's token belongs to the environment's address, the file's to the configuration's; one fills in for the
+/// other.
+fn find_token(url: &Url, file: &Path, named: bool) -> Result<String, CliError> {
+    let given = || variable("METALFORM_TOKEN");
+    if let Some(token) = given().filter(|_| named) {
+        return Ok(token.trim().to_owned());
+    }
+    match std::fs::read_to_string(file) {
+        Ok(token) => Ok(token.trim().to_owned()),
+        Err(source) => given().map(|token| token.trim().to_owned()).ok_or_else(|| CliError::NoToken {
+            server: url.origin().ascii_serialization(),
+            file: file.to_owned(),
+            source,
+        }),
+    }
+}
+
+/// Whether the operator wrote down where the service listens, as opposed to leaving it to the default.
+fn states_address(context: &Context) -> bool {
+    let file = context.config_file().and_then(|path| std::fs::read_to_string(path).ok());
+    let table = file.and_then(|text| text.parse::<toml::Table>().ok());
+    let in_file = table.is_some_and(|t| t.get("control").and_then(|c| c.get("listen")).is_some());
+    in_file || variable("METALFORM_CONTROL_LISTEN").is_some()
+}
+
+/// Where to connect to what listens there. `None`: the port is chosen at start.
+fn address_of(config: &Config) -> Option<SocketAddr> {
+    let mut address = config.control.listen;
+    match address.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    (address.port() != 0).then_some(address)
+}
+
+fn url_of(address: SocketAddr) -> Result<Url, CliError> {
+    let scheme = if address.ip().is_loopback() { "http" } else { "https" };
+    parse_url(&format!("{scheme}://{address}"))
+}
+
+fn parse_url(text: &str) -> Result<Url, CliError> {
+    let bad = |why| CliError::BadServer { address: text.to_owned(), why };
+    let url = Url::parse(text).map_err(|_| bad("it is no URL"))?;
+    match (url.scheme(), url.path(), url.query()) {
+        ("https", "/", None) => Ok(url),
+        ("http", "/", None) if is_loopback(&url) => Ok(url),
+        ("http", "/", None) => Err(bad("a token goes over plain HTTP to this machine only; use https")),
+        ("http" | "https", ..) => Err(bad("it has a path")),
+        _ => Err(bad("it begins neither with https:// nor with http://")),
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let Some(host) = url.host_str() else { return false };
+    let ip: Option<IpAddr> = host.trim_start_matches('[').trim_end_matches(']').parse().ok();
+    host == "localhost" || ip.is_some_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_goes_over_plain_http_to_this_machine_only() {
+        for local in ["http://127.0.0.1:8443", "http://127.130.0.9:1", "http://localhost:8443/", "http://[::1]:8443"] {
+            assert!(parse_url(local).is_ok(), "{local}");
+        }
+        for refused in ["http://10.0.0.5:8443", "http://localhost.example.com", "https://a/b", "ftp://a", "a:1", ""] {
+            assert!(parse_url(refused).is_err(), "{refused}");
+        }
+        assert!(parse_url("https://metalform.example.com:8443").is_ok());
+    }
+}

@@ -1,0 +1,113 @@
+//! Watches a cluster until nothing more comes of it by itself.
+//!
+//! What ends the watch is how the cluster stands, never an event: events also tell of what is long over, and one may be
+//! missed. The service's own deadlines bound every phase, so the watch sets none; it ends early when the service can't
+//! be reached. Before it ends, the rest of the timeline is read, so that whoever watched has seen it whole.
+
+use crate::{client::Client, context::Context, display::Display, error::CliError, event_stream::EventStream, timeline::Timeline};
+use metalform_model::{ClusterPhase, ClusterStatus, Timestamp, kind};
+use std::time::Duration;
+use tokio::time::{MissedTickBehavior, interval};
+
+/// How often a cluster is looked at while no event says that it moved.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What a watch waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// A phase in which whoever watches may stop.
+    Settled,
+    /// The same, but not the phase that was entered then: a retry was asked for, and has yet to be taken up.
+    SettledAnew(Timestamp),
+    /// Nothing of it is left.
+    Released,
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// How the cluster stands.
+    pub status: ClusterStatus,
+    /// What was heard on the way.
+    pub timeline: Timeline,
+}
+
+/// Watches a cluster, showing the timeline from after `after`.
+pub async fn watch(
+    context: &Context,
+    client: &Client,
+    cluster: &str,
+    after: i64,
+    until: Until,
+    display: &Display<'_>,
+) -> Result<Outcome, CliError> {
+    let mut timeline = Timeline { last: after, ..Timeline::default() };
+    let mut events = EventStream::follow(client, cluster, after);
+    let mut look = interval(LOOK_EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let moved = tokio::select! {
+            event = events.next() => match event {
+                Some(event) => show(&event?, &mut timeline, display)?,
+                // The reader has told its error before; nothing comes any more.
+                None => { look.tick().await; true }
+            },
+            _ = look.tick() => true,
+        };
+        if !moved {
+            continue;
+        }
+        let status = client.cluster(cluster).await?;
+        display.standing(&status, context.now());
+        if !is_over(&status, until) {
+            continue;
+        }
+        loop {
+            let rest = client.events(cluster, timeline.last).await?;
+            if rest.is_empty() {
+                return Ok(Outcome { status, timeline });
+            }
+            for event in rest {
+                show(&event, &mut timeline, display)?;
+            }
+        }
+    }
+}
+
+/// Shows an event and says whether the cluster has moved by it.
+fn show(event: &metalform_model::Event, timeline: &mut Timeline, display: &Display<'_>) -> Result<bool, CliError> {
+    timeline.take(event);
+    display.event(event, timeline.started.unwrap_or(event.at))?;
+    Ok(event.kind == kind::CLUSTER_PHASE)
+}
+
+fn is_over(status: &ClusterStatus, until: Until) -> bool {
+    match until {
+        Until::Released => status.phase == ClusterPhase::Released.as_str(),
+        Until::SettledAnew(before) if status.since == before => false,
+        Until::Settled | Until::SettledAnew(_) => is_settled(status) || waits_for_form(status),
+    }
+}
+
+fn is_settled(status: &ClusterStatus) -> bool {
+    use ClusterPhase::*;
+    [Ready, NeedsOperator, Released, Failed].iter().any(|phase| phase.as_str() == status.phase)
+}
+
+/// Every node is ready, and the plan says `start = "on-command"`. The status says so only in words.
+pub fn waits_for_form(status: &ClusterStatus) -> bool {
+    status.phase == ClusterPhase::WaitingForNodes.as_str() && status.reason.contains("`metalform form ")
+}
+
+impl Outcome {
+    /// The error it comes to, if it is one for who wanted a cluster.
+    pub fn into_deployed(self) -> Result<Outcome, CliError> {
+        if self.status.phase == ClusterPhase::Ready.as_str() || waits_for_form(&self.status) {
+            return Ok(self);
+        }
+        if self.status.phase == ClusterPhase::Released.as_str() {
+            return Err(CliError::ReleasedMeanwhile { cluster: self.status.name });
+        }
+        Err(CliError::NotReady(vec![self.status]))
+    }
+}

@@ -1,0 +1,390 @@
+//! What comes next for a node: a pure function of the plan, what we know, and the time.
+//!
+//! The loop first asks [`node_looks`] what is due to be looked at, looks, folds what it saw into the record, and then
+//! asks [`decide_node`]. Both may be called any number of times with the same answer.
+
+use crate::{
+    CvmAnswer, Decision, Failure, NodePhase, NodePlan, NodeRecord, PowerAction, Resource, ResourceState, ServerStatus,
+    Slot, Timeouts, Timestamp, in_words,
+};
+use std::time::Duration;
+
+/// One thing to do to the world for a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeAction {
+    /// Make this resource, or find it made.
+    Ensure(Slot),
+    /// Permit one more network boot.
+    OpenAttempt,
+    /// Power the server off, hard.
+    Stop,
+    /// Wipe the server's boot disk and boot it from the network again.
+    Reinitialize,
+    /// Delete this resource, or see whether it is gone.
+    Remove(Slot),
+}
+
+/// What a node decision comes to.
+pub type NodeDecision = Decision<NodeAction, NodePhase>;
+
+/// Everything a node's decision depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct NodeView<'a> {
+    /// What the operator declared.
+    pub plan: &'a NodePlan,
+    /// What we know.
+    pub record: &'a NodeRecord,
+    /// What exists of it in the cloud.
+    pub resources: &'a [Resource],
+    /// Whether the cluster is to be gone.
+    pub absent: bool,
+    /// How long things may take.
+    pub timeouts: &'a Timeouts,
+}
+
+/// What is due to be looked at before deciding.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NodeLooks {
+    /// The server in the cloud.
+    pub server: bool,
+    /// The controller VM, and whether credentials may be shown to it.
+    pub cvm: Option<ShowCredentials>,
+}
+
+/// Whether a probe may log in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShowCredentials {
+    /// TCP, TLS and one request without credentials.
+    No,
+    /// HTTP answered before: one authenticated request.
+    Yes,
+}
+
+/// How often credentials may be refused before a person must look.
+const REFUSALS_ALLOWED: u32 = 2;
+
+impl<'a> NodeView<'a> {
+    fn resource(&self, slot: Slot) -> Option<&'a Resource> {
+        self.resources.iter().find(|r| r.slot == slot)
+    }
+
+    fn is_created(&self, slot: Slot) -> bool {
+        self.resource(slot).is_some_and(Resource::is_created)
+    }
+
+    fn status(&self) -> Option<ServerStatus> {
+        self.record.server.as_ref().and_then(|s| s.status)
+    }
+
+    /// When the server may be looked at next.
+    fn server_due(&self) -> Timestamp {
+        self.record.server.as_ref().map_or(Timestamp(0), |s| s.at + self.timeouts.server_poll)
+    }
+
+    /// When the controller VM may be probed next, and how.
+    fn probe_due(&self) -> (Timestamp, ShowCredentials) {
+        let cvm = &self.record.cvm;
+        let next = cvm.probed_at.map_or(Timestamp(0), |at| at + self.timeouts.probe);
+        match (&cvm.answer, cvm.refused_at) {
+            // After a refusal the plain probes go on too slowly to be worth a separate rhythm: one login a minute.
+            (_, Some(refused)) => (refused + self.timeouts.probe_after_refusal, ShowCredentials::Yes),
+            (Some(CvmAnswer::HttpUp { .. } | CvmAnswer::Ready), None) => (next, ShowCredentials::Yes),
+            _ => (next, ShowCredentials::No),
+        }
+    }
+}
+
+/// What to look at now. Nothing is looked at more often than the timeouts say.
+pub fn node_looks(view: NodeView<'_>, now: Timestamp) -> NodeLooks {
+    let record = view.record;
+    let mut looks = NodeLooks::default();
+    if record.trouble.as_ref().is_some_and(|t| t.next_at > now) {
+        return looks;
+    }
+    let server = match record.phase {
+        NodePhase::Requested => record.reimage && view.is_created(Slot::Server),
+        NodePhase::Ordered | NodePhase::WaitingForBoot => true,
+        NodePhase::Releasing => view
+            .resource(Slot::Server)
+            .is_some_and(|r| matches!(r.state, ResourceState::Created | ResourceState::Deleting)),
+        NodePhase::Imaging | NodePhase::WaitingForCvm | NodePhase::Ready | NodePhase::Released | NodePhase::Failed => {
+            false
+        }
+    };
+    looks.server = server && view.server_due() <= now;
+
+    let cvm = match record.phase {
+        // An installer that doesn't report is believed once its node has its configuration and the CVM answers.
+        NodePhase::Imaging => record.boot.config_at.is_some() && record.boot.report.is_none(),
+        NodePhase::WaitingForCvm => true,
+        _ => false,
+    };
+    if cvm && !view.absent && record.cvm.refusals < REFUSALS_ALLOWED {
+        let (due, show) = view.probe_due();
+        looks.cvm = (due <= now).then_some(show);
+    }
+    looks
+}
+
+/// What comes next for a node.
+pub fn decide_node(view: NodeView<'_>, now: Timestamp) -> NodeDecision {
+    let record = view.record;
+    if view.absent && !matches!(record.phase, NodePhase::Releasing | NodePhase::Released) {
+        return Decision::MoveTo(NodePhase::Releasing, "the cluster is to be gone".into());
+    }
+    if let Some(failure) = passed_deadline(view, now) {
+        return Decision::NeedsOperator(failure);
+    }
+    if let Some(trouble) = record.trouble.as_ref().filter(|t| t.next_at > now) {
+        let reason = trouble.in_words();
+        return Decision::Wait { reason, until: trouble.next_at };
+    }
+    match record.phase {
+        NodePhase::Requested if record.reimage => prepare_another_boot(view),
+        NodePhase::Requested => order(view),
+        NodePhase::Ordered => follow_server(view),
+        NodePhase::WaitingForBoot => await_script(view),
+        NodePhase::Imaging => follow_installer(view),
+        NodePhase::WaitingForCvm => follow_cvm(view),
+        NodePhase::Releasing => release(view, now),
+        NodePhase::Ready => rest("ready"),
+        NodePhase::Released => rest("released"),
+        NodePhase::Failed => rest("waits for the operator"),
+    }
+}
+
+fn rest(reason: &str) -> NodeDecision {
+    Decision::Wait { reason: reason.into(), until: Timestamp::NEVER }
+}
+
+/// The deadline of the present wait, from when it counts, and what it is called.
+pub fn node_deadline(view: NodeView<'_>) -> Option<(Timestamp, Duration, &'static str)> {
+    let (record, t) = (view.record, view.timeouts);
+    match record.phase {
+        NodePhase::Requested => Some((record.since, t.order, "its server to be ordered")),
+        NodePhase::Ordered | NodePhase::WaitingForBoot => {
+            Some((record.ordered_at.unwrap_or(record.since), t.order_to_script, "its first fetch of the boot script"))
+        }
+        NodePhase::Imaging | NodePhase::WaitingForCvm => {
+            Some((record.boot.script_at.unwrap_or(record.since), t.node_ready, "its controller VM to be ready"))
+        }
+        NodePhase::Ready | NodePhase::Releasing | NodePhase::Released | NodePhase::Failed => None,
+    }
+}
+
+fn passed_deadline(view: NodeView<'_>, now: Timestamp) -> Option<Failure> {
+    let (from, limit, what) = node_deadline(view)?;
+    if now.since(from) < limit {
+        return None;
+    }
+    let hint = match view.record.phase {
+        NodePhase::Requested => "see the last error above; `metalform retry` goes on where it stopped",
+        NodePhase::Ordered | NodePhase::WaitingForBoot => {
+            "check that the node's security groups and routes let it reach the boot plane; `metalform retry` boots it again"
+        }
+        NodePhase::Imaging => "look at the node's console; `metalform retry` boots and images it again",
+        _ => "look at the controller VM on its host; `metalform retry` waits for it again, without imaging",
+    };
+    Some(Failure {
+        in_phase: view.record.phase.as_str().into(),
+        code: Failure::DEADLINE.into(),
+        reason: format!("waited {} for {what}: {}", in_words(limit), view.record.reason),
+        hint: hint.into(),
+    })
+}
+
+fn failure(view: NodeView<'_>, code: &str, reason: String, hint: &str) -> NodeDecision {
+    let in_phase = view.record.phase.as_str().into();
+    Decision::NeedsOperator(Failure { in_phase, code: code.into(), reason, hint: hint.into() })
+}
+
+/// Addresses, then the interface that holds them, then the permission to boot, then the server: each needs the one before.
+fn order(view: NodeView<'_>) -> NodeDecision {
+    for slot in [Slot::Mgmt, Slot::Ahv, Slot::Cvm, Slot::Interface] {
+        if !view.is_created(slot) {
+            return Decision::Do(NodeAction::Ensure(slot));
+        }
+    }
+    if view.record.open_attempt().is_none() {
+        return Decision::Do(NodeAction::OpenAttempt);
+    }
+    if !view.is_created(Slot::Server) {
+        return Decision::Do(NodeAction::Ensure(Slot::Server));
+    }
+    Decision::MoveTo(NodePhase::Ordered, "the cloud provisions the server".into())
+}
+
+/// The way back from a failed boot: power off, open a new attempt, reinitialize. The server, its addresses and its
+/// place on the bill stay the same.
+fn prepare_another_boot(view: NodeView<'_>) -> NodeDecision {
+    if !view.is_created(Slot::Server) {
+        return order(view);
+    }
+    let sent = view.record.sent.map(|s| s.what);
+    match (view.status(), sent) {
+        // Seen in another state after the call was sent: it arrived, whatever became of its answer.
+        (Some(ServerStatus::ComingUp | ServerStatus::Running), Some(PowerAction::Reinitialize)) => {
+            Decision::MoveTo(NodePhase::Ordered, "the cloud reinitializes the server".into())
+        }
+        (Some(ServerStatus::Stopped | ServerStatus::Failed), _) if view.record.open_attempt().is_none() => {
+            Decision::Do(NodeAction::OpenAttempt)
+        }
+        (Some(ServerStatus::Stopped | ServerStatus::Failed), _) => Decision::Do(NodeAction::Reinitialize),
+        (Some(ServerStatus::Running), _) => stop_once(view),
+        (None, _) if view.record.server.is_some() => failure(
+            view,
+            "server_gone",
+            "the cloud knows the server no more".into(),
+            "destroy the cluster and deploy it again",
+        ),
+        _ => Decision::Wait { reason: "waits for the server to settle".into(), until: view.server_due() },
+    }
+}
+
+fn stop_once(view: NodeView<'_>) -> NodeDecision {
+    match view.record.sent {
+        Some(call) if call.what == PowerAction::Stop => {
+            let looked = view.record.server.as_ref().map_or(Timestamp(0), |s| s.at);
+            if looked.since(call.at) < view.timeouts.stop {
+                return Decision::Wait { reason: "waits for the server to power off".into(), until: view.server_due() };
+            }
+            Decision::Do(NodeAction::Stop)
+        }
+        _ => Decision::Do(NodeAction::Stop),
+    }
+}
+
+fn follow_server(view: NodeView<'_>) -> NodeDecision {
+    if view.record.boot.script_at.is_some() {
+        return Decision::MoveTo(NodePhase::Imaging, "the boot script was fetched".into());
+    }
+    match view.status() {
+        Some(ServerStatus::Running) => Decision::MoveTo(NodePhase::WaitingForBoot, "the server is powered on".into()),
+        Some(ServerStatus::Failed) => failed_server(view),
+        None if view.record.server.is_some() => failure(
+            view,
+            "server_gone",
+            "the cloud knows the server no more".into(),
+            "destroy the cluster and deploy it again",
+        ),
+        _ => Decision::Wait { reason: "the cloud provisions the server".into(), until: view.server_due() },
+    }
+}
+
+fn failed_server(view: NodeView<'_>) -> NodeDecision {
+    let why = view.record.server.as_ref().and_then(|s| s.why.clone()).unwrap_or_else(|| "no reason given".into());
+    failure(
+        view,
+        "server_failed",
+        format!("the cloud could not bring up the server: {why}"),
+        "if it is capacity, try another zone or profile; `metalform retry` reinitializes the server",
+    )
+}
+
+fn await_script(view: NodeView<'_>) -> NodeDecision {
+    if view.record.boot.script_at.is_some() {
+        return Decision::MoveTo(NodePhase::Imaging, "the boot script was fetched".into());
+    }
+    let reason = match view.status() {
+        Some(ServerStatus::Failed) => return failed_server(view),
+        Some(ServerStatus::Stopped) => "the server is powered off in the cloud; nothing of it was heard".into(),
+        _ => "waits for the first fetch of the boot script".into(),
+    };
+    Decision::Wait { reason, until: view.server_due() }
+}
+
+fn follow_installer(view: NodeView<'_>) -> NodeDecision {
+    let boot = &view.record.boot;
+    if boot.installed_at.is_some() {
+        return Decision::MoveTo(NodePhase::WaitingForCvm, "installed".into());
+    }
+    if view.record.cvm.answer == Some(CvmAnswer::Ready) {
+        return Decision::MoveTo(NodePhase::WaitingForCvm, "its controller VM answers".into());
+    }
+    if let Some(report) = boot.report.as_ref().filter(|r| r.phase == crate::ReportPhase::Failed) {
+        let reason = format!("the installer failed: {}", report.message);
+        return failure(
+            view,
+            "installer_failed",
+            reason,
+            "mend what it names; `metalform retry` images the node again",
+        );
+    }
+    let reason = match (&boot.report, boot.config_at) {
+        (Some(r), _) => match r.percent {
+            Some(p) => format!("{} {p:.0} %: {}", r.phase.as_str(), r.message),
+            None => format!("{}: {}", r.phase.as_str(), r.message),
+        },
+        (None, Some(_)) => "the node has its configuration; no report yet".into(),
+        (None, None) if boot.initrd_at.is_some() => {
+            "kernel and initrd are sent; the node hasn't asked for its configuration".into()
+        }
+        (None, None) if boot.kernel_at.is_some() => "the kernel is sent; the initrd isn't yet".into(),
+        (None, None) => "the script was fetched; the kernel wasn't yet".into(),
+    };
+    let until = match (boot.config_at, &boot.report) {
+        (Some(_), None) => view.probe_due().0,
+        _ => deadline_at(view),
+    };
+    Decision::Wait { reason, until }
+}
+
+fn deadline_at(view: NodeView<'_>) -> Timestamp {
+    node_deadline(view).map_or(Timestamp::NEVER, |(from, limit, _)| from + limit)
+}
+
+fn follow_cvm(view: NodeView<'_>) -> NodeDecision {
+    let cvm = &view.record.cvm;
+    if cvm.answer == Some(CvmAnswer::Ready) {
+        return Decision::MoveTo(NodePhase::Ready, "its controller VM is ready".into());
+    }
+    if let Some(CvmAnswer::OtherKey { seen }) = &cvm.answer {
+        return failure(
+            view,
+            "cvm_key_changed",
+            format!("the controller VM shows the key {seen}, not the one of its first answer"),
+            "if the node was re-imaged outside of Metalform, `metalform retry`; if not, something else answers at its address",
+        );
+    }
+    if cvm.refusals >= REFUSALS_ALLOWED || cvm.answer == Some(CvmAnswer::LockedOut) {
+        let answer = cvm.answer.as_ref().map(CvmAnswer::in_words).unwrap_or_default();
+        return failure(
+            view,
+            "credentials_refused",
+            format!("the controller VM won't let us in: {answer}"),
+            "set [nutanix] prism_password_file to the node's password, wait for a lock-out to pass, then `metalform retry`",
+        );
+    }
+    let reason = match &cvm.answer {
+        Some(answer) => format!("waits for the controller VM: {}", answer.in_words()),
+        None => "waits for the controller VM".into(),
+    };
+    Decision::Wait { reason, until: view.probe_due().0.min(deadline_at(view)) }
+}
+
+/// The reverse of the order in which things were made. Each must be seen gone before the next is touched: an interface
+/// can't be deleted while a server hangs on it, nor an address while an interface holds it.
+fn release(view: NodeView<'_>, now: Timestamp) -> NodeDecision {
+    let record = view.record;
+    if let Some(server) = view.resource(Slot::Server).filter(|r| !r.is_gone()) {
+        return match (server.state, view.status()) {
+            (ResourceState::Created, Some(ServerStatus::Running)) => stop_once(view),
+            (ResourceState::Created, Some(ServerStatus::ComingUp | ServerStatus::Stopping)) => {
+                Decision::Wait { reason: "waits until the server can be powered off".into(), until: view.server_due() }
+            }
+            (ResourceState::Created, None) if record.server.is_none() => {
+                Decision::Wait { reason: "looks at the server".into(), until: now }
+            }
+            (ResourceState::Deleting, Some(_)) if now.since(server.changed_at) < view.timeouts.delete => {
+                Decision::Wait { reason: "waits for the server to be gone".into(), until: view.server_due() }
+            }
+            _ => Decision::Do(NodeAction::Remove(Slot::Server)),
+        };
+    }
+    for slot in [Slot::Interface, Slot::Cvm, Slot::Ahv, Slot::Mgmt] {
+        if view.resource(slot).is_some_and(|r| !r.is_gone()) {
+            return Decision::Do(NodeAction::Remove(slot));
+        }
+    }
+    Decision::MoveTo(NodePhase::Released, "nothing of it is left in the cloud".into())
+}

@@ -1,0 +1,62 @@
+//! Evidence: something observed that may move a phase. Request handlers only append it; the loop, holding the fence,
+//! folds it into the node's record and the timeline.
+
+use crate::{Report, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+use uuid::Uuid;
+
+/// One observation about one node, as the boot plane saw it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// The cluster's id.
+    pub cluster_id: Uuid,
+    /// The node.
+    pub server_id: String,
+    /// The boot attempt the node showed the token of. Evidence of another attempt than the open one moves nothing.
+    pub attempt_id: Uuid,
+    /// When it was seen.
+    pub at: Timestamp,
+    /// From which address.
+    pub source: IpAddr,
+    /// What was seen.
+    pub seen: Seen,
+}
+
+/// What was seen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Seen {
+    /// The boot script was handed out in full. Proves that iPXE runs on the node, and nothing more.
+    ScriptServed,
+    /// An image file went out.
+    ImageServed {
+        /// Name within the image set.
+        file: String,
+        /// Bytes of the body that were sent before the connection ended.
+        sent: u64,
+        /// Bytes of the whole answer's body.
+        of: u64,
+    },
+    /// The node's configuration was handed out in full.
+    ConfigServed,
+    /// The node reported.
+    Reported(Report),
+}
+
+/// One line of the audit: who did what, from where, and how it ended. Never holds a token or a password.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AuditEntry {
+    /// When.
+    pub at: Timestamp,
+    /// `operator`, `node server-001`, `anonymous`.
+    pub who: String,
+    /// A stable word: `boot.script`, `boot.config`, `boot.report`, `boot.image`, `cluster.deploy`, …
+    pub action: String,
+    /// What it was done to: a server id, a cluster name, a file.
+    pub target: String,
+    /// The peer's address.
+    pub source: String,
+    /// `ok` or `refused`, and for a refusal its stable code: `refused:bad_token`.
+    pub outcome: String,
+}

@@ -1,0 +1,50 @@
+//! Metalform's nouns and decisions: the plan, nodes and clusters with their phases, what comes next, and the documents
+//! that machines get. Nothing here does I/O, waits, or reads a clock.
+
+mod cluster;
+mod config_document;
+mod decide_cluster;
+mod decide_node;
+mod decision;
+mod event;
+mod evidence;
+mod fold;
+mod node;
+mod plan;
+mod plan_fault;
+mod plan_hash;
+mod plan_reader;
+pub mod plan_rules;
+mod profile;
+mod report;
+mod resource;
+mod settings;
+mod status;
+mod time;
+
+pub use cluster::{
+    Check, ClusterPhase, ClusterRecord, ClusterSeen, FormationAttempt, FormationSeen, FormationState, Intents,
+    MemberSays, MemberSeen, Refusal, Site, SubnetFacts,
+};
+pub use config_document::{NodeNetwork, node_config};
+pub use decide_cluster::{ClusterAction, ClusterDecision, ClusterLooks, ClusterView, cluster_looks, decide_cluster};
+pub use decide_node::{
+    NodeAction, NodeDecision, NodeLooks, NodeView, ShowCredentials, decide_node, node_deadline, node_looks,
+};
+pub use decision::{Decision, Failure, Trouble};
+pub use event::{Event, NewEvent, kind};
+pub use evidence::{AuditEntry, Evidence, Seen};
+pub use node::{
+    BootAttempt, BootProgress, CvmAnswer, CvmProgress, NodePhase, NodeRecord, PowerAction, PowerCall, ServerSeen,
+    ServerStatus,
+};
+pub use plan::{ClusterPlan, DataDrive, DriveSelector, FormationChoice, NodePlan, Placement, Plan, Role, Start};
+pub use plan_fault::{Place, PlanFault, Severity};
+pub use plan_hash::plan_hash;
+pub use plan_reader::{CheckedPlan, MAX_PLAN_BYTES, PlanFormat, read_plan};
+pub use profile::{Profile, ProfileFileError, Profiles};
+pub use report::{Report, ReportPhase, ReportStatus};
+pub use resource::{Resource, ResourceState, Slot, resource_name};
+pub use settings::Timeouts;
+pub use status::{ClusterStatus, NodeStatus};
+pub use time::{Clock, Timestamp, in_words};

@@ -1,0 +1,72 @@
+//! What a machine says about itself while it is installed: the body of `POST /boot/report/{server_id}`.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// Where the installer stands, in the node's own words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReportPhase {
+    /// The kernel is up and our agent runs.
+    Booting,
+    /// Hardware is compared with the configuration.
+    Checking,
+    /// The disks are being written.
+    Installing,
+    /// Written; the machine restarts from its disk.
+    Rebooting,
+    /// The installed system is up. Closes the boot attempt.
+    Installed,
+    /// The installer gave up; `message` says why.
+    Failed,
+}
+
+impl ReportPhase {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ReportPhase::Booting => "booting",
+            ReportPhase::Checking => "checking",
+            ReportPhase::Installing => "installing",
+            ReportPhase::Rebooting => "rebooting",
+            ReportPhase::Installed => "installed",
+            ReportPhase::Failed => "failed",
+        }
+    }
+}
+
+/// How the named phase goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReportStatus {
+    /// Under way.
+    Running,
+    /// Ended well.
+    Ok,
+    /// Ended badly.
+    Failed,
+}
+
+/// One report. `seq` grows within a boot attempt; a repeated or older one changes nothing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    /// Counts up from 1 within a boot attempt.
+    pub seq: u64,
+    /// Where the installer stands.
+    pub phase: ReportPhase,
+    /// How that phase goes.
+    pub status: ReportStatus,
+    /// 0 to 100, of the whole installation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<f64>,
+    /// One sentence for a person.
+    #[serde(default)]
+    pub message: String,
+    /// New log lines since the last report.
+    #[serde(default)]
+    pub log: Vec<String>,
+    /// What the node found out about itself: `node_uuid`, disks, memory.
+    #[serde(default)]
+    pub facts: Map<String, Value>,
+}

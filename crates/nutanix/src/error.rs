@@ -1,0 +1,364 @@
+//! What went wrong with one call, and what that means for asking again.
+//!
+//! Three questions, for the caller to steer by:
+//! - [`Error::is_ambiguous`]: the world may have changed. Look before asking anybody again.
+//! - [`Error::is_transient`]: the same question may be answered well later.
+//! - [`Error::is_permanent_request_error`]: what was asked is wrong; another node would say the same.
+//!
+//! What is neither needs an operator ([`Error::hint`]) or another way ([`Error::is_not_offered`]).
+
+use crate::{Cause, Fingerprint, Peer, Rejection, Response, TransportError, excerpt};
+use std::{fmt, net::Ipv4Addr};
+
+/// What was asked of a CVM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// Prism, `GET v2.0/cluster`.
+    ReadCluster,
+    /// Prism, `POST v2.0/clusters`.
+    CreateThroughPrism,
+    /// Foundation, `POST /foundation/clusters`.
+    CreateThroughFoundation,
+}
+
+impl Operation {
+    fn is_create(self) -> bool {
+        match self {
+            Operation::CreateThroughPrism | Operation::CreateThroughFoundation => true,
+            Operation::ReadCluster => false,
+        }
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Operation::ReadCluster => "read the cluster from Prism",
+            Operation::CreateThroughPrism => "create the cluster through Prism",
+            Operation::CreateThroughFoundation => "create the cluster through Foundation",
+        })
+    }
+}
+
+/// A call that did not do what it should. The kind is the next link of the chain.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {operation} at {address}:{port}")]
+pub struct Error {
+    /// What was asked.
+    pub operation: Operation,
+    /// Whom.
+    pub address: Ipv4Addr,
+    /// On which port.
+    pub port: u16,
+    /// The key that the peer showed, if it answered at all.
+    pub fingerprint: Option<Fingerprint>,
+    /// What went wrong.
+    #[source]
+    pub kind: Box<ErrorKind>,
+}
+
+/// The kinds of failure.
+#[derive(Debug, thiserror::Error)]
+pub enum ErrorKind {
+    /// Certainly not carried out: the request never left.
+    #[error("the request was not sent")]
+    NotSent(#[source] TransportError),
+    /// The request may have been carried out: its answer is missing.
+    #[error("the answer is missing, the request may have been carried out")]
+    Unknown(#[source] TransportError),
+    /// The peer showed another key than the pinned ones. Nothing was sent.
+    #[error("the peer shows the key {seen}, which is not the pinned one")]
+    PinMismatch {
+        /// The pinned keys.
+        expected: Vec<Fingerprint>,
+        /// The key that was shown.
+        seen: Fingerprint,
+    },
+    /// 401: wrong user or password.
+    #[error("user name or password refused")]
+    Unauthorized,
+    /// Too many wrong passwords: the account is locked.
+    #[error("the account is locked")]
+    LockedOut,
+    /// The CVM is up and belongs to no cluster. Only of reads.
+    #[error("the CVM belongs to no cluster")]
+    NotConfigured,
+    /// Something answers in place of Prism while that starts: a page, a gateway's error. Only of reads.
+    #[error("Prism is not up yet (status {status}): {excerpt}")]
+    NotYet {
+        /// HTTP status.
+        status: u16,
+        /// The beginning of the body.
+        excerpt: String,
+    },
+    /// The server refused.
+    #[error("{0}")]
+    Rejected(Rejection),
+    /// An answer that is neither a refusal nor what was asked for.
+    #[error("an answer that is not understood (status {status}): {excerpt}")]
+    Protocol {
+        /// HTTP status.
+        status: u16,
+        /// The beginning of the body.
+        excerpt: String,
+        /// Why it could not be read, where that is known.
+        #[source]
+        cause: Option<Cause>,
+    },
+}
+
+impl Error {
+    pub(crate) fn transport(operation: Operation, peer: &Peer, error: TransportError) -> Self {
+        let kind = match error {
+            TransportError::PinMismatch { expected, seen } => ErrorKind::PinMismatch { expected, seen },
+            lost if lost.may_have_been_sent() => ErrorKind::Unknown(lost),
+            unsent => ErrorKind::NotSent(unsent),
+        };
+        Self { operation, address: peer.address, port: peer.port, fingerprint: None, kind: Box::new(kind) }
+    }
+
+    /// The error of an answer with any status but 2xx.
+    pub(crate) fn refused(operation: Operation, peer: &Peer, answer: &Response) -> Self {
+        let kind = match answer.status {
+            400..600 if says_locked(&answer.body) => ErrorKind::LockedOut,
+            401 => ErrorKind::Unauthorized,
+            status @ 400..600 => ErrorKind::Rejected(Rejection::read(status, &answer.body)),
+            status => ErrorKind::Protocol { status, excerpt: excerpt::of_body(&answer.body), cause: None },
+        };
+        Self::answered(operation, peer, answer, kind)
+    }
+
+    pub(crate) fn answered(operation: Operation, peer: &Peer, answer: &Response, kind: ErrorKind) -> Self {
+        let fingerprint = Some(answer.fingerprint);
+        Self { operation, address: peer.address, port: peer.port, fingerprint, kind: Box::new(kind) }
+    }
+
+    /// Whether a create may have been carried out. Never true of a read.
+    ///
+    /// Besides a missing answer that is a 2xx that can't be read, and a 5xx that is not the server's own word: a
+    /// gateway that gave up waiting says nothing about what goes on behind it. 501 and 503 are refusals, whoever says
+    /// them.
+    pub fn is_ambiguous(&self) -> bool {
+        self.operation.is_create()
+            && match &*self.kind {
+                ErrorKind::Unknown(_) => true,
+                ErrorKind::Protocol { status, .. } => (200..300).contains(status),
+                ErrorKind::Rejected(r) => r.status >= 500 && !matches!(r.status, 501 | 503) && !r.is_the_servers_word(),
+                ErrorKind::NotSent(_)
+                | ErrorKind::PinMismatch { .. }
+                | ErrorKind::Unauthorized
+                | ErrorKind::LockedOut
+                | ErrorKind::NotConfigured
+                | ErrorKind::NotYet { .. } => false,
+            }
+    }
+
+    /// Whether the same call may succeed later. An ambiguous create is not transient in this sense: look first.
+    ///
+    /// 403 counts as transient: Prism has been seen to answer it under parallel basic authentication
+    /// (terraform-provider-nutanix issue 93). So does every failure to connect: a CVM that starts refuses, resets and
+    /// times out in any order.
+    pub fn is_transient(&self) -> bool {
+        !self.is_ambiguous()
+            && match &*self.kind {
+                ErrorKind::NotSent(_) | ErrorKind::Unknown(_) | ErrorKind::NotConfigured | ErrorKind::NotYet { .. } => {
+                    true
+                }
+                ErrorKind::Rejected(r) => matches!(r.status, 403 | 408 | 425 | 429 | 500 | 502..600),
+                ErrorKind::Protocol { .. }
+                | ErrorKind::PinMismatch { .. }
+                | ErrorKind::Unauthorized
+                | ErrorKind::LockedOut => false,
+            }
+    }
+
+    /// Whether the request itself is wrong (400, 422): asking another node won't help.
+    pub fn is_permanent_request_error(&self) -> bool {
+        matches!(&*self.kind, ErrorKind::Rejected(r) if matches!(r.status, 400 | 422))
+    }
+
+    /// Whether the server has no such call (404, 405, 501 to a create). Nutanix's published v1 and v2.0 definitions
+    /// offer no POST on `/clusters`, so most releases answer so.
+    pub fn is_not_offered(&self) -> bool {
+        self.operation.is_create()
+            && matches!(&*self.kind, ErrorKind::Rejected(r) if matches!(r.status, 404 | 405 | 501))
+    }
+
+    /// What a person may do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        if self.is_not_offered() {
+            return Some("this release forms no clusters over this API; choose formation \"cvm-ssh\"");
+        }
+        if self.is_ambiguous() {
+            return Some("look whether the cluster exists, on every node, before it is created again");
+        }
+        match &*self.kind {
+            ErrorKind::NotSent(TransportError::Refused) => {
+                Some("nothing listens there yet; many releases start Prism only once a cluster exists")
+            }
+            ErrorKind::NotSent(TransportError::Tls(_)) => Some("check that the port is right and speaks HTTPS"),
+            ErrorKind::NotSent(_) => Some("check the route, the security groups and that the CVM is up"),
+            ErrorKind::PinMismatch { .. } => Some(
+                "a CVM has a new key after imaging and may get one when its cluster is formed; \
+                 at any other time find out who answers at this address",
+            ),
+            ErrorKind::Unauthorized if self.operation == Operation::CreateThroughFoundation => {
+                Some("check foundation_user and foundation_password_file; repeated failures may lock the account")
+            }
+            ErrorKind::Unauthorized => {
+                Some("check prism_user and prism_password_file; repeated failures lock the account")
+            }
+            ErrorKind::LockedOut => {
+                Some("stop everything that logs in, then on a CVM: allssh \"sudo faillock --user admin --reset\"")
+            }
+            ErrorKind::Rejected(_) if self.is_permanent_request_error() => {
+                Some("correct the plan's cluster settings; another node would refuse the same")
+            }
+            ErrorKind::Unknown(_)
+            | ErrorKind::NotConfigured
+            | ErrorKind::NotYet { .. }
+            | ErrorKind::Rejected(_)
+            | ErrorKind::Protocol { .. } => None,
+        }
+    }
+}
+
+/// Whether the answer says that the account is locked. Prism's words are "Account Locked" (seen on fresh CE nodes).
+pub(crate) fn says_locked(body: &[u8]) -> bool {
+    contains(body, &["account locked", "account is locked"])
+}
+
+/// Whether the answer says that there is no cluster. The `cluster` command's words are "Cluster is currently
+/// unconfigured"; REST's are not known.
+pub(crate) fn says_unconfigured(body: &[u8]) -> bool {
+    contains(body, &["unconfigured", "not configured"])
+}
+
+fn contains(body: &[u8], phrases: &[&str]) -> bool {
+    let text = String::from_utf8_lossy(body).to_lowercase();
+    phrases.iter().any(|phrase| text.contains(phrase))
+}
+
+/// The innermost reason of a chain, which says most in few words.
+pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
+    let mut last = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    last.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::PinRule;
+    use std::time::Duration;
+
+    fn peer() -> Peer {
+        Peer { address: Ipv4Addr::new(10, 0, 0, 5), port: 9440, pin: PinRule::TrustFirst }
+    }
+
+    fn answered(operation: Operation, status: u16, body: &'static str) -> Error {
+        let answer = Response { status, body: body.into(), fingerprint: Fingerprint([1; 32]) };
+        Error::refused(operation, &peer(), &answer)
+    }
+
+    /// `a`mbiguous, `t`ransient, `p`ermanent request error, `n`ot offered.
+    fn flags(error: &Error) -> String {
+        [
+            ('a', error.is_ambiguous()),
+            ('t', error.is_transient()),
+            ('p', error.is_permanent_request_error()),
+            ('n', error.is_not_offered()),
+        ]
+        .iter()
+        .filter(|(_, set)| *set)
+        .map(|(flag, _)| flag)
+        .collect()
+    }
+
+    #[test]
+    fn what_an_answer_to_a_create_means_for_asking_again() {
+        const OWN: &str = r#"{"message":"no"}"#;
+        const PAGE: &str = "<html>no</html>";
+        for (status, body, expected) in [
+            (302, PAGE, ""),
+            (400, OWN, "p"),
+            (401, OWN, ""),
+            (403, OWN, "t"),
+            (403, r#"{"message":"Account Locked"}"#, ""),
+            (404, PAGE, "n"),
+            (405, OWN, "n"),
+            (408, PAGE, "t"),
+            (409, OWN, ""),
+            (422, OWN, "p"),
+            (429, OWN, "t"),
+            (500, OWN, "t"),
+            (500, PAGE, "a"),
+            (501, PAGE, "n"),
+            (502, PAGE, "a"),
+            (503, PAGE, "t"),
+            (504, PAGE, "a"),
+        ] {
+            let error = answered(Operation::CreateThroughPrism, status, body);
+            assert_eq!(flags(&error), expected, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn what_a_failed_transport_means_for_asking_again() {
+        let second = Duration::from_secs(1);
+        for (make, create, read) in [
+            ((|_| TransportError::Refused) as fn(Duration) -> TransportError, "t", "t"),
+            (|_| TransportError::Unreachable("reset".into()), "t", "t"),
+            (TransportError::ConnectTimeout, "t", "t"),
+            (|_| TransportError::Tls("no TLS".into()), "t", "t"),
+            (|_| TransportError::PinMismatch { expected: vec![], seen: Fingerprint([2; 32]) }, "", ""),
+            (|_| TransportError::Lost("reset".into()), "a", "t"),
+            (TransportError::ReplyTimeout, "a", "t"),
+        ] {
+            for (operation, expected) in [
+                (Operation::CreateThroughPrism, create),
+                (Operation::CreateThroughFoundation, create),
+                (Operation::ReadCluster, read),
+            ] {
+                let error = Error::transport(operation, &peer(), make(second));
+                assert_eq!(flags(&error), expected, "{operation}: {:?}", error.kind);
+            }
+        }
+    }
+
+    #[test]
+    fn a_read_is_never_ambiguous() {
+        assert_eq!(flags(&answered(Operation::ReadCluster, 502, "<html>")), "t");
+    }
+
+    #[test]
+    fn an_error_tells_what_failed_then_why_then_what_to_do() {
+        let error = Error::transport(
+            Operation::CreateThroughPrism,
+            &peer(),
+            TransportError::Lost("connection reset by peer".into()),
+        );
+        let mut chain = vec![error.to_string()];
+        let mut link = std::error::Error::source(&error);
+        while let Some(current) = link {
+            chain.push(current.to_string());
+            link = current.source();
+        }
+        assert_eq!(
+            chain,
+            [
+                "cannot create the cluster through Prism at 10.0.0.5:9440",
+                "the answer is missing, the request may have been carried out",
+                "the connection broke before the answer was complete",
+                "connection reset by peer",
+            ]
+        );
+        assert_eq!(error.hint(), Some("look whether the cluster exists, on every node, before it is created again"));
+        assert_eq!(
+            answered(Operation::CreateThroughFoundation, 401, "").hint(),
+            Some("check foundation_user and foundation_password_file; repeated failures may lock the account")
+        );
+    }
+}

@@ -1,0 +1,139 @@
+//! The product on one page.
+
+use crate::{BootLinks, Cloud, Formation};
+use futures_util::future::join_all;
+use metalform_model::{Clock, ClusterRecord, NodeRecord, Plan, Resource, Site, Timeouts, Timestamp};
+use metalform_store::{Changes, ClusterState, Lease, NodeState, Store, StoreError};
+use std::{sync::Arc, time::Duration};
+use thiserror::Error;
+use uuid::Uuid;
+
+/// Everything the loop works with.
+pub struct Orchestrator {
+    /// What is known.
+    pub store: Store,
+    /// Where servers come from.
+    pub cloud: Arc<dyn Cloud>,
+    /// How clusters are formed.
+    pub formation: Arc<dyn Formation>,
+    /// What machines are told to boot.
+    pub links: Arc<dyn BootLinks>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+}
+
+/// A pass that had to end early. What it had recorded stands; the next pass goes on from there.
+#[derive(Debug, Error)]
+pub enum ReconcileError {
+    /// Reading or recording failed.
+    #[error("the loop could not read or record its state")]
+    Store(#[from] StoreError),
+}
+
+/// No pass takes longer: each call has a limit, and a pass makes a bounded number of them in a row.
+const LEASE: Duration = Duration::from_secs(300);
+
+/// Steps of one node or cluster within one pass. More than any legal way through the phases needs; a bound, so that a
+/// mistake in a decision can't spin.
+pub(crate) const STEPS: usize = 40;
+
+/// What a pass knows and never changes.
+pub(crate) struct Pass<'a> {
+    pub lease: &'a Lease,
+    pub plan: &'a Plan,
+    pub site: &'a Site,
+    pub deployment: Uuid,
+    pub absent: bool,
+}
+
+impl Orchestrator {
+    /// Brings a cluster as far as it can go now, and says when to look again. May be called at any time, any number of
+    /// times: what it does depends on what is recorded and what the world says, and on nothing else.
+    pub async fn reconcile(&self, cluster_id: Uuid) -> Result<Timestamp, ReconcileError> {
+        let now = self.clock.now();
+        let Some(lease) = self.store.acquire(cluster_id, now, LEASE).await? else { return Ok(now + LEASE) };
+        let Some(mut state) = self.store.cluster(cluster_id).await? else { return Ok(Timestamp::NEVER) };
+        self.take_in(&lease, &mut state).await?;
+
+        let ClusterState { plan, site, mut record, intents, mut nodes, mut vip, .. } = state;
+        let pass = Pass { lease: &lease, plan: &plan, site: &site, deployment: cluster_id, absent: intents.absent };
+        let mut next_at = Timestamp::NEVER;
+        for _ in 0..STEPS {
+            let plans = plan.nodes.iter();
+            let advances = nodes.iter_mut().zip(plans).map(|(node, plan)| self.advance_node(&pass, plan, node));
+            let mut nodes_next = Timestamp::NEVER;
+            for next in join_all(advances).await {
+                nodes_next = nodes_next.min(next?);
+            }
+            let before = record.phase;
+            let cluster_next = self.advance_cluster(&pass, intents, &mut record, &mut nodes, &mut vip).await?;
+            next_at = nodes_next.min(cluster_next);
+            // A cluster that moved on may have given its nodes something to do.
+            if record.phase == before {
+                break;
+            }
+        }
+        self.store.commit(&lease, Changes { next_at: Some(next_at), ..Changes::default() }).await?;
+        Ok(next_at)
+    }
+
+    /// What happened since the last pass: the operator's retries, and what the boot plane saw.
+    async fn take_in(&self, lease: &Lease, state: &mut ClusterState) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        if state.record.retries_done < state.intents.retries {
+            state.record.retries_done = state.intents.retries;
+            state.record.retry(now);
+            for (node, plan) in state.nodes.iter_mut().zip(&state.plan.nodes) {
+                let has_server = has_server(&node.resources);
+                node.record.retry(plan.existing, has_server, now);
+            }
+            let nodes = state.nodes.iter().map(|n| &n.record).collect();
+            self.store.commit(lease, Changes { cluster: Some(&state.record), nodes, ..Changes::default() }).await?;
+        }
+        loop {
+            let evidence = self.store.unfolded_evidence(lease.cluster_id, 200).await?;
+            if evidence.is_empty() {
+                return Ok(());
+            }
+            let mut events = Vec::new();
+            let mut folded = Vec::new();
+            for (id, piece) in &evidence {
+                folded.push(*id);
+                if let Some(node) = state.nodes.iter_mut().find(|n| n.record.server_id == piece.server_id) {
+                    events.extend(node.record.fold_evidence(piece));
+                }
+            }
+            let nodes = state.nodes.iter().map(|n| &n.record).collect();
+            self.store.commit(lease, Changes { nodes, events, folded, ..Changes::default() }).await?;
+        }
+    }
+
+    /// Records a node as it now is, with what that adds to the timeline.
+    pub(crate) async fn record_node(
+        &self,
+        pass: &Pass<'_>,
+        node: &NodeState,
+        events: Vec<metalform_model::NewEvent>,
+    ) -> Result<(), StoreError> {
+        let changes = Changes { nodes: vec![&node.record], events, ..Changes::default() };
+        self.store.commit(pass.lease, changes).await
+    }
+
+    /// Records a cluster, and those of its nodes that changed with it.
+    pub(crate) async fn record_cluster(
+        &self,
+        pass: &Pass<'_>,
+        record: &ClusterRecord,
+        nodes: Vec<&NodeRecord>,
+        events: Vec<metalform_model::NewEvent>,
+    ) -> Result<(), StoreError> {
+        let changes = Changes { cluster: Some(record), nodes, events, ..Changes::default() };
+        self.store.commit(pass.lease, changes).await
+    }
+}
+
+fn has_server(resources: &[Resource]) -> bool {
+    resources.iter().any(|r| r.slot == metalform_model::Slot::Server && r.is_created())
+}

@@ -1,0 +1,132 @@
+//! Clusters: deploy, look, retry, form, destroy.
+
+use super::{ApiError, App};
+use crate::deploy::{Deployed, deploy};
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{Path, RawQuery, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use metalform_model::{ClusterPhase, ClusterStatus, NewEvent, PlanFormat, Start, kind};
+use metalform_store::{ClusterState, OperatorRequest};
+use serde_json::json;
+use std::sync::Arc;
+
+/// The status document of a cluster.
+pub(super) fn status_of(app: &App, state: &ClusterState) -> ClusterStatus {
+    ClusterStatus::of(&state.record, state.nodes.iter().map(|n| &n.record), app.clock.now())
+}
+
+/// Deploys a plan.
+#[utoipa::path(post, path = "/api/v1/clusters", request_body(content = String, content_type = "application/toml"),
+    params(("dry_run" = Option<bool>, Query, description = "check everything, create nothing")),
+    responses((status = 201, description = "accepted"), (status = 200, description = "the same plan lives already, or a dry run"),
+    (status = 400, description = "bad plan"), (status = 401, description = "no token"),
+    (status = 409, description = "name, node or address taken, or another plan lives under the name"),
+    (status = 422, description = "the cloud can't carry it out"), (status = 503, description = "try again")))]
+pub(super) async fn create(
+    State(app): State<Arc<App>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let dry_run = match query.as_deref() {
+        None | Some("" | "dry_run=false") => false,
+        Some("dry_run=true") => true,
+        Some(other) => return Err(unknown_query(other, "dry_run=true")),
+    };
+    let text = std::str::from_utf8(&body)
+        .map_err(|_| ApiError::new(400, "bad_plan", "the plan is not UTF-8 text", "send TOML or JSON"))?;
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let format = match kind.split(';').next().unwrap_or_default().trim() {
+        "application/json" => PlanFormat::Json,
+        "application/toml" => PlanFormat::Toml,
+        "" | "text/plain" | "application/octet-stream" | "application/x-www-form-urlencoded" => {
+            PlanFormat::detect(None, text)
+        }
+        other => {
+            let message = format!("plans aren't read as {other:?}");
+            return Err(ApiError::new(415, "unknown_format", message, "send application/toml or application/json"));
+        }
+    };
+    Ok(match deploy(&app, text, format, dry_run).await? {
+        Deployed::New(state) => (StatusCode::CREATED, Json(status_of(&app, &state))).into_response(),
+        Deployed::Same(state) => Json(status_of(&app, &state)).into_response(),
+        Deployed::Checked(warnings) => Json(json!({"accepted": false, "warnings": warnings})).into_response(),
+    })
+}
+
+pub(super) fn unknown_query(query: &str, known: &str) -> ApiError {
+    let shown: String = query.chars().take(80).collect();
+    ApiError::new(400, "unknown_parameter", format!("unknown query {shown:?}"), &format!("only {known} is known"))
+}
+
+/// Every living cluster.
+#[utoipa::path(get, path = "/api/v1/clusters", responses((status = 200, description = "the clusters"),
+    (status = 401, description = "no token")))]
+pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+    let clusters: Vec<ClusterStatus> =
+        app.store.living_clusters().await?.iter().map(|state| status_of(&app, state)).collect();
+    Ok(Json(json!({"clusters": clusters})).into_response())
+}
+
+/// One cluster, the last of its name if none of it lives.
+#[utoipa::path(get, path = "/api/v1/clusters/{name}", params(("name" = String, Path, description = "the cluster")),
+    responses((status = 200, description = "the cluster"), (status = 401, description = "no token"),
+    (status = 404, description = "none of that name")))]
+pub(super) async fn show(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+) -> Result<Json<ClusterStatus>, ApiError> {
+    let state = app.living(&name).await?;
+    Ok(Json(status_of(&app, &state)))
+}
+
+/// Lets a cluster be gone, with everything that was made for it.
+#[utoipa::path(delete, path = "/api/v1/clusters/{name}", params(("name" = String, Path, description = "the cluster")),
+    responses((status = 202, description = "under way"), (status = 401, description = "no token"),
+    (status = 404, description = "none of that name")))]
+pub(super) async fn destroy(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<Response, ApiError> {
+    let state = app.living(&name).await?;
+    if state.intents.absent || state.record.phase == ClusterPhase::Released {
+        return Ok((StatusCode::ACCEPTED, Json(status_of(&app, &state))).into_response());
+    }
+    ask(&app, &name, OperatorRequest::Absent, "destroy").await
+}
+
+/// Gives what failed another try.
+#[utoipa::path(post, path = "/api/v1/clusters/{name}/retry", params(("name" = String, Path, description = "the cluster")),
+    responses((status = 202, description = "under way"), (status = 401, description = "no token"),
+    (status = 404, description = "none of that name"), (status = 409, description = "nothing has failed")))]
+pub(super) async fn retry(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<Response, ApiError> {
+    let state = app.living(&name).await?;
+    if !matches!(state.record.phase, ClusterPhase::Failed | ClusterPhase::NeedsOperator) {
+        let message = format!("{name} is in {}: nothing of it waits for a retry", state.record.phase.as_str());
+        return Err(ApiError::new(409, "nothing_to_retry", message, "`metalform status` says what it waits for"));
+    }
+    ask(&app, &name, OperatorRequest::Retry, "retry").await
+}
+
+/// Forms a cluster whose plan says `start = "on-command"`.
+#[utoipa::path(post, path = "/api/v1/clusters/{name}/form", params(("name" = String, Path, description = "the cluster")),
+    responses((status = 202, description = "under way"), (status = 401, description = "no token"),
+    (status = 404, description = "none of that name"), (status = 409, description = "not awaited")))]
+pub(super) async fn form(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<Response, ApiError> {
+    let state = app.living(&name).await?;
+    if state.plan.cluster.start != Start::OnCommand || state.record.phase != ClusterPhase::WaitingForNodes {
+        let message = format!("{name} doesn't wait for a command to form");
+        let hint = "write start = \"on-command\" in the plan to decide the moment yourself";
+        return Err(ApiError::new(409, "not_awaited", message, hint));
+    }
+    ask(&app, &name, OperatorRequest::Form, "form").await
+}
+
+async fn ask(app: &App, name: &str, request: OperatorRequest, word: &str) -> Result<Response, ApiError> {
+    let event = NewEvent::new(app.clock.now(), kind::OPERATOR, format!("the operator asked to {word}"));
+    let id = app.store.request(name, request, event.with(json!({"request": word}))).await?;
+    app.wake.wake(id);
+    let state = app.living(name).await?;
+    Ok((StatusCode::ACCEPTED, Json(status_of(app, &state))).into_response())
+}

@@ -1,0 +1,85 @@
+//! Every refusal of the control plane: `{"error":{"code","message","hint","details"}}` with the right status.
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use metalform_store::StoreError;
+use serde_json::{Value, json};
+
+/// A refusal. `code` is a stable word.
+#[derive(Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    hint: String,
+    details: Value,
+}
+
+/// The code of a refusal, for the audit: travels with the response, out of sight of the client.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RefusalCode(pub &'static str);
+
+impl ApiError {
+    pub(crate) fn new(status: u16, code: &'static str, message: impl Into<String>, hint: &str) -> Self {
+        ApiError {
+            status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            code,
+            message: message.into(),
+            hint: hint.to_owned(),
+            details: json!({}),
+        }
+    }
+
+    pub(crate) fn with(mut self, details: Value) -> Self {
+        self.details = details;
+        self
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let body = json!({"error": {"code": self.code, "message": self.message, "hint": self.hint,
+            "details": self.details}});
+        let mut response = (self.status, Json(body)).into_response();
+        response.extensions_mut().insert(RefusalCode(self.code));
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        let hint = error.hint();
+        let (status, code) = match &error {
+            StoreError::NoCluster { .. } => (404, "unknown_cluster"),
+            StoreError::NameTaken { .. } => (409, "name_taken"),
+            StoreError::NodeTaken { .. } => (409, "node_taken"),
+            StoreError::StaleFence
+            | StoreError::Database { .. }
+            | StoreError::Document { .. }
+            | StoreError::InUse { .. }
+            | StoreError::Folder { .. }
+            | StoreError::Migrate(_) => {
+                tracing::error!(%error, source = ?std::error::Error::source(&error), "the store failed");
+                (503, "store_unavailable")
+            }
+        };
+        ApiError::new(status, code, error.to_string(), hint)
+    }
+}
+
+pub(super) async fn unknown_path() -> ApiError {
+    ApiError::new(404, "unknown_path", "there is nothing at this path", "see /openapi.json")
+}
+
+pub(super) async fn wrong_method() -> ApiError {
+    ApiError::new(405, "wrong_method", "this path doesn't answer that method", "see /openapi.json")
+}

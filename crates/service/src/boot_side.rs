@@ -1,0 +1,186 @@
+//! What the boot plane asks of us: who a machine is, and to keep what was seen.
+
+use crate::runner::Wake;
+use async_trait::async_trait;
+use metalform_boot::{
+    BootAttemptRef, BootHost, BootNode, Directory, Instruction, Recorder, TokenKey, Unavailable, script_url,
+};
+use metalform_model::{
+    AuditEntry, Evidence, NodeNetwork, NodePhase, NodePlan, NodeRecord, Profiles, SubnetFacts, node_config,
+};
+use metalform_orchestrator::BootLinks;
+use metalform_store::{ClusterState, Store};
+use secrecy::ExposeSecret;
+use std::{
+    collections::HashMap,
+    net::Ipv4Addr,
+    sync::{Arc, Mutex, PoisonError},
+};
+use uuid::Uuid;
+
+/// Knows the living nodes from the store; while that is away, from memory.
+pub struct StoreDirectory {
+    store: Store,
+    profiles: Arc<Profiles>,
+    last_known: Mutex<HashMap<String, BootNode>>,
+}
+
+impl StoreDirectory {
+    /// A directory over the store.
+    pub fn new(store: Store, profiles: Arc<Profiles>) -> Self {
+        StoreDirectory { store, profiles, last_known: Mutex::new(HashMap::new()) }
+    }
+
+    /// Puts every living node into memory, so that a store which goes away at once still leaves the machines known.
+    pub async fn warm(&self) -> Result<(), metalform_store::StoreError> {
+        for state in self.store.living_clusters().await? {
+            for node in boot_nodes(&state, &self.profiles) {
+                self.remember(&node);
+            }
+        }
+        Ok(())
+    }
+
+    fn remember(&self, node: &BootNode) {
+        let mut known = self.last_known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(node.server_id.clone(), node.clone());
+    }
+
+    fn forget(&self, wanted: impl Fn(&BootNode) -> bool) {
+        let mut known = self.last_known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, node| !wanted(node));
+    }
+
+    fn recall(&self, wanted: impl Fn(&BootNode) -> bool) -> Option<BootNode> {
+        let known = self.last_known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.values().find(|node| wanted(node)).cloned()
+    }
+
+    fn answer(
+        &self,
+        found: Result<Option<ClusterState>, metalform_store::StoreError>,
+        wanted: impl Fn(&BootNode) -> bool,
+    ) -> Result<Option<BootNode>, Unavailable> {
+        match found {
+            Ok(state) => {
+                let nodes = state.map(|state| boot_nodes(&state, &self.profiles)).unwrap_or_default();
+                let node = nodes.into_iter().find(&wanted);
+                match &node {
+                    Some(node) => self.remember(node),
+                    None => self.forget(&wanted),
+                }
+                Ok(node)
+            }
+            Err(error) => match self.recall(&wanted) {
+                Some(node) => {
+                    tracing::warn!(%error, server_id = node.server_id, "the store is away: answering from memory");
+                    Ok(Some(node))
+                }
+                None => Err(Unavailable::new(error)),
+            },
+        }
+    }
+}
+
+#[async_trait]
+impl Directory for StoreDirectory {
+    async fn by_server_id(&self, server_id: &str) -> Result<Option<BootNode>, Unavailable> {
+        let found = self.store.cluster_of_node(server_id).await;
+        self.answer(found, |node| node.server_id == server_id)
+    }
+
+    async fn by_address(&self, mgmt_ip: Ipv4Addr) -> Result<Option<BootNode>, Unavailable> {
+        let found = self.store.cluster_of_address(mgmt_ip).await;
+        self.answer(found, |node| node.mgmt_ip == Some(mgmt_ip))
+    }
+}
+
+fn boot_nodes(state: &ClusterState, profiles: &Profiles) -> Vec<BootNode> {
+    let cvm_ips: Vec<Ipv4Addr> =
+        state.nodes.iter().zip(&state.plan.nodes).filter_map(|(n, p)| n.record.cvm_ip.or(p.cvm_ip)).collect();
+    let nodes = state.nodes.iter().zip(&state.plan.nodes);
+    nodes
+        .filter(|(node, _)| node.record.phase != NodePhase::Released)
+        .map(|(node, plan)| {
+            let record = &node.record;
+            let network = network_of(state, plan, record, &cvm_ips);
+            let profile = plan.placement.as_ref().and_then(|p| profiles.get(&p.profile));
+            BootNode {
+                cluster_id: state.record.id,
+                server_id: record.server_id.clone(),
+                mgmt_ip: record.mgmt_ip,
+                attempt: record.attempt.as_ref().map(|a| BootAttemptRef { id: a.id, open: a.is_open() }),
+                instruction: instruction(record),
+                config: network.map(|n| node_config(&state.plan, plan, &n, profile)).unwrap_or_default(),
+                last_report: record.boot.report.as_ref().map(|r| (r.seq, r.phase)),
+                template: None,
+                image_set: None,
+            }
+        })
+        .collect()
+}
+
+fn network_of(state: &ClusterState, plan: &NodePlan, record: &NodeRecord, cvm_ips: &[Ipv4Addr]) -> Option<NodeNetwork> {
+    let subnet: &SubnetFacts = state.site.subnets.get(&plan.placement.as_ref()?.subnet)?;
+    Some(NodeNetwork {
+        mgmt_ip: record.mgmt_ip?,
+        ahv_ip: record.ahv_ip?,
+        cvm_ip: record.cvm_ip?,
+        cidr: subnet.cidr,
+        gateway: subnet.gateway,
+        cvm_ips: cvm_ips.to_vec(),
+        dns_servers: subnet.dns_servers.clone(),
+    })
+}
+
+/// What a machine should do that asks now. The permission to image is the open attempt, and nothing else.
+fn instruction(record: &NodeRecord) -> Instruction {
+    let not_now = |reason: &str| Instruction::NotNow { reason: reason.to_owned() };
+    match record.phase {
+        NodePhase::WaitingForCvm | NodePhase::Ready => Instruction::BootFromDisk,
+        NodePhase::Failed if record.boot.installed_at.is_some() => Instruction::BootFromDisk,
+        NodePhase::Failed => not_now("the node has failed and waits for the operator"),
+        NodePhase::Releasing | NodePhase::Released => not_now("the node is being released"),
+        _ if record.open_attempt().is_some() => Instruction::Install,
+        NodePhase::Requested | NodePhase::Ordered | NodePhase::WaitingForBoot | NodePhase::Imaging => {
+            not_now("no boot attempt is open")
+        }
+    }
+}
+
+/// Keeps evidence and audit in the store, and wakes the loop for evidence.
+pub struct StoreRecorder {
+    /// Where it is kept.
+    pub store: Store,
+    /// The loop.
+    pub wake: Wake,
+}
+
+#[async_trait]
+impl Recorder for StoreRecorder {
+    async fn evidence(&self, evidence: Evidence) -> Result<(), Unavailable> {
+        self.store.add_evidence(&evidence).await.map_err(Unavailable::new)?;
+        self.wake.wake(evidence.cluster_id);
+        Ok(())
+    }
+
+    async fn audit(&self, entry: AuditEntry) -> Result<(), Unavailable> {
+        self.store.add_audit(&entry).await.map_err(Unavailable::new)
+    }
+}
+
+/// The URLs that go into servers' user data.
+pub struct Links {
+    /// What tokens are made from.
+    pub key: TokenKey,
+    /// Where machines reach the boot plane.
+    pub host: BootHost,
+}
+
+impl BootLinks for Links {
+    fn user_data(&self, server_id: &str, attempt: Uuid) -> String {
+        let url = script_url(&self.host, server_id, &self.key.token(attempt));
+        // Only a value outside of the script's strict character set fails; plans with such ids are refused when read.
+        url.map(|url| url.expose_secret().to_owned()).unwrap_or_default()
+    }
+}

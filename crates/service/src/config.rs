@@ -1,0 +1,457 @@
+//! `metalform.toml`: defaults, then the file, then `METALFORM_<SECTION>_<KEY>`.
+
+use ipnet::IpNet;
+use metalform_boot::{BootHost, SourceCheck};
+use metalform_model::Timeouts;
+use serde::Deserialize;
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use thiserror::Error;
+use toml::{Table, Value};
+
+/// Everything `metalform serve` can be told.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where state and secrets are kept.
+    #[serde(default = "default_data_dir")]
+    pub data_dir: PathBuf,
+    /// What machines talk to.
+    #[serde(default)]
+    pub boot: BootConfig,
+    /// What people talk to.
+    #[serde(default)]
+    pub control: ControlConfig,
+    /// Where state is kept, if not in `data_dir`.
+    #[serde(default)]
+    pub store: StoreConfig,
+    /// The cloud account.
+    #[serde(default)]
+    pub ibm_cloud: IbmCloudConfig,
+    /// The boot images.
+    #[serde(default)]
+    pub images: ImagesConfig,
+    /// Server profiles beside the built-in table.
+    #[serde(default)]
+    pub profiles: ProfilesConfig,
+    /// The controller VMs.
+    #[serde(default)]
+    pub nutanix: NutanixConfig,
+    /// How long things may take.
+    #[serde(default)]
+    pub timeouts: TimeoutsConfig,
+}
+
+/// `[boot]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BootConfig {
+    /// Where the boot plane listens.
+    pub listen: SocketAddr,
+    /// How machines reach it; from `listen` when absent.
+    pub public_url: Option<String>,
+    /// Networks that may talk to it; private ones and loopback when absent.
+    pub allow: Option<Vec<IpNet>>,
+    /// Whether machines must ask from their own address.
+    pub source_check: SourceCheck,
+    /// A folder of script templates, `NAME.ipxe`.
+    pub templates_dir: Option<PathBuf>,
+}
+
+/// `[control]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ControlConfig {
+    /// Where the control plane listens. Only loopback, until it speaks TLS.
+    pub listen: SocketAddr,
+    /// `off`: the only value yet.
+    pub tls: String,
+}
+
+/// `[store]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreConfig {
+    /// Another database than the one in `data_dir`. None is supported yet.
+    pub url: Option<String>,
+}
+
+/// `[ibm_cloud]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct IbmCloudConfig {
+    /// A file with an API key; its owner alone may read it.
+    pub api_key_file: Option<PathBuf>,
+    /// The trusted profile to use on an instance in the cloud, by id; `default` for the one linked to it.
+    pub trusted_profile: Option<String>,
+    /// The region.
+    pub region: String,
+    /// Another IAM.
+    pub iam_url: Option<String>,
+    /// Another VPC endpoint, ending in `/v1`.
+    pub vpc_url: Option<String>,
+    /// Another DNS Services endpoint.
+    pub dns_url: Option<String>,
+    /// Another metadata service.
+    pub metadata_url: Option<String>,
+}
+
+/// `[images]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ImagesConfig {
+    /// The default image set; `images` in `data_dir` when absent.
+    pub dir: Option<PathBuf>,
+}
+
+/// `[profiles]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProfilesConfig {
+    /// A file in the form of the built-in table; its profiles are added, or replace those of the same name.
+    pub file: Option<PathBuf>,
+}
+
+/// `[nutanix]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NutanixConfig {
+    /// Prism user.
+    pub prism_user: String,
+    /// A file with its password; `admin` when absent.
+    pub prism_password_file: Option<PathBuf>,
+    /// Prism port.
+    pub prism_port: u16,
+}
+
+/// `[timeouts]`: texts such as `45m`, `90s`, `1h 30m`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TimeoutsConfig {
+    order: Option<Span>,
+    order_to_script: Option<Span>,
+    node_ready: Option<Span>,
+    formation: Option<Span>,
+    server_poll: Option<Span>,
+    probe: Option<Span>,
+    probe_after_refusal: Option<Span>,
+    formation_poll: Option<Span>,
+    stop: Option<Span>,
+    delete: Option<Span>,
+}
+
+/// A duration as a text.
+#[derive(Debug, Clone, Copy)]
+struct Span(Duration);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let span: Option<Duration> =
+            text.parse::<jiff::SignedDuration>().ok().and_then(|d| Duration::try_from(d).ok()).filter(|d| !d.is_zero());
+        span.map(Span).ok_or_else(|| serde::de::Error::custom(format!("{text:?} is no duration such as 45m or 90s")))
+    }
+}
+
+fn default_data_dir() -> PathBuf {
+    PathBuf::from("/var/lib/metalform")
+}
+
+impl Default for BootConfig {
+    fn default() -> Self {
+        BootConfig {
+            listen: SocketAddr::from(([0, 0, 0, 0], 8080)),
+            public_url: None,
+            allow: None,
+            source_check: SourceCheck::Strict,
+            templates_dir: None,
+        }
+    }
+}
+
+impl Default for ControlConfig {
+    fn default() -> Self {
+        ControlConfig { listen: SocketAddr::from(([127, 0, 0, 1], 8443)), tls: "off".into() }
+    }
+}
+
+impl Default for IbmCloudConfig {
+    fn default() -> Self {
+        IbmCloudConfig {
+            api_key_file: None,
+            trusted_profile: None,
+            region: "us-south".into(),
+            iam_url: None,
+            vpc_url: None,
+            dns_url: None,
+            metadata_url: None,
+        }
+    }
+}
+
+impl Default for NutanixConfig {
+    fn default() -> Self {
+        NutanixConfig { prism_user: "admin".into(), prism_password_file: None, prism_port: 9440 }
+    }
+}
+
+/// A configuration that can't be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("can't read the configuration {}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is no TOML, or a key is unknown or of the wrong kind.
+    #[error("the configuration is wrong: {}", .0.to_string().trim_end())]
+    Wrong(#[from] toml::de::Error),
+    /// A value is refused.
+    #[error("{key} in the configuration: {why}")]
+    Refused {
+        /// Which key.
+        key: &'static str,
+        /// Why.
+        why: String,
+        /// What to write instead.
+        hint: String,
+    },
+}
+
+impl ConfigError {
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            ConfigError::Read { .. } => "name the file with --config, or leave it out for the defaults".into(),
+            ConfigError::Wrong(_) => {
+                "the keys are data_dir and those of [boot] [control] [store] [ibm_cloud] [images] \
+                                      [profiles] [nutanix] [timeouts]"
+                    .into()
+            }
+            ConfigError::Refused { hint, .. } => hint.clone(),
+        }
+    }
+}
+
+/// Every key that the environment may set.
+const KEYS: &[(&str, &[&str])] = &[
+    ("", &["data_dir"]),
+    ("boot", &["listen", "public_url", "allow", "source_check", "templates_dir"]),
+    ("control", &["listen", "tls"]),
+    ("store", &["url"]),
+    ("ibm_cloud", &["api_key_file", "trusted_profile", "region", "iam_url", "vpc_url", "dns_url", "metadata_url"]),
+    ("images", &["dir"]),
+    ("profiles", &["file"]),
+    ("nutanix", &["prism_user", "prism_password_file", "prism_port"]),
+    (
+        "timeouts",
+        &[
+            "order",
+            "order_to_script",
+            "node_ready",
+            "formation",
+            "server_poll",
+            "probe",
+            "probe_after_refusal",
+            "formation_poll",
+            "stop",
+            "delete",
+        ],
+    ),
+];
+
+impl Config {
+    /// Reads the file (`metalform.toml` of the present folder when `path` is `None` and there is one), then the
+    /// environment.
+    pub fn load(path: Option<&Path>, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, ConfigError> {
+        let default = Path::new("metalform.toml");
+        let text = match path {
+            None if !default.exists() => String::new(),
+            _ => {
+                let path = path.unwrap_or(default);
+                std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?
+            }
+        };
+        Config::parse(&text, env)
+    }
+
+    /// The same, from a text.
+    pub fn parse(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, ConfigError> {
+        // Read as it is first: so a mistake in the file is shown with its line.
+        toml::from_str::<Config>(text)?;
+        let mut table: Table = toml::from_str(text)?;
+        for (section, keys) in KEYS {
+            for key in *keys {
+                let name = match section.is_empty() {
+                    true => format!("METALFORM_{}", key.to_uppercase()),
+                    false => format!("METALFORM_{}_{}", section.to_uppercase(), key.to_uppercase()),
+                };
+                let Some(value) = env(&name) else { continue };
+                let value = from_environment(key, value);
+                match section.is_empty() {
+                    true => {
+                        table.insert((*key).to_owned(), value);
+                    }
+                    false => {
+                        let section = table.entry(*section).or_insert_with(|| Value::Table(Table::new()));
+                        if let Value::Table(section) = section {
+                            section.insert((*key).to_owned(), value);
+                        }
+                    }
+                }
+            }
+        }
+        let config: Config = Value::Table(table).try_into()?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let refused =
+            |key, why: &str, hint: &str| Err(ConfigError::Refused { key, why: why.to_owned(), hint: hint.to_owned() });
+        if self.control.tls != "off" {
+            return refused("control.tls", "this version speaks plain HTTP only", "write \"off\"");
+        }
+        if !self.control.listen.ip().is_loopback() {
+            return refused(
+                "control.listen",
+                "plain HTTP is for loopback only: a bearer token would cross the network in the clear",
+                "listen on 127.0.0.1 and reach it through an SSH tunnel",
+            );
+        }
+        if self.store.url.is_some() {
+            return refused("store.url", "this version keeps its state in data_dir only", "leave it out");
+        }
+        if self.ibm_cloud.api_key_file.is_some() && self.ibm_cloud.trusted_profile.is_some() {
+            return refused("ibm_cloud", "both an API key and a trusted profile are given", "keep one of them");
+        }
+        self.boot_host().map(drop)
+    }
+
+    /// How machines reach the boot plane.
+    pub fn boot_host(&self) -> Result<BootHost, ConfigError> {
+        let listen = self.boot.listen;
+        let text = match &self.boot.public_url {
+            Some(url) => url.clone(),
+            None if listen.ip().is_unspecified() => {
+                return Err(ConfigError::Refused {
+                    key: "boot.public_url",
+                    why: format!("missing, and machines can't reach {listen}"),
+                    hint: "write the address that the provisioning network reaches this machine at: \
+                           public_url = \"http://10.240.0.5:8080\""
+                        .into(),
+                });
+            }
+            None => listen.to_string(),
+        };
+        text.parse().map_err(|error: metalform_boot::BootHostError| ConfigError::Refused {
+            key: "boot.public_url",
+            why: error.to_string(),
+            hint: error.hint().into(),
+        })
+    }
+
+    /// Where the default image set is.
+    pub fn images_dir(&self) -> PathBuf {
+        self.images.dir.clone().unwrap_or_else(|| self.data_dir.join("images"))
+    }
+
+    /// The deadlines and intervals.
+    pub fn timeouts(&self) -> Timeouts {
+        let (given, default) = (&self.timeouts, Timeouts::default());
+        let or = |given: Option<Span>, default| given.map_or(default, |span| span.0);
+        Timeouts {
+            order: or(given.order, default.order),
+            order_to_script: or(given.order_to_script, default.order_to_script),
+            node_ready: or(given.node_ready, default.node_ready),
+            formation: or(given.formation, default.formation),
+            server_poll: or(given.server_poll, default.server_poll),
+            probe: or(given.probe, default.probe),
+            probe_after_refusal: or(given.probe_after_refusal, default.probe_after_refusal),
+            formation_poll: or(given.formation_poll, default.formation_poll),
+            stop: or(given.stop, default.stop),
+            delete: or(given.delete, default.delete),
+        }
+    }
+}
+
+/// An environment variable is a text, except where the key wants a list (comma-separated) or a number.
+fn from_environment(key: &str, value: String) -> Value {
+    match key {
+        "allow" => Value::Array(value.split(',').map(|v| Value::String(v.trim().to_owned())).collect()),
+        "prism_port" => value.parse().map(Value::Integer).unwrap_or(Value::String(value)),
+        _ => Value::String(value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOOPBACK: &str = "[boot]\nlisten = \"127.0.0.1:8080\"\n";
+
+    fn none(_: &str) -> Option<String> {
+        None
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
+        let text = "data_dir = \"/a\"\n[boot]\nlisten = \"127.0.0.1:1\"\n[timeouts]\nformation = \"10m\"\n";
+        let env = |name: &str| match name {
+            "METALFORM_DATA_DIR" => Some("/b".to_owned()),
+            "METALFORM_TIMEOUTS_NODE_READY" => Some("90s".to_owned()),
+            "METALFORM_NUTANIX_PRISM_PORT" => Some("19440".to_owned()),
+            "METALFORM_BOOT_ALLOW" => Some("10.0.0.0/8, 127.0.0.0/8".to_owned()),
+            _ => None,
+        };
+        let config = Config::parse(text, &env).unwrap();
+        assert_eq!(config.data_dir, Path::new("/b"));
+        assert_eq!(config.timeouts().formation, Duration::from_secs(600));
+        assert_eq!(config.timeouts().node_ready, Duration::from_secs(90));
+        assert_eq!(config.timeouts().order_to_script, Timeouts::default().order_to_script);
+        assert_eq!(config.nutanix.prism_port, 19440);
+        assert_eq!(config.boot.allow.as_ref().map(Vec::len), Some(2));
+    }
+
+    #[test]
+    fn a_wrong_configuration_says_what_is_wrong_and_what_to_write() {
+        let check = |text: &str, wanted: &str| {
+            let error = Config::parse(text, &none).unwrap_err();
+            assert!(error.to_string().contains(wanted), "{error} should contain {wanted}");
+            assert!(!error.hint().is_empty());
+        };
+        check("", "boot.public_url");
+        check("dta_dir = 1", "dta_dir");
+        check(&format!("{LOOPBACK}[control]\nlisten = \"0.0.0.0:8443\""), "loopback only");
+        check(&format!("{LOOPBACK}[control]\ntls = \"self\""), "plain HTTP only");
+        check(&format!("{LOOPBACK}[store]\nurl = \"postgres://x\""), "data_dir only");
+        check(&format!("{LOOPBACK}[timeouts]\nformation = \"soon\""), "no duration");
+        check(&format!("{LOOPBACK}[timeouts]\nformation = \"0s\""), "no duration");
+        check("[boot]\nlisten = \"127.0.0.1:8080\"\npublic_url = \"https://x/y\"", "no boot host");
+    }
+
+    #[test]
+    fn every_key_of_the_configuration_can_stand_in_the_environment() {
+        let names: Vec<String> = KEYS
+            .iter()
+            .flat_map(|(section, keys)| {
+                keys.iter().map(move |key| match section.is_empty() {
+                    true => format!("{key} = 1"),
+                    false => format!("[{section}]\n{key} = []"),
+                })
+            })
+            .collect();
+        for text in names {
+            // Known keys fail, if at all, for their value's kind and never as unknown.
+            if let Err(ConfigError::Wrong(error)) = Config::parse(&format!("{text}\n"), &none) {
+                assert!(!error.to_string().contains("unknown field"), "{text}: {error}");
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Accepting a plan: read it, ask the cloud, write it down. Nothing is created by a refused plan.
+
+use crate::{
+    api::{ApiError, App},
+    survey::survey,
+};
+use metalform_boot::ImageSet;
+use metalform_ibm_cloud::ErrorKind;
+use metalform_model::{
+    CheckedPlan, Clock, ClusterRecord, FormationChoice, NewEvent, NodeRecord, PlanFault, PlanFormat, Site, kind,
+    plan_hash, read_plan,
+};
+use metalform_store::{Accepted, ClusterState, NewCluster};
+use serde_json::json;
+use uuid::Uuid;
+
+/// What became of a plan.
+pub(crate) enum Deployed {
+    /// Accepted; the loop has been woken.
+    New(Box<ClusterState>),
+    /// The same plan lives already.
+    Same(Box<ClusterState>),
+    /// Everything was checked, nothing was written.
+    Checked(Vec<PlanFault>),
+}
+
+/// Accepts a plan, or says everything that is wrong with it.
+pub(crate) async fn deploy(app: &App, text: &str, format: PlanFormat, dry_run: bool) -> Result<Deployed, ApiError> {
+    let checked = read_plan(text, format, &app.profiles).map_err(bad_plan)?;
+    let hash = plan_hash(&checked.plan);
+    let name = &checked.plan.cluster.name;
+    if let Some(state) = app.store.cluster_named(name).await?.filter(is_living) {
+        return if state.plan_hash == hash { Ok(Deployed::Same(Box::new(state))) } else { Err(plan_differs(name)) };
+    }
+    formation_is_offered(checked.plan.cluster.formation)?;
+    let orders = checked.plan.nodes.iter().any(|n| !n.existing);
+    if orders {
+        images_are_there(app).await?;
+    }
+    let site = ask_the_cloud(app, &checked).await?;
+    if dry_run {
+        return Ok(Deployed::Checked(checked.warnings));
+    }
+
+    let now = app.clock.now();
+    let id = new_deployment_id(app.clock.as_ref());
+    let plan = checked.plan;
+    let message =
+        format!("Starting Nutanix cluster deployment of {} with {} nodes", plan.cluster.name, plan.nodes.len());
+    let new = NewCluster {
+        plan_hash: hash,
+        site,
+        record: ClusterRecord::new(id, &plan, now),
+        nodes: plan.nodes.iter().map(|n| NodeRecord::new(&n.server_id, n.existing, now)).collect(),
+        event: NewEvent::new(now, kind::DEPLOYMENT_STARTED, message)
+            .with(json!({"nodes": plan.nodes.len(), "plan_hash": plan_hash(&plan)})),
+        plan,
+    };
+    let name = new.plan.cluster.name.clone();
+    match app.store.accept(&new).await? {
+        Accepted::New => {
+            app.wake.wake(id);
+            Ok(Deployed::New(Box::new(app.living(&name).await?)))
+        }
+        // Somebody else was faster.
+        Accepted::Same(_) => Ok(Deployed::Same(Box::new(app.living(&name).await?))),
+        Accepted::Differs(_) => Err(plan_differs(&name)),
+    }
+}
+
+fn is_living(state: &ClusterState) -> bool {
+    state.record.phase != metalform_model::ClusterPhase::Released
+}
+
+fn bad_plan(faults: Vec<PlanFault>) -> ApiError {
+    let errors = faults.iter().filter(|f| f.is_error()).count();
+    let message = match errors {
+        1 => "the plan has a fault".to_owned(),
+        n => format!("the plan has {n} faults"),
+    };
+    ApiError::new(400, "bad_plan", message, "mend them all; nothing was created").with(json!({"faults": faults}))
+}
+
+fn plan_differs(name: &str) -> ApiError {
+    ApiError::new(
+        409,
+        "plan_differs",
+        format!("a cluster named {name} lives already, with another plan"),
+        "give the cluster another name, or destroy it first; a living cluster's plan can't be changed",
+    )
+}
+
+fn formation_is_offered(choice: FormationChoice) -> Result<(), ApiError> {
+    match choice {
+        FormationChoice::Auto | FormationChoice::Prism => Ok(()),
+        FormationChoice::Foundation | FormationChoice::CvmSsh => Err(ApiError::new(
+            422,
+            "formation_not_available",
+            format!("this version can't form clusters by {choice:?}"),
+            "write formation = \"auto\" or \"prism\"",
+        )),
+    }
+}
+
+async fn images_are_there(app: &App) -> Result<(), ApiError> {
+    let dir = app.images_dir.clone();
+    let opened = tokio::task::spawn_blocking(move || ImageSet::open(dir)).await;
+    match opened {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => {
+            let hint = error.hint().to_owned();
+            Err(ApiError::new(422, "images_missing", with_causes(&error), &hint))
+        }
+        Err(_) => Err(ApiError::new(503, "images_unchecked", "the boot images could not be checked", "try again")),
+    }
+}
+
+async fn ask_the_cloud(app: &App, checked: &CheckedPlan) -> Result<Site, ApiError> {
+    if checked.plan.nodes.iter().all(|n| n.existing) {
+        return Ok(Site::default());
+    }
+    let found = survey(&app.vpc, checked).await.map_err(|error| {
+        let status = match error.kind() {
+            ErrorKind::Unauthorized | ErrorKind::Forbidden => 422,
+            _ => 503,
+        };
+        let hint = error.hint().unwrap_or("try again; nothing was created").to_owned();
+        ApiError::new(status, "cloud_unavailable", with_causes(&error), &hint)
+    })?;
+    if !found.taken.is_empty() {
+        let taken = checked.locate(found.taken);
+        let code = taken.first().map_or("name_taken", |f| f.code);
+        let message = taken.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        let hint = "nothing was created; what is there already was left alone";
+        return Err(ApiError::new(409, code, message, hint).with(json!({"faults": taken})));
+    }
+    if !found.faults.is_empty() {
+        let faults = checked.locate(found.faults);
+        let message = format!("the cloud can't carry the plan out: {} faults", faults.len());
+        let hint = "mend them all; nothing was created";
+        return Err(ApiError::new(422, "cloud_refuses_plan", message, hint).with(json!({"faults": faults})));
+    }
+    Ok(found.site)
+}
+
+/// A new UUIDv7: the time of the given clock, and random bits.
+fn new_deployment_id(clock: &dyn Clock) -> Uuid {
+    let millis = u64::try_from(clock.now().0 / 1000).unwrap_or_default();
+    let random: [u8; 10] = rand::random();
+    uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
+}
+
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,115 @@
+//! The two secrets that the service makes for itself at first start, each a file of the data folder that only its owner
+//! may read: the key that boot tokens are made from, and the operator's bearer token.
+
+use metalform_boot::TokenKey;
+use rand::RngExt;
+use secrecy::{ExposeSecret, SecretString};
+use std::{
+    io::{ErrorKind, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+use subtle::ConstantTimeEq;
+use thiserror::Error;
+
+/// A secret file that can't be made or used.
+#[derive(Debug, Error)]
+pub enum SecretError {
+    /// It can't be read or written.
+    #[error("can't use the secret file {}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Others may read it.
+    #[error("the secret file {} may be read by others (mode {mode:o})", path.display())]
+    Open {
+        /// Which.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// It doesn't hold what it should.
+    #[error("the secret file {} doesn't hold {what}", path.display())]
+    Content {
+        /// Which.
+        path: PathBuf,
+        /// What it should hold.
+        what: &'static str,
+    },
+}
+
+impl SecretError {
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            SecretError::File { .. } => "check the owner and mode of the data folder and of the file".into(),
+            SecretError::Open { path, .. } => format!("chmod 600 {}", path.display()),
+            SecretError::Content { .. } => {
+                "restore it from a backup; removing it makes a new one, and voids every open boot token".into()
+            }
+        }
+    }
+}
+
+/// The key of the boot tokens: 32 bytes, as hex in `secret.key`.
+pub(crate) fn token_key(data_dir: &Path) -> Result<TokenKey, SecretError> {
+    let path = data_dir.join("secret.key");
+    let text = read_or_make(&path)?;
+    let bytes = hex::decode(text.expose_secret()).ok().and_then(|b| <[u8; 32]>::try_from(b).ok());
+    bytes.map(TokenKey::new).ok_or(SecretError::Content { path, what: "64 hex digits" })
+}
+
+/// The operator's bearer token.
+pub struct OperatorToken(SecretString);
+
+impl OperatorToken {
+    /// Reads `token` of the data folder, or makes it.
+    pub(crate) fn load(data_dir: &Path) -> Result<OperatorToken, SecretError> {
+        let path = data_dir.join("token");
+        let token = read_or_make(&path)?;
+        if token.expose_secret().len() < 32 {
+            return Err(SecretError::Content { path, what: "a token of at least 32 characters" });
+        }
+        Ok(OperatorToken(token))
+    }
+
+    /// Whether this is it, in the same time whatever differs.
+    pub(crate) fn matches(&self, shown: &str) -> bool {
+        self.0.expose_secret().as_bytes().ct_eq(shown.as_bytes()).into()
+    }
+}
+
+/// Reads a secret from a file that only its owner may read.
+pub(crate) fn read(path: &Path) -> Result<SecretString, SecretError> {
+    let failed = |source| SecretError::File { path: path.to_owned(), source };
+    let mode = std::fs::metadata(path).map_err(failed)?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(SecretError::Open { path: path.to_owned(), mode });
+    }
+    Ok(std::fs::read_to_string(path).map_err(failed)?.trim().to_owned().into())
+}
+
+/// A file is made under another name and then linked, so that after a crash it is there in full or not at all.
+fn read_or_make(path: &Path) -> Result<SecretString, SecretError> {
+    let failed = |source| SecretError::File { path: path.to_owned(), source };
+    match read(path) {
+        Err(SecretError::File { source, .. }) if source.kind() == ErrorKind::NotFound => {}
+        other => return other,
+    }
+    let mut bytes = [0u8; 32];
+    rand::rng().fill(&mut bytes);
+    let half_done = path.with_extension("new");
+    let mut file = std::fs::OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&half_done)
+        .map_err(failed)?;
+    file.write_all(hex::encode(bytes).as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+    std::fs::rename(&half_done, path).map_err(failed)?;
+    read(path)
+}

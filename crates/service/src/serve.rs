@@ -1,0 +1,245 @@
+//! The long-running process, wired top to bottom.
+
+use crate::{
+    Config, ConfigError,
+    api::{self, App},
+    boot_side::{Links, StoreDirectory, StoreRecorder},
+    clock::WallClock,
+    ibm::IbmCloud,
+    prism::PrismFormation,
+    runner,
+    secrets::{self, OperatorToken, SecretError},
+};
+use axum::Router;
+use metalform_boot::{BootPlane, BootSettings, TemplateErrors, Templates, default_allow};
+use metalform_ibm_cloud::{
+    Credentials, HttpTransport, IAM_URL, Iam, METADATA_URL, TokioPause, TrustedProfile, VpcClient, vpc_url,
+};
+use metalform_model::{Clock, ProfileFileError, Profiles};
+use metalform_nutanix::{PrismClient, PrismSettings, TlsTransport};
+use metalform_orchestrator::Orchestrator;
+use metalform_store::{Store, StoreError};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use thiserror::Error;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+/// A service that answers.
+pub struct Running {
+    /// Where people reach it.
+    pub control_url: String,
+    /// Where machines reach it.
+    pub boot_url: String,
+    /// The file with the operator's token.
+    pub token_file: PathBuf,
+    parts: Vec<(&'static str, JoinHandle<()>)>,
+    plane: Arc<BootPlane>,
+    store: Store,
+    stop: CancellationToken,
+}
+
+/// A service that can't start or go on.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The store can't be opened.
+    #[error("the store can't be opened")]
+    Store(#[from] StoreError),
+    /// A secret can't be used.
+    #[error("a secret can't be used")]
+    Secret(#[from] SecretError),
+    /// The cloud's client can't be made.
+    #[error("the client of IBM Cloud can't be made")]
+    Cloud(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The profile file can't be used.
+    #[error("the profiles of {} can't be used", path.display())]
+    Profiles {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A script template is wrong.
+    #[error("a script template is wrong")]
+    Templates(#[from] TemplateErrors),
+    /// A listener can't be bound.
+    #[error("can't listen on {address} for the {plane}")]
+    Listen {
+        /// Which plane.
+        plane: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl ServeError {
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            ServeError::Config(error) => error.hint(),
+            ServeError::Store(error) => error.hint().into(),
+            ServeError::Secret(error) => error.hint(),
+            ServeError::Cloud(_) => "check [ibm_cloud]; the system's CA certificates must be installed".into(),
+            ServeError::Profiles { .. } => "write it in the form of the built-in table".into(),
+            ServeError::Templates(_) => "mend the named lines, or leave [boot] templates_dir out".into(),
+            ServeError::Listen { .. } => "free the address, or choose another with `listen`".into(),
+        }
+    }
+}
+
+/// Starts everything and answers once both planes do. Ends when `stop` is cancelled; see [`Running::finished`].
+pub async fn serve(config: Config, stop: CancellationToken) -> Result<Running, ServeError> {
+    let clock: Arc<dyn Clock> = Arc::new(WallClock);
+    let store = Store::open(&config.data_dir).await?;
+    let key = secrets::token_key(&config.data_dir)?;
+    let token = OperatorToken::load(&config.data_dir)?;
+    let profiles = Arc::new(read_profiles(config.profiles.file.as_deref())?);
+    let templates = match &config.boot.templates_dir {
+        Some(dir) => Templates::load(dir)?,
+        None => Templates::builtin(),
+    };
+
+    let control = listen("control plane", config.control.listen).await?;
+    let boot = listen("boot plane", config.boot.listen).await?;
+    let boot_host = match (&config.boot.public_url, boot.local_addr()) {
+        // With port 0 only the bound address tells where machines reach us.
+        (None, Ok(address)) if config.boot.listen.port() == 0 => {
+            address.to_string().parse().map_err(|error: metalform_boot::BootHostError| ConfigError::Refused {
+                key: "boot.listen",
+                why: error.to_string(),
+                hint: error.hint().into(),
+            })?
+        }
+        _ => config.boot_host()?,
+    };
+
+    let (wake, wakes) = runner::wakes();
+    let directory = Arc::new(StoreDirectory::new(store.clone(), profiles.clone()));
+    directory.warm().await?;
+    let recorder = Arc::new(StoreRecorder { store: store.clone(), wake: wake.clone() });
+    let settings = BootSettings {
+        allow: config.boot.allow.clone().unwrap_or_else(default_allow),
+        source_check: config.boot.source_check,
+        templates: templates.clone(),
+        ..BootSettings::new(boot_host.clone(), config.images_dir())
+    };
+    let plane = BootPlane::start(directory, recorder, secrets::token_key(&config.data_dir)?, settings, clock.clone());
+
+    let vpc = Arc::new(ibm_client(&config, clock.clone())?);
+    let orchestrator = Arc::new(Orchestrator {
+        store: store.clone(),
+        cloud: Arc::new(IbmCloud(vpc.clone())),
+        formation: Arc::new(PrismFormation(prism_client(&config)?)),
+        links: Arc::new(Links { key, host: boot_host.clone() }),
+        clock: clock.clone(),
+        timeouts: config.timeouts(),
+    });
+    let app = Arc::new(App {
+        store: store.clone(),
+        vpc,
+        profiles,
+        clock: clock.clone(),
+        wake,
+        images_dir: config.images_dir(),
+        boot_host: boot_host.clone(),
+        templates,
+        token,
+        stop: stop.clone(),
+    });
+
+    let control_url = format!("http://{}", control.local_addr().unwrap_or(config.control.listen));
+    let prepare = plane.clone();
+    let parts = vec![
+        ("boot images", tokio::spawn(async move { drop(prepare.prepare_images().await) })),
+        ("control plane", answer(control, api::router(app), stop.clone())),
+        ("boot plane", answer(boot, metalform_boot::router(plane.clone()), stop.clone())),
+        ("loop", tokio::spawn(runner::run(orchestrator, clock, wakes, stop.clone()))),
+    ];
+    let token_file = config.data_dir.join("token");
+    Ok(Running { control_url, boot_url: format!("http://{boot_host}"), token_file, parts, plane, store, stop })
+}
+
+/// How long connections and passes may take to end once the service is told to stop. A pass makes calls of up to a
+/// minute; what it has recorded stands if it is cut off, as after any crash.
+const DRAIN: Duration = Duration::from_secs(10);
+
+impl Running {
+    /// Waits until the service was told to stop and everything under way has ended, or had its time.
+    pub async fn finished(self) -> Result<(), ServeError> {
+        self.stop.cancelled().await;
+        for (name, part) in self.parts {
+            let abort = part.abort_handle();
+            if tokio::time::timeout(DRAIN, part).await.is_err() {
+                tracing::warn!(part = name, "did not end in time and is cut off; what it recorded stands");
+                abort.abort();
+            }
+        }
+        let lost = self.plane.flush(Duration::from_secs(5)).await;
+        if lost > 0 {
+            tracing::error!(lost, "records of boot requests could not be written before the end");
+        }
+        self.store.close().await;
+        Ok(())
+    }
+}
+
+async fn listen(plane: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).await.map_err(|source| ServeError::Listen { plane, address, source })
+}
+
+fn answer(listener: TcpListener, router: Router, stop: CancellationToken) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        // `axum::serve` never fails: a broken accept is retried inside.
+        axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await.ok();
+    })
+}
+
+fn read_profiles(file: Option<&Path>) -> Result<Profiles, ServeError> {
+    let Some(path) = file else { return Ok(Profiles::builtin()) };
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| ServeError::Profiles { path: path.into(), source };
+    let text = std::fs::read_to_string(path).map_err(|error| failed(error.into()))?;
+    Profiles::builtin().with_user_file(&text).map_err(|error: ProfileFileError| failed(error.into()))
+}
+
+fn ibm_client(config: &Config, clock: Arc<dyn Clock>) -> Result<VpcClient, ServeError> {
+    let cloud = &config.ibm_cloud;
+    let transport = Arc::new(HttpTransport::new().map_err(|error| ServeError::Cloud(error.into()))?);
+    let credentials = match (&cloud.api_key_file, &cloud.trusted_profile) {
+        (Some(file), _) => Credentials::ApiKey(secrets::read(file)?),
+        (None, Some(profile)) => Credentials::TrustedProfile {
+            metadata_url: cloud.metadata_url.clone().unwrap_or_else(|| METADATA_URL.into()),
+            profile: (profile != "default").then(|| TrustedProfile::Id(profile.clone())),
+        },
+        (None, None) => {
+            return Err(ServeError::Config(ConfigError::Refused {
+                key: "ibm_cloud.api_key_file",
+                why: "missing, and so is trusted_profile".into(),
+                hint: "write the API key into a file with mode 0600 and name it: api_key_file = \"…\"".into(),
+            }));
+        }
+    };
+    let iam_url = cloud.iam_url.as_deref().unwrap_or(IAM_URL);
+    let iam = Iam::new(credentials, iam_url, transport.clone(), clock).map_err(|e| ServeError::Cloud(e.into()))?;
+    let url = cloud.vpc_url.clone().unwrap_or_else(|| vpc_url(&cloud.region));
+    VpcClient::new(&url, Arc::new(iam), transport, Arc::new(TokioPause)).map_err(|e| ServeError::Cloud(e.into()))
+}
+
+fn prism_client(config: &Config) -> Result<PrismClient, ServeError> {
+    let nutanix = &config.nutanix;
+    let mut settings = PrismSettings { port: nutanix.prism_port, ..PrismSettings::default() };
+    settings.user = nutanix.prism_user.clone();
+    if let Some(file) = &nutanix.prism_password_file {
+        settings.password = secrets::read(file)?;
+    }
+    Ok(PrismClient::new(Arc::new(TlsTransport::new()), settings))
+}

@@ -1,0 +1,11 @@
+//! A simulated world for Metalform: IBM Cloud, machines and CVMs, with faults as data. Shares no wire type with the
+//! clients, so a mistake in those can show.
+
+pub mod cloud;
+pub mod cvm;
+pub mod fault;
+pub mod fetch;
+pub mod http;
+pub mod ipxe;
+pub mod machine;
+mod pace;

@@ -1,0 +1,102 @@
+//! Opening the store. One writer connection (so that SQLite's single writer is a queue and not an error), a few readers.
+
+use crate::error::{Doing, Result, StoreError};
+use sqlx::{
+    SqlitePool, Transaction,
+    sqlite::{Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use std::{fs::File, path::Path, sync::Arc, time::Duration};
+use uuid::Uuid;
+
+/// Who holds leases. Persistent with the data folder, so that a restart resumes its own leases at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner(pub String);
+
+/// The durable state. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pub(crate) writer: SqlitePool,
+    pub(crate) reader: SqlitePool,
+    pub(crate) owner: Owner,
+    /// Held as long as the store is open: no second process works on the same folder.
+    _lock: Option<Arc<File>>,
+}
+
+/// No statement waits longer than this for the database.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Store {
+    /// Opens the store in a folder, making both if needed. Fails at once if another process has it.
+    pub async fn open(folder: &Path) -> Result<Store> {
+        let shown = folder.display().to_string();
+        let lock = std::fs::create_dir_all(folder)
+            .and_then(|()| File::options().create(true).truncate(false).write(true).open(folder.join("lock")))
+            .map_err(|source| StoreError::Folder { folder: shown.clone(), source })?;
+        lock.try_lock().map_err(|_| StoreError::InUse { folder: shown })?;
+        let options = SqliteConnectOptions::new()
+            .filename(folder.join("metalform.db"))
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(PATIENCE);
+        let pool = |n| SqlitePoolOptions::new().max_connections(n).acquire_timeout(PATIENCE);
+        let writer = pool(1).connect_with(options.clone()).await.doing("open")?;
+        sqlx::migrate!("migrations/sqlite").run(&writer).await?;
+        let reader = pool(4).connect_with(options.read_only(true)).await.doing("open for reading")?;
+        Store::resume(writer, reader, Some(Arc::new(lock))).await
+    }
+
+    /// A store that lives as long as the value: for tests and simulations.
+    pub async fn in_memory() -> Result<Store> {
+        let options = SqliteConnectOptions::new().in_memory(true).foreign_keys(true);
+        let pool = SqlitePoolOptions::new()
+            .max_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_with(options)
+            .await
+            .doing("open in memory")?;
+        sqlx::migrate!("migrations/sqlite").run(&pool).await?;
+        Store::resume(pool.clone(), pool, None).await
+    }
+
+    /// Finds the owner's name and raises the fence of every lease it left behind, so that nothing the process before
+    /// still has under way can be written.
+    async fn resume(writer: SqlitePool, reader: SqlitePool, lock: Option<Arc<File>>) -> Result<Store> {
+        let doing = "resume its leases";
+        let mut tx = writer.begin_with("BEGIN IMMEDIATE").await.doing(doing)?;
+        let fresh = Uuid::now_v7().to_string();
+        sqlx::query("INSERT INTO meta (name, value) VALUES ('owner', $1) ON CONFLICT (name) DO NOTHING")
+            .bind(&fresh)
+            .execute(&mut *tx)
+            .await
+            .doing(doing)?;
+        let (owner,): (String,) =
+            sqlx::query_as("SELECT value FROM meta WHERE name = 'owner'").fetch_one(&mut *tx).await.doing(doing)?;
+        sqlx::query("UPDATE clusters SET fence = fence + 1 WHERE owner = $1")
+            .bind(&owner)
+            .execute(&mut *tx)
+            .await
+            .doing(doing)?;
+        tx.commit().await.doing(doing)?;
+        Ok(Store { writer, reader, owner: Owner(owner), _lock: lock })
+    }
+
+    /// A write transaction. Always immediate: one that reads first and writes later would fail with "busy" at once.
+    pub(crate) async fn begin(&self, doing: &'static str) -> Result<Transaction<'static, Sqlite>> {
+        self.writer.begin_with("BEGIN IMMEDIATE").await.doing(doing)
+    }
+
+    /// Whether the database answers.
+    pub async fn check(&self) -> Result<()> {
+        sqlx::query("SELECT 1").execute(&self.reader).await.doing("answer")?;
+        Ok(())
+    }
+
+    /// Closes every connection. The folder may be opened again afterwards.
+    pub async fn close(self) {
+        self.writer.close().await;
+        self.reader.close().await;
+    }
+}

@@ -1,0 +1,26 @@
+//! Durable state: one folder, one SQLite file, one writer.
+//!
+//! - [`Store::commit`] is the loop's only way to write: one transaction that carries the fence of its lease and changes
+//!   nothing if the fence is stale.
+//! - Request handlers write intents ([`Store::request`]), evidence and audit lines, and nothing else.
+//! - Every transaction is short and spans no network call. After a crash what was committed is there (`synchronous =
+//!   FULL`), and nothing else is.
+//!
+//! The statements keep to what SQLite and PostgreSQL share (`$n` placeholders, `RETURNING`, `ON CONFLICT`, TEXT and
+//! BIGINT), so that PostgreSQL becomes a second engine under them and not a second store.
+
+mod audit;
+mod clusters;
+mod commit;
+mod db;
+mod error;
+mod events;
+mod evidence;
+mod leases;
+
+pub use audit::AuditLine;
+pub use clusters::{Accepted, ClusterState, NewCluster, NodeState, OperatorRequest};
+pub use commit::Changes;
+pub use db::{Owner, Store};
+pub use error::StoreError;
+pub use leases::Lease;
