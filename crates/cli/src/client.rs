@@ -195,6 +195,7 @@ impl Client {
             match again.send().await {
                 Ok(response) => return Ok(response),
                 Err(e) if is_refused(&e) && waited < self.connect_for => {
+                    tracing::debug!(server = %self.server(), "refused; tried again");
                     tokio::time::sleep(BETWEEN_ATTEMPTS).await;
                     waited += BETWEEN_ATTEMPTS;
                 }

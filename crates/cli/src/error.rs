@@ -154,6 +154,9 @@ impl Refusal {
     }
 }
 
+/// The service's words for a plan that has to be written otherwise.
+const BAD_PLAN_CODES: &[&str] = &["bad_plan", "cloud_refuses_plan", "formation_not_available"];
+
 /// An error of the HTTP client, shown as its innermost cause alone: the layers above say the address again, and no more.
 #[derive(Debug)]
 pub struct RootCause(pub reqwest::Error);
@@ -183,7 +186,7 @@ impl CliError {
             | CliError::BadProfiles { .. }
             | CliError::Unreadable { .. }
             | CliError::Config(_) => 2,
-            CliError::Refused(refusal) if refusal.code == "bad_plan" || !refusal.faults().is_empty() => 2,
+            CliError::Refused(refusal) if BAD_PLAN_CODES.contains(&refusal.code.as_str()) => 2,
             CliError::NotReady(clusters) if clusters.iter().any(missed_deadline) => 3,
             CliError::Unreachable { .. }
             | CliError::Broken { .. }
@@ -262,7 +265,11 @@ impl CliError {
     /// What is told below the first line: the faults of a plan, the clusters that failed, or the chain of causes.
     fn causes(&self) -> Vec<String> {
         match self {
-            CliError::Refused(refusal) => refusal.faults().iter().map(fault_line).collect(),
+            CliError::Refused(refusal) => {
+                // Some messages name the faults themselves.
+                let lines = refusal.faults().iter().map(fault_line);
+                lines.filter(|line| !refusal.message.contains(line)).collect()
+            }
             CliError::BadPlan { faults, .. } => faults.as_array().into_iter().flatten().map(fault_line).collect(),
             CliError::NotReady(clusters) if clusters.len() > 1 => clusters.iter().map(failure_line).collect(),
             CliError::NoToken { file, source, .. } => vec![format!("{}: {source}", file.display())],

@@ -6,7 +6,7 @@
 
 use crate::{client::Client, error::CliError};
 use futures_util::StreamExt;
-use metalform_model::Event;
+use metalform_model::{ClusterPhase, Event};
 use std::time::Duration;
 use tokio::{sync::mpsc, task::JoinHandle};
 
@@ -38,7 +38,8 @@ impl EventStream {
         EventStream { events, reader }
     }
 
-    /// The next event; each comes once, in order. Waits until there is one. `None`: the reader ended after an error.
+    /// The next event; each comes once, in order. Waits until there is one. `None`: the cluster
+    /// is released and its timeline ended, or an error was told before.
     pub async fn next(&mut self) -> Option<Result<Event, CliError>> {
         self.events.recv().await
     }
@@ -50,7 +51,7 @@ impl Drop for EventStream {
     }
 }
 
-/// Returns when nobody listens any more, or with an error that a reconnect doesn't mend.
+/// Returns when nobody listens any more or nothing will come any more, or with an error that a reconnect doesn't mend.
 async fn read_on(
     client: &Client,
     cluster: &str,
@@ -60,8 +61,13 @@ async fn read_on(
     loop {
         let mut bytes = client.stream(cluster, after).await?.bytes_stream();
         let mut parser = Parser::default();
-        // An end, a break and a silence are the same here: connect again, from where we are.
-        while let Ok(Some(Ok(chunk))) = tokio::time::timeout(SILENCE, bytes.next()).await {
+        // A break and a silence are the same here: connect again, from where we are.
+        let ended = loop {
+            let chunk = match tokio::time::timeout(SILENCE, bytes.next()).await {
+                Ok(Some(Ok(chunk))) => chunk,
+                Ok(None) => break true,
+                Ok(Some(Err(_))) | Err(_) => break false,
+            };
             for event in parser.push(&chunk).into_iter().filter(|event| event.seq > after).collect::<Vec<_>>() {
                 after = event.seq;
                 if tx.send(Ok(event)).await.is_err() {
@@ -69,8 +75,11 @@ async fn read_on(
                 }
             }
             if parser.pending.len() > MAX_EVENT_BYTES {
-                break;
+                break false;
             }
+        };
+        if ended && client.cluster(cluster).await?.phase == ClusterPhase::Released.as_str() {
+            return Ok(());
         }
         tokio::time::sleep(BEFORE_RECONNECT).await;
         if tx.is_closed() {

@@ -1,2 +1,78 @@
-//! skeleton
-fn main() {}
+//! The `metalform` binary: parses, runs one command, tells its error once, and ends with the exit code of §"Exit codes"
+//! in `--help`.
+
+mod cli;
+mod client;
+mod commands;
+mod context;
+mod demo_plans;
+mod display;
+mod error;
+mod event_stream;
+mod output;
+mod plan_faults;
+mod plan_text;
+mod server;
+mod simulated;
+mod stop_signal;
+mod temporary_folder;
+mod timeline;
+mod watch;
+
+use clap::{Parser, error::ErrorKind};
+use cli::Cli;
+use context::Context;
+use error::CliError;
+use output::Output;
+use serde_json::json;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    // Before anything makes a TLS connection; that one is installed already could only be our own doing.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return tell_usage(&error),
+    };
+    start_log(&cli);
+    let Cli { command, config, json, connect_for } = cli;
+    let context =
+        Context { config, json, connect_for, out: Output::default(), clock: metalform_service::WallClock };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let done = runtime.map_err(CliError::Start).and_then(|runtime| runtime.block_on(command.run(&context)));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error.tell(&context.out, json);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// Help and version are what was asked for; anything else is wrong usage, told to a program as well.
+fn tell_usage(error: &clap::Error) -> ExitCode {
+    // Whoever can't be told can't be helped.
+    let _ = error.print();
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        return ExitCode::SUCCESS;
+    }
+    if std::env::args_os().any(|arg| arg == "--json") {
+        let text = error.to_string();
+        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        let details = json!({"causes": []});
+        let error = json!({"code": "usage", "message": message, "hint": "see `metalform --help`", "details": details});
+        let _ = Output::default().json(&json!({"error": error}));
+    }
+    ExitCode::from(2)
+}
+
+/// To standard error, as `METALFORM_LOG` says.
+fn start_log(cli: &Cli) {
+    let filter = EnvFilter::try_from_env("METALFORM_LOG").unwrap_or_else(|_| EnvFilter::new(cli.command.default_log()));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match cli.json {
+        true => log.json().init(),
+        false => log.init(),
+    }
+}

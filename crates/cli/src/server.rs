@@ -10,9 +10,13 @@ use crate::{
 use metalform_service::Config;
 use reqwest::Url;
 use std::{
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
+    time::Duration,
 };
+
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(200);
 
 /// A service to talk to.
 #[derive(Debug)]
@@ -27,8 +31,8 @@ pub struct Server {
 
 impl Server {
     /// Looks where the module says.
-    pub fn find(context: &Context) -> Result<Server, CliError> {
-        let config = context.load_config()?;
+    pub async fn find(context: &Context) -> Result<Server, CliError> {
+        let config = context.load_config_of_client()?;
         let by_config = address_of(&config);
         let stated = states_address(context);
         let (url, named) = match (stated.then_some(by_config).flatten(), variable("METALFORM_SERVER"), by_config) {
@@ -40,7 +44,7 @@ impl Server {
             }
         };
         let file = config.data_dir.join("token");
-        let token = find_token(&url, &file, named)?;
+        let token = await_token(&url, &file, named, context.connect_for).await?;
         Ok(Server { url, token, ca_file: variable("METALFORM_CA_FILE").map(PathBuf::from) })
     }
 
@@ -54,6 +58,22 @@ impl Server {
     /// Whether it is this machine.
     pub fn is_local(&self) -> bool {
         is_loopback(&self.url)
+    }
+}
+
+/// A service that starts for the first time is about to write its token: that is waited for like its listener.
+async fn await_token(url: &Url, file: &Path, named: bool, wait_for: Duration) -> Result<String, CliError> {
+    let mut waited = Duration::ZERO;
+    loop {
+        match find_token(url, file, named) {
+            Err(CliError::NoToken { source, .. })
+                if source.kind() == io::ErrorKind::NotFound && waited < wait_for =>
+            {
+                tokio::time::sleep(BETWEEN_ATTEMPTS).await;
+                waited += BETWEEN_ATTEMPTS;
+            }
+            found => return found,
+        }
     }
 }
 

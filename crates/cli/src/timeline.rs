@@ -42,6 +42,11 @@ struct Phases {
 }
 
 impl Timeline {
+    /// What comes after that sequence number.
+    pub fn after(last: i64) -> Timeline {
+        Timeline { last, ..Timeline::default() }
+    }
+
     /// Takes the next event in.
     pub fn take(&mut self, event: &Event) {
         self.started.get_or_insert(event.at);

@@ -41,7 +41,7 @@ pub async fn watch(
     until: Until,
     display: &Display<'_>,
 ) -> Result<Outcome, CliError> {
-    let mut timeline = Timeline { last: after, ..Timeline::default() };
+    let mut timeline = Timeline::after(after);
     let mut events = EventStream::follow(client, cluster, after);
     let mut look = interval(LOOK_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -49,7 +49,7 @@ pub async fn watch(
         let moved = tokio::select! {
             event = events.next() => match event {
                 Some(event) => show(&event?, &mut timeline, display)?,
-                // The reader has told its error before; nothing comes any more.
+                // The timeline has ended: the cluster is released.
                 None => { look.tick().await; true }
             },
             _ = look.tick() => true,
@@ -109,5 +109,16 @@ impl Outcome {
             return Err(CliError::ReleasedMeanwhile { cluster: self.status.name });
         }
         Err(CliError::NotReady(vec![self.status]))
+    }
+}
+
+/// The sequence number of what happened last: what is watched for comes after it.
+pub async fn last_event(client: &Client, cluster: &str) -> Result<i64, CliError> {
+    let mut last = 0;
+    loop {
+        match client.events(cluster, last).await?.last() {
+            Some(event) => last = event.seq,
+            None => return Ok(last),
+        }
     }
 }

@@ -132,6 +132,10 @@ impl NodeRecord {
         if has_server {
             self.close_attempt(now);
             self.reimage = true;
+        } else if let Some(attempt) = &mut self.attempt {
+            // A create whose answer was lost may have carried this attempt's token into the server's user data: the
+            // permission stays the same, or a server found later would boot with a void one.
+            attempt.closed_at = None;
         }
         self.enter(NodePhase::Requested, "another try, by the operator's word".into(), now);
     }

@@ -16,6 +16,8 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+const LOOK: &str = "look at its server";
+
 impl Orchestrator {
     /// Advances one node. Returns when to look at it again.
     pub(crate) async fn advance_node(
@@ -78,12 +80,14 @@ impl Orchestrator {
             Some(Ok(seen)) => {
                 let (status, why) = seen.map_or((None, None), |(status, why)| (Some(status), why));
                 node.record.fold_server(ServerSeen { at: now, status, why });
-                node.record.trouble = None;
+                // Trouble with anything else isn't over because a look worked.
+                if node.record.trouble.as_ref().is_some_and(|t| t.doing == LOOK) {
+                    node.record.trouble = None;
+                }
             }
             Some(Err(error)) => {
                 let again = error.retry_after;
-                node.record.trouble =
-                    Some(trouble(&before.trouble, "look at its server".into(), with_causes(&error), again, now));
+                node.record.trouble = Some(trouble(&before.trouble, LOOK.into(), with_causes(&error), again, now));
             }
             None => {}
         }

@@ -7,8 +7,8 @@ use crate::{
 use metalform_boot::ImageSet;
 use metalform_ibm_cloud::ErrorKind;
 use metalform_model::{
-    CheckedPlan, Clock, ClusterRecord, FormationChoice, NewEvent, NodeRecord, PlanFault, PlanFormat, Site, kind,
-    plan_hash, read_plan,
+    CheckedPlan, Clock, ClusterRecord, FormationChoice, NewEvent, NodePlan, NodeRecord, PlanFault, PlanFormat, Site,
+    Timestamp, kind, plan_hash, read_plan,
 };
 use metalform_store::{Accepted, ClusterState, NewCluster};
 use serde_json::json;
@@ -51,7 +51,7 @@ pub(crate) async fn deploy(app: &App, text: &str, format: PlanFormat, dry_run: b
         plan_hash: hash,
         site,
         record: ClusterRecord::new(id, &plan, now),
-        nodes: plan.nodes.iter().map(|n| NodeRecord::new(&n.server_id, n.existing, now)).collect(),
+        nodes: plan.nodes.iter().map(|n| first_record(n, now)).collect(),
         event: NewEvent::new(now, kind::DEPLOYMENT_STARTED, message)
             .with(json!({"nodes": plan.nodes.len(), "plan_hash": plan_hash(&plan)})),
         plan,
@@ -66,6 +66,12 @@ pub(crate) async fn deploy(app: &App, text: &str, format: PlanFormat, dry_run: b
         Accepted::Same(_) => Ok(Deployed::Same(Box::new(app.living(&name).await?))),
         Accepted::Differs(_) => Err(plan_differs(&name)),
     }
+}
+
+fn first_record(plan: &NodePlan, now: Timestamp) -> NodeRecord {
+    let mut record = NodeRecord::new(&plan.server_id, plan.existing, now);
+    (record.mgmt_ip, record.ahv_ip, record.cvm_ip) = (plan.mgmt_ip, plan.ahv_ip, plan.cvm_ip);
+    record
 }
 
 fn is_living(state: &ClusterState) -> bool {

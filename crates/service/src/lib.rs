@@ -13,10 +13,8 @@ mod secrets;
 mod serve;
 mod survey;
 
-pub use boot_side::Links;
 pub use clock::WallClock;
 pub use config::{Config, ConfigError};
-pub use ibm::IbmCloud;
-pub use prism::PrismFormation;
+pub use runner::{Wake, Wakes};
 pub use secrets::SecretError;
-pub use serve::{Running, ServeError, serve};
+pub use serve::{Assembly, Outside, Running, ServeError, assemble, serve};

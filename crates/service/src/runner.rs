@@ -26,8 +26,15 @@ impl Wake {
 /// The receiving side of [`Wake`].
 pub struct Wakes(mpsc::UnboundedReceiver<Uuid>);
 
+impl Wakes {
+    /// Everything woken so far, without waiting: for a loop that is run by hand.
+    pub fn take(&mut self) -> Vec<Uuid> {
+        std::iter::from_fn(|| self.0.try_recv().ok()).collect()
+    }
+}
+
 /// A wake and its receiving side.
-pub fn wakes() -> (Wake, Wakes) {
+pub(crate) fn wakes() -> (Wake, Wakes) {
     let (sender, receiver) = mpsc::unbounded_channel();
     (Wake(sender), Wakes(receiver))
 }
@@ -46,7 +53,12 @@ struct Turn {
 }
 
 /// Runs until stopped; then waits for the passes under way, each of which is short.
-pub async fn run(orchestrator: Arc<Orchestrator>, clock: Arc<dyn Clock>, mut wakes: Wakes, stop: CancellationToken) {
+pub(crate) async fn run(
+    orchestrator: Arc<Orchestrator>,
+    clock: Arc<dyn Clock>,
+    mut wakes: Wakes,
+    stop: CancellationToken,
+) {
     let mut turns: HashMap<Uuid, Turn> = HashMap::new();
     let mut passes: JoinSet<(Uuid, Timestamp)> = JoinSet::new();
     let mut reread_at = Timestamp(0);

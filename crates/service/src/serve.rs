@@ -5,15 +5,16 @@ use crate::{
     api::{self, App},
     boot_side::{Links, StoreDirectory, StoreRecorder},
     clock::WallClock,
+    config::IbmCloudConfig,
     ibm::IbmCloud,
     prism::PrismFormation,
-    runner,
+    runner::{self, Wakes},
     secrets::{self, OperatorToken, SecretError},
 };
 use axum::Router;
-use metalform_boot::{BootPlane, BootSettings, TemplateErrors, Templates, default_allow};
+use metalform_boot::{BootHost, BootPlane, BootSettings, TemplateErrors, Templates, default_allow};
 use metalform_ibm_cloud::{
-    Credentials, HttpTransport, IAM_URL, Iam, METADATA_URL, TokioPause, TrustedProfile, VpcClient, vpc_url,
+    Credentials, HttpTransport, IAM_URL, Iam, METADATA_URL, Pause, TokioPause, TrustedProfile, VpcClient, vpc_url,
 };
 use metalform_model::{Clock, ProfileFileError, Profiles};
 use metalform_nutanix::{PrismClient, PrismSettings, TlsTransport};
@@ -98,16 +99,7 @@ impl ServeError {
 
 /// Starts everything and answers once both planes do. Ends when `stop` is cancelled; see [`Running::finished`].
 pub async fn serve(config: Config, stop: CancellationToken) -> Result<Running, ServeError> {
-    let clock: Arc<dyn Clock> = Arc::new(WallClock);
     let store = Store::open(&config.data_dir).await?;
-    let key = secrets::token_key(&config.data_dir)?;
-    let token = OperatorToken::load(&config.data_dir)?;
-    let profiles = Arc::new(read_profiles(config.profiles.file.as_deref())?);
-    let templates = match &config.boot.templates_dir {
-        Some(dir) => Templates::load(dir)?,
-        None => Templates::builtin(),
-    };
-
     let control = listen("control plane", config.control.listen).await?;
     let boot = listen("boot plane", config.boot.listen).await?;
     let boot_host = match (&config.boot.public_url, boot.local_addr()) {
@@ -121,6 +113,70 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<Running, S
         }
         _ => config.boot_host()?,
     };
+    let outside = Outside {
+        clock: Arc::new(WallClock),
+        ibm: Arc::new(HttpTransport::new().map_err(|error| ServeError::Cloud(error.into()))?),
+        pause: Arc::new(TokioPause),
+        nutanix: Arc::new(TlsTransport::new()),
+    };
+    let clock = outside.clock.clone();
+    let parts = assemble(&config, boot_host.clone(), store.clone(), outside, stop.clone()).await?;
+
+    let control_url = format!("http://{}", control.local_addr().unwrap_or(config.control.listen));
+    let (prepare, plane) = (parts.plane.clone(), parts.plane);
+    let parts = vec![
+        ("boot images", tokio::spawn(async move { drop(prepare.prepare_images().await) })),
+        ("control plane", answer(control, parts.control, stop.clone())),
+        ("boot plane", answer(boot, metalform_boot::router(plane.clone()), stop.clone())),
+        ("loop", tokio::spawn(runner::run(parts.orchestrator, clock, parts.wakes, stop.clone()))),
+    ];
+    let token_file = config.data_dir.join("token");
+    Ok(Running { control_url, boot_url: format!("http://{boot_host}"), token_file, parts, plane, store, stop })
+}
+
+/// What the service has from outside of itself: time, and ways to reach the world.
+pub struct Outside {
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// The way to IBM Cloud.
+    pub ibm: Arc<dyn metalform_ibm_cloud::Transport>,
+    /// How its client waits between tries.
+    pub pause: Arc<dyn Pause>,
+    /// The way to the controller VMs.
+    pub nutanix: Arc<dyn metalform_nutanix::Transport>,
+}
+
+/// The service without its sockets: whoever has it runs the loop and answers requests.
+pub struct Assembly {
+    /// The loop.
+    pub orchestrator: Arc<Orchestrator>,
+    /// Who woke it.
+    pub wakes: Wakes,
+    /// What machines talk to; see [`metalform_boot::router`].
+    pub plane: Arc<BootPlane>,
+    /// What people talk to.
+    pub control: Router,
+}
+
+/// Wires the service together. Opens no socket and starts no loop.
+pub async fn assemble(
+    config: &Config,
+    boot_host: BootHost,
+    store: Store,
+    outside: Outside,
+    stop: CancellationToken,
+) -> Result<Assembly, ServeError> {
+    let clock = outside.clock;
+    let token = OperatorToken::load(&config.data_dir)?;
+    let profiles = Arc::new(read_profiles(config.profiles.file.as_deref())?);
+    let templates = match &config.boot.templates_dir {
+        Some(dir) => Templates::load(dir)?,
+        None => Templates::builtin(),
+    };
+    let credentials = credentials(&config.ibm_cloud)?;
+    let vpc = ibm_client(&config.ibm_cloud, credentials, outside.ibm, outside.pause, clock.clone());
+    let vpc = Arc::new(vpc.map_err(|error| ServeError::Cloud(error.into()))?);
+    let prism = PrismClient::new(outside.nutanix, prism_settings(config)?);
 
     let (wake, wakes) = runner::wakes();
     let directory = Arc::new(StoreDirectory::new(store.clone(), profiles.clone()));
@@ -132,40 +188,21 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<Running, S
         templates: templates.clone(),
         ..BootSettings::new(boot_host.clone(), config.images_dir())
     };
-    let plane = BootPlane::start(directory, recorder, secrets::token_key(&config.data_dir)?, settings, clock.clone());
+    let key = secrets::token_key(&config.data_dir)?;
+    let plane = BootPlane::start(directory, recorder, key, settings, clock.clone());
 
-    let vpc = Arc::new(ibm_client(&config, clock.clone())?);
+    let key = secrets::token_key(&config.data_dir)?;
     let orchestrator = Arc::new(Orchestrator {
         store: store.clone(),
         cloud: Arc::new(IbmCloud(vpc.clone())),
-        formation: Arc::new(PrismFormation(prism_client(&config)?)),
+        formation: Arc::new(PrismFormation(prism)),
         links: Arc::new(Links { key, host: boot_host.clone() }),
         clock: clock.clone(),
         timeouts: config.timeouts(),
     });
-    let app = Arc::new(App {
-        store: store.clone(),
-        vpc,
-        profiles,
-        clock: clock.clone(),
-        wake,
-        images_dir: config.images_dir(),
-        boot_host: boot_host.clone(),
-        templates,
-        token,
-        stop: stop.clone(),
-    });
-
-    let control_url = format!("http://{}", control.local_addr().unwrap_or(config.control.listen));
-    let prepare = plane.clone();
-    let parts = vec![
-        ("boot images", tokio::spawn(async move { drop(prepare.prepare_images().await) })),
-        ("control plane", answer(control, api::router(app), stop.clone())),
-        ("boot plane", answer(boot, metalform_boot::router(plane.clone()), stop.clone())),
-        ("loop", tokio::spawn(runner::run(orchestrator, clock, wakes, stop.clone()))),
-    ];
-    let token_file = config.data_dir.join("token");
-    Ok(Running { control_url, boot_url: format!("http://{boot_host}"), token_file, parts, plane, store, stop })
+    let images_dir = config.images_dir();
+    let app = App { store, vpc, profiles, clock, wake, images_dir, boot_host, templates, token, stop };
+    Ok(Assembly { orchestrator, wakes, plane, control: api::router(Arc::new(app)) })
 }
 
 /// How long connections and passes may take to end once the service is told to stop. A pass makes calls of up to a
@@ -211,35 +248,40 @@ fn read_profiles(file: Option<&Path>) -> Result<Profiles, ServeError> {
     Profiles::builtin().with_user_file(&text).map_err(|error: ProfileFileError| failed(error.into()))
 }
 
-fn ibm_client(config: &Config, clock: Arc<dyn Clock>) -> Result<VpcClient, ServeError> {
-    let cloud = &config.ibm_cloud;
-    let transport = Arc::new(HttpTransport::new().map_err(|error| ServeError::Cloud(error.into()))?);
-    let credentials = match (&cloud.api_key_file, &cloud.trusted_profile) {
-        (Some(file), _) => Credentials::ApiKey(secrets::read(file)?),
-        (None, Some(profile)) => Credentials::TrustedProfile {
+fn credentials(cloud: &IbmCloudConfig) -> Result<Credentials, ServeError> {
+    match (&cloud.api_key_file, &cloud.trusted_profile) {
+        (Some(file), _) => Ok(Credentials::ApiKey(secrets::read(file)?)),
+        (None, Some(profile)) => Ok(Credentials::TrustedProfile {
             metadata_url: cloud.metadata_url.clone().unwrap_or_else(|| METADATA_URL.into()),
             profile: (profile != "default").then(|| TrustedProfile::Id(profile.clone())),
-        },
-        (None, None) => {
-            return Err(ServeError::Config(ConfigError::Refused {
-                key: "ibm_cloud.api_key_file",
-                why: "missing, and so is trusted_profile".into(),
-                hint: "write the API key into a file with mode 0600 and name it: api_key_file = \"…\"".into(),
-            }));
-        }
-    };
-    let iam_url = cloud.iam_url.as_deref().unwrap_or(IAM_URL);
-    let iam = Iam::new(credentials, iam_url, transport.clone(), clock).map_err(|e| ServeError::Cloud(e.into()))?;
-    let url = cloud.vpc_url.clone().unwrap_or_else(|| vpc_url(&cloud.region));
-    VpcClient::new(&url, Arc::new(iam), transport, Arc::new(TokioPause)).map_err(|e| ServeError::Cloud(e.into()))
+        }),
+        (None, None) => Err(ServeError::Config(ConfigError::Refused {
+            key: "ibm_cloud.api_key_file",
+            why: "missing, and so is trusted_profile".into(),
+            hint: "write the API key into a file with mode 0600 and name it: api_key_file = \"…\"".into(),
+        })),
+    }
 }
 
-fn prism_client(config: &Config) -> Result<PrismClient, ServeError> {
+fn ibm_client(
+    cloud: &IbmCloudConfig,
+    credentials: Credentials,
+    transport: Arc<dyn metalform_ibm_cloud::Transport>,
+    pause: Arc<dyn Pause>,
+    clock: Arc<dyn Clock>,
+) -> Result<VpcClient, metalform_ibm_cloud::Error> {
+    let iam_url = cloud.iam_url.as_deref().unwrap_or(IAM_URL);
+    let iam = Iam::new(credentials, iam_url, transport.clone(), clock)?;
+    let url = cloud.vpc_url.clone().unwrap_or_else(|| vpc_url(&cloud.region));
+    VpcClient::new(&url, Arc::new(iam), transport, pause)
+}
+
+fn prism_settings(config: &Config) -> Result<PrismSettings, ServeError> {
     let nutanix = &config.nutanix;
     let mut settings = PrismSettings { port: nutanix.prism_port, ..PrismSettings::default() };
     settings.user = nutanix.prism_user.clone();
     if let Some(file) = &nutanix.prism_password_file {
         settings.password = secrets::read(file)?;
     }
-    Ok(PrismClient::new(Arc::new(TlsTransport::new()), settings))
+    Ok(settings)
 }

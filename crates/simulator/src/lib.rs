@@ -3,9 +3,13 @@
 
 pub mod cloud;
 pub mod cvm;
+pub mod faces;
 pub mod fault;
 pub mod fetch;
 pub mod http;
 pub mod ipxe;
 pub mod machine;
 mod pace;
+#[cfg(test)]
+mod testing;
+pub mod world;

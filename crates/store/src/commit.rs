@@ -65,6 +65,7 @@ impl Store {
             .bind(&id)
             .bind(resource.server_id.as_deref().unwrap_or(""))
             .bind(to_text("slot", &resource.slot)?.trim_matches('"').to_owned())
+            .bind(&resource.name)
             .bind(to_text("state", &resource.state)?.trim_matches('"').to_owned())
             .bind(&resource.cloud_id)
             .bind(&resource.subnet)

@@ -9,7 +9,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use metalform_model::{ClusterPhase, ClusterStatus, NewEvent, PlanFormat, Start, kind};
+use metalform_model::{ClusterPhase, ClusterStatus, NewEvent, NodePhase, PlanFormat, Start, kind};
 use metalform_store::{ClusterState, OperatorRequest};
 use serde_json::json;
 use std::sync::Arc;
@@ -102,7 +102,9 @@ pub(super) async fn destroy(State(app): State<Arc<App>>, Path(name): Path<String
     (status = 404, description = "none of that name"), (status = 409, description = "nothing has failed")))]
 pub(super) async fn retry(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<Response, ApiError> {
     let state = app.living(&name).await?;
-    if !matches!(state.record.phase, ClusterPhase::Failed | ClusterPhase::NeedsOperator) {
+    let stopped = matches!(state.record.phase, ClusterPhase::Failed | ClusterPhase::NeedsOperator);
+    let failed_node = state.nodes.iter().any(|n| n.record.phase == NodePhase::Failed);
+    if state.intents.absent || !(stopped || failed_node) {
         let message = format!("{name} is in {}: nothing of it waits for a retry", state.record.phase.as_str());
         return Err(ApiError::new(409, "nothing_to_retry", message, "`metalform status` says what it waits for"));
     }

@@ -2,11 +2,12 @@
 //! pages, and a create that answers 200.
 
 use super::{
-    Answer, Cloud,
+    Cloud,
     error::ApiError,
     fields::{Fields, Refused},
     identity::stamp,
     page,
+    routes::Answer,
 };
 use crate::http::Request;
 use metalform_model::Timestamp;
@@ -97,9 +98,13 @@ impl Cloud {
             ("GET", []) => self.dns_page(request, "dnszones", vec![self.dns_zone_json()], &[])?.into(),
             ("GET", [_]) => self.dns_zone_json().into(),
             ("GET", [_, "resource_records"]) => self.list_records(request)?.into(),
-            ("POST", [_, "resource_records"]) => self.create_record(now, &super::require_body(request)?)?.into(),
+            ("POST", [_, "resource_records"]) => {
+                self.create_record(now, &super::routes::require_body(request)?)?.into()
+            }
             ("GET", [_, "resource_records", id]) => self.record(id)?.json().into(),
-            ("PUT", [_, "resource_records", id]) => self.update_record(now, id, &super::require_body(request)?)?.into(),
+            ("PUT", [_, "resource_records", id]) => {
+                self.update_record(now, id, &super::routes::require_body(request)?)?.into()
+            }
             ("DELETE", [_, "resource_records", id]) => {
                 self.record(id)?;
                 self.records.retain(|record| record.id != *id);

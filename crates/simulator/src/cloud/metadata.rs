@@ -25,7 +25,7 @@ impl Cloud {
 
     fn metadata_answer(&mut self, now: Timestamp, request: &Request) -> Refused<Value> {
         let version = request.query("version").ok_or_else(|| ApiError::missing_parameter("version"))?;
-        if !super::is_date(version) {
+        if !super::routes::is_date(version) {
             return Err(ApiError::bad_parameter("version", "must be YYYY-MM-DD"));
         }
         let renamed = version >= RENAMED;
@@ -47,7 +47,7 @@ impl Cloud {
         if request.header("metadata-flavor") != Some("ibm") {
             return Err(ApiError::new(400, "missing_value", "The header Metadata-Flavor: ibm is required."));
         }
-        let body = super::parse_body(request)?.unwrap_or(json!({}));
+        let body = super::routes::parse_body(request)?.unwrap_or(json!({}));
         let fields = Fields::of(&body, "", &["expires_in"])?;
         let lifetime = fields.number("expires_in")?.unwrap_or(300);
         if !(5..=3600).contains(&lifetime) {
@@ -68,7 +68,7 @@ impl Cloud {
         if signature != self.sign(claim) || expires.is_none_or(|expires| now.seconds() >= expires) {
             return Err(ApiError::new(401, "unauthenticated", "The identity token is expired, missing or not valid."));
         }
-        let body = super::parse_body(request)?.unwrap_or(json!({}));
+        let body = super::routes::parse_body(request)?.unwrap_or(json!({}));
         let fields = Fields::of(&body, "", &["trusted_profile"])?;
         if let Some(profile) = fields.object("trusted_profile", &["id", "crn", "name"])?
             && !["id", "crn", "name"].iter().any(|key| profile.has(key))

@@ -274,7 +274,10 @@ fn the_same_seed_gives_the_same_run() {
 #[test]
 fn before_the_script_is_there_a_machine_asks_every_ten_seconds() {
     let mut lab = Lab::standard();
-    lab.page("/boot/ipxe/server-001", [FetchResult::Refused, status(404), ok("<html>"), FetchResult::TimedOut, ok(SCRIPT)]);
+    lab.page(
+        "/boot/ipxe/server-001",
+        [FetchResult::Refused, status(404), ok("<html>"), FetchResult::TimedOut, ok(SCRIPT)],
+    );
     lab.power_on(&powered_on());
     lab.run(Duration::from_secs(35));
     assert_eq!(lab.machine.script_fetches(), 4);

@@ -362,7 +362,7 @@ fn network_boot_ends_when_the_boot_disk_is_written_and_returns_with_reinitialize
     rig.minutes(1);
     assert_eq!(rig.call("PUT", &format!("{SERVERS}/{id}/initialization"), Some(body)).0, 200);
     rig.minutes(18);
-    assert_eq!(boots(&mut rig)[0].0, false, "another image does not boot from the network");
+    assert!(!boots(&mut rig)[0].0, "another image does not boot from the network");
 }
 
 #[test]

@@ -1,0 +1,73 @@
+//! The commands and the flags that all of them share.
+
+use crate::{commands::*, context::Context, error::CliError};
+use clap::{Parser, Subcommand};
+use std::{path::PathBuf, time::Duration};
+
+/// From a plan to a healthy Nutanix cluster on IBM Cloud bare metal servers.
+///
+/// Exit codes: 0 done, 1 failed, 2 wrong usage or bad plan, 3 a deadline passed.
+#[derive(Debug, Parser)]
+#[command(name = "metalform", version, arg_required_else_help = true, subcommand_required = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+    /// The service's configuration [default: metalform.toml in this folder, if there is one]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Write documents for a program to standard output, one a line
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Seconds for which a refused connection is tried again
+    #[arg(long, global = true, hide = true, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub connect_for: Duration,
+}
+
+/// One command.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Demo(demo::Demo),
+    Serve(serve::Serve),
+    Simulate(simulate::Simulate),
+    Validate(validate::Validate),
+    Deploy(deploy::Deploy),
+    Form(form::Form),
+    Status(status::Status),
+    Events(events::Events),
+    Script(script::Script),
+    Retry(retry::Retry),
+    Destroy(destroy::Destroy),
+    Completions(completions::Completions),
+}
+
+impl Command {
+    /// What is logged by default: a service logs what it does, a client only what a person should know.
+    pub fn default_log(&self) -> &'static str {
+        match self {
+            Command::Serve(_) | Command::Simulate(_) => "info",
+            _ => "error",
+        }
+    }
+
+    /// Carries the command out.
+    pub async fn run(&self, context: &Context) -> Result<(), CliError> {
+        match self {
+            Command::Demo(args) => demo::run(context, args).await,
+            Command::Serve(args) => serve::run(context, args).await,
+            Command::Simulate(args) => simulate::run(context, args).await,
+            Command::Validate(args) => validate::run(context, args),
+            Command::Deploy(args) => deploy::run(context, args).await,
+            Command::Form(args) => form::run(context, args).await,
+            Command::Status(args) => status::run(context, args).await,
+            Command::Events(args) => events::run(context, args).await,
+            Command::Script(args) => script::run(context, args).await,
+            Command::Retry(args) => retry::run(context, args).await,
+            Command::Destroy(args) => destroy::run(context, args).await,
+            Command::Completions(args) => completions::run(context, args),
+        }
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    text.parse().ok().and_then(|s| Duration::try_from_secs_f64(s).ok()).ok_or_else(|| "not a number of seconds".into())
+}

@@ -1,0 +1,14 @@
+//! One file a command: its flags, and what it does.
+
+pub mod completions;
+pub mod demo;
+pub mod deploy;
+pub mod destroy;
+pub mod events;
+pub mod form;
+pub mod retry;
+pub mod script;
+pub mod serve;
+pub mod simulate;
+pub mod status;
+pub mod validate;

@@ -1,0 +1,46 @@
+//! `metalform retry`: gives what failed another try, without doing again what has worked.
+
+use crate::{
+    commands::deploy::{conclude, next_steps},
+    context::Context,
+    display::Display,
+    error::CliError,
+    output::clean,
+    watch::{Until, last_event, watch},
+};
+use clap::Args;
+
+/// Give a deployment that stopped another try
+#[derive(Debug, Args)]
+pub struct Retry {
+    /// The cluster's name
+    cluster: String,
+    /// Stay until the cluster stands, and show how it comes about
+    #[arg(long)]
+    watch: bool,
+}
+
+/// Runs it.
+pub async fn run(context: &Context, args: &Retry) -> Result<(), CliError> {
+    let client = context.client().await?;
+    let before = client.cluster(&args.cluster).await?;
+    let seen = if args.watch { last_event(&client, &args.cluster).await? } else { 0 };
+    let status = client.retry(&args.cluster).await?;
+    if args.watch {
+        let display = Display::new(&context.out, context.json, 1);
+        let outcome = watch(context, &client, &args.cluster, seen, Until::SettledAnew(before.since), &display).await;
+        display.close();
+        let outcome = outcome?;
+        conclude(context, &outcome)?;
+        let outcome = outcome.into_deployed()?;
+        next_steps(context, &outcome.status, None);
+        return Ok(());
+    }
+    if context.json {
+        return context.out.json(&status);
+    }
+    let name = clean(&status.name);
+    context.out.data(&format!("{name}: another try is under way"))?;
+    context.out.note(&format!("next: metalform events {name} --follow"));
+    Ok(())
+}

@@ -1,0 +1,129 @@
+//! Wrong usage, and what there is.
+
+use crate::run::metalform;
+use serde_json::json;
+
+#[test]
+fn help_names_every_command_that_exists_and_no_other() {
+    let ran = metalform(&["--help"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    assert_eq!(
+        ran.stdout,
+        "\
+From a plan to a healthy Nutanix cluster on IBM Cloud bare metal servers.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or bad plan, 3 a deadline passed.
+
+Usage: metalform [OPTIONS] <COMMAND>
+
+Commands:
+  demo         See whole deployments in seconds, against a simulated IBM Cloud
+  serve        Run the service
+  simulate     Run a simulated IBM Cloud, with machines and CVMs
+  validate     Check a plan, without a service
+  deploy       Turn a plan into a cluster
+  form         Form a cluster whose plan waits for the command
+  status       Show how a cluster and its nodes stand, or all clusters
+  events       Show a cluster's timeline
+  script       Show the boot script of a node, its token left out
+  retry        Give a deployment that stopped another try
+  destroy      Delete a cluster and everything that was made for it
+  completions  Print a completion script for a shell
+  help         Print this message or the help of the given subcommand(s)
+
+Options:
+      --config <FILE>
+          The service's configuration [default: metalform.toml in this folder, if there is one]
+
+      --json
+          Write documents for a program to standard output, one a line
+
+  -h, --help
+          Print help (see a summary with '-h')
+
+  -V, --version
+          Print version
+"
+    );
+}
+
+#[test]
+fn without_a_command_the_help_is_an_error() {
+    let ran = metalform(&[]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (2, ""));
+    assert!(ran.stderr.contains("Usage: metalform"), "{}", ran.stderr);
+}
+
+#[test]
+fn wrong_usage_ends_with_2_and_says_what_was_wrong() {
+    for (args, told) in [
+        (&["deploi", "plan.toml"][..], "unrecognized subcommand 'deploi'"),
+        (&["deploy"], "<PLAN>"),
+        (&["deploy", "--watch", "--dry-run", "plan.toml"], "'--watch' cannot be used with '--dry-run'"),
+        (&["status", "--jsno"], "unexpected argument '--jsno'"),
+        (&["demo", "--nodes", "2"], "a cluster has 1 node, or 3 to 64"),
+        (&["demo", "--nodes", "0"], "a cluster has 1 node, or 3 to 64"),
+        (&["demo", "--clusters", "0"], "0 is not in 1..=64"),
+        (&["demo", "--speed", "0"], "not a number above 0"),
+        (&["demo", "--machines", "qemu"], "[possible values: virtual]"),
+        (&["simulate", "--cvm", "observed"], "[possible values: documented]"),
+        (&["simulate", "--subnet", "10.0.0.0"], "--subnet <CIDR>"),
+        (&["completions", "dos"], "[possible values: bash"),
+    ] {
+        let ran = metalform(args);
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{args:?}");
+        assert!(ran.stderr.starts_with("error: ") && ran.stderr.contains(told), "{args:?}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_wrong_fault_lists_the_ones_there_are() {
+    let ran = metalform(&["demo", "--fault", "cvm_never_redy"]);
+    assert_eq!(ran.code, 2);
+    for told in ["'cvm_never_redy'", "cvm_never_ready", "server_reply_lost", "machine_never_boots"] {
+        assert!(ran.stderr.contains(told), "{told} is missing: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn wrong_usage_is_told_to_a_program_as_well() {
+    let ran = metalform(&["status", "--json", "--fast"]);
+    assert_eq!(ran.code, 2);
+    let message = "unexpected argument '--fast' found";
+    let details = json!({"causes": []});
+    let error = json!({"code": "usage", "message": message, "hint": "see `metalform --help`", "details": details});
+    assert_eq!(ran.document(), json!({"error": error}));
+}
+
+#[test]
+fn the_global_flags_are_taken_after_any_command() {
+    for command in [
+        &["demo"][..],
+        &["serve"],
+        &["simulate"],
+        &["validate", "p"],
+        &["deploy", "p"],
+        &["form", "c"],
+        &["status"],
+        &["events", "c"],
+        &["script", "s"],
+        &["retry", "c"],
+        &["destroy", "c"],
+        &["completions", "bash"],
+    ] {
+        // `--help` ends it before it begins, once everything before was understood.
+        let ran = metalform(&[command, &["--json", "--config", "x.toml", "--help"]].concat());
+        assert_eq!(ran.code, 0, "{command:?}: {}", ran.stderr);
+        let before = metalform(&[&["--json", "--config", "x.toml"], command, &["--help"]].concat());
+        assert_eq!(before.stdout, ran.stdout);
+    }
+}
+
+#[test]
+fn completions_know_the_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let ran = metalform(&["completions", shell]);
+        assert_eq!(ran.code, 0);
+        assert!(ran.stdout.contains("simulate") && ran.stdout.contains("dry-run"), "{shell}");
+    }
+}

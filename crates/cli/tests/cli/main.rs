@@ -1,0 +1,8 @@
+//! The shipped binary, from outside.
+
+mod client;
+mod help;
+mod run;
+mod scripted;
+mod validate;
+mod watch;

@@ -1,0 +1,98 @@
+//! Runs the binary in a folder of its own, without anything of the surrounding environment.
+
+use serde_json::Value;
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+/// A folder that is gone with the test.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new() -> Folder {
+        static LAST: AtomicU32 = AtomicU32::new(0);
+        let n = LAST.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("metalform-cli-test-{}-{n}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        Folder(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Writes a file and says where.
+    pub fn write(&self, name: &str, text: &str) -> String {
+        let path = self.0.join(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ran {
+    /// The documents on standard output.
+    pub fn documents(&self) -> Vec<Value> {
+        let read = |line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}\n{}", self.stderr));
+        self.stdout.lines().map(read).collect()
+    }
+
+    /// The only document.
+    pub fn document(&self) -> Value {
+        let mut documents = self.documents();
+        assert_eq!(documents.len(), 1, "{}", self.stdout);
+        documents.remove(0)
+    }
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Ran {
+        Ran {
+            code: output.status.code().expect("ended by a signal"),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+/// The binary with these arguments, in `folder`.
+pub fn command(folder: &Folder, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_metalform"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("METALFORM_")) {
+        command.env_remove(name);
+    }
+    command.args(args).current_dir(folder.path()).env("COLUMNS", "100").stdin(Stdio::null());
+    command
+}
+
+/// Runs it to its end in an empty folder.
+pub fn metalform(args: &[&str]) -> Ran {
+    command(&Folder::new(), args).output().unwrap().into()
+}
+
+/// The same, with a text on standard input.
+pub fn metalform_reads(args: &[&str], text: &str) -> Ran {
+    let folder = Folder::new();
+    let mut command = command(&folder, args);
+    let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = piped.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    child.wait_with_output().unwrap().into()
+}

@@ -1,0 +1,370 @@
+//! The service and a simulated world, driven by hand: the clock jumps from one thing that is due to the next.
+
+use super::transports::{ToCloud, ToCvms, Wire};
+use async_trait::async_trait;
+use axum::{
+    Router,
+    body::Body,
+    extract::ConnectInfo,
+    http::{Request, StatusCode, header},
+};
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use metalform_boot::BootHost;
+use metalform_ibm_cloud::Pause;
+use metalform_model::{Clock, Event, Timestamp};
+use metalform_service::{Assembly, Config, Outside, assemble};
+use metalform_simulator::{
+    fault::{Fault, builtin},
+    fetch::{Answer, FetchResult},
+    world::{Fetch, World, WorldSettings},
+};
+use metalform_store::{ClusterState, Store};
+use serde_json::{Value, json};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+use uuid::Uuid;
+
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A clock that stands still until it is set.
+pub struct VirtualClock(AtomicI64);
+
+impl Clock for VirtualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.load(Ordering::SeqCst))
+    }
+}
+
+impl VirtualClock {
+    fn set(&self, to: Timestamp) {
+        self.0.fetch_max(to.0, Ordering::SeqCst);
+    }
+}
+
+struct NoPause;
+
+#[async_trait]
+impl Pause for NoPause {
+    async fn pause(&self, _: Duration) {}
+}
+
+/// A folder of its own, gone afterwards.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Folder {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("metalform-whole-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(path.join("images")).unwrap();
+        Folder(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+const EPOCH: Timestamp = Timestamp::from_seconds(1_800_000_000);
+const BOOT_HOST: &str = "10.240.0.5:8080";
+
+pub struct Rig {
+    pub world: Arc<Mutex<World>>,
+    pub clock: Arc<VirtualClock>,
+    pub wire: Arc<Wire>,
+    pub store: Store,
+    service: Assembly,
+    boot: Router,
+    due: HashMap<Uuid, Timestamp>,
+    folder: Folder,
+    token: String,
+    /// How often the process has died.
+    pub deaths: u32,
+}
+
+impl Rig {
+    pub async fn new(seed: u64) -> Rig {
+        let subnet = "10.240.0.0/24".parse().unwrap();
+        let mut settings = WorldSettings::new(seed, 1.0, subnet);
+        settings.cloud.iam_url = "http://iam.test".into();
+        settings.cloud.vpc_url = "http://vpc.test/v1".into();
+        let folder = Folder::new();
+        let images = folder.0.join("images");
+        std::fs::write(images.join("vmlinuz-foundation"), vec![7u8; 70_000]).unwrap();
+        std::fs::write(images.join("initrd-foundation.img"), vec![9u8; 300_000]).unwrap();
+        let key_file = folder.0.join("api-key");
+        std::fs::write(&key_file, "an api key").unwrap();
+        std::fs::set_permissions(&key_file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let world = Arc::new(Mutex::new(World::new(settings, EPOCH)));
+        let clock = Arc::new(VirtualClock(AtomicI64::new(EPOCH.0)));
+        let wire = Arc::new(Wire::default());
+        let store = Store::in_memory().await.unwrap();
+        let service = start(&folder, &store, &world, &clock, &wire).await;
+        let boot = metalform_boot::router(service.plane.clone());
+        let token = std::fs::read_to_string(folder.0.join("token")).unwrap();
+        Rig { world, clock, wire, store, service, boot, due: HashMap::new(), folder, token, deaths: 0 }
+    }
+
+    /// What a new process would do: nothing in memory survives, everything in the store does.
+    async fn start_again(&mut self) {
+        self.deaths += 1;
+        self.service = start(&self.folder, &self.store, &self.world, &self.clock, &self.wire).await;
+        self.boot = metalform_boot::router(self.service.plane.clone());
+        self.due = self.store.schedule().await.unwrap().into_iter().collect();
+    }
+
+    /// Arms a built-in fault.
+    pub fn fault(&self, name: &str) {
+        let fault = builtin(name).unwrap_or_else(|| panic!("no built-in fault is named {name}"));
+        lock(&self.world).add_fault(fault);
+    }
+
+    /// Arms a built-in fault against one server, for ever.
+    pub fn fault_of(&self, name: &str, server: &str) {
+        let mut fault: Fault = builtin(name).unwrap_or_else(|| panic!("no built-in fault is named {name}"));
+        fault.matches.name = Some(server.to_owned());
+        fault.times = None;
+        lock(&self.world).add_fault(fault);
+    }
+
+    /// Ends a fault.
+    pub fn mend(&self, name: &str) {
+        lock(&self.world).end_fault(name);
+    }
+
+    /// A call of the control plane, as the operator.
+    pub async fn call(&self, method: &str, path: &str, body: &str) -> (StatusCode, Value) {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::AUTHORIZATION, format!("Bearer {}", self.token))
+            .body(Body::from(body.to_owned()))
+            .unwrap();
+        self.raw_call(request).await
+    }
+
+    pub async fn raw_call(&self, mut request: Request<Body>) -> (StatusCode, Value) {
+        request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 4000))));
+        let response = self.service.control.clone().oneshot(request).await.unwrap();
+        let status = response.status();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+    }
+
+    /// A plan of `nodes` nodes for this world.
+    pub fn plan(&self, name: &str, nodes: usize) -> Value {
+        let ids = lock(&self.world).plan_ids();
+        let node = |i: usize| {
+            json!({"server_id": format!("{name}-{i}"), "mgmt_ip": format!("10.240.0.{}", 10 + i),
+                "ahv_ip": format!("10.240.0.{}", 50 + i), "cvm_ip": format!("10.240.0.{}", 100 + i)})
+        };
+        json!({
+            "cluster": {"name": name, "external_ip": "10.240.0.200", "redundancy_factor": if nodes == 1 { 1 } else { 2 },
+                "dns_servers": ["161.26.0.10"], "ntp_servers": ["time.adn.networklayer.com"]},
+            "cloud": {"vpc": ids.vpc, "subnet": ids.subnet, "zone": ids.zone, "ssh_keys": [ids.key]},
+            "nodes": (1..=nodes).map(node).collect::<Vec<_>>(),
+        })
+    }
+
+    pub async fn deploy(&self, plan: &Value) {
+        let (status, answer) = self.call("POST", "/api/v1/clusters", &plan.to_string()).await;
+        assert_eq!(status, StatusCode::CREATED, "{answer:#}");
+    }
+
+    pub async fn state(&self, name: &str) -> ClusterState {
+        self.store.cluster_named(name).await.unwrap().expect("the cluster exists")
+    }
+
+    pub async fn phase(&self, name: &str) -> &'static str {
+        self.state(name).await.record.phase.as_str()
+    }
+
+    /// Runs until the cluster is in that phase; fails with its timeline when it settles in another or takes longer.
+    pub async fn run_to(&mut self, name: &str, phase: &str, limit: Duration) {
+        let end = self.clock.now() + limit;
+        loop {
+            self.settle().await;
+            let now_in = self.phase(name).await;
+            if now_in == phase {
+                return;
+            }
+            if self.clock.now() >= end || !self.anything_due(end) {
+                panic!("{name} is in {now_in} and not in {phase}:\n{}", self.story(name).await);
+            }
+            self.jump(end);
+        }
+    }
+
+    /// Runs for so long.
+    pub async fn run_for(&mut self, time: Duration) {
+        let end = self.clock.now() + time;
+        while self.clock.now() < end {
+            self.settle().await;
+            self.jump(end);
+        }
+    }
+
+    fn anything_due(&self, end: Timestamp) -> bool {
+        self.due.values().any(|at| *at < end) || lock(&self.world).next_event_at() < end
+    }
+
+    /// Does everything that is due now.
+    async fn settle(&mut self) {
+        loop {
+            self.service.plane.flush(Duration::from_secs(5)).await;
+            for id in self.service.wakes.take() {
+                self.due.insert(id, Timestamp(0));
+            }
+            let now = self.clock.now();
+            let ready: Vec<Uuid> = self.due.iter().filter(|(_, at)| **at <= now).map(|(id, _)| *id).collect();
+            if !ready.is_empty() {
+                for id in ready {
+                    self.pass(id).await;
+                }
+                continue;
+            }
+            let fetches = lock(&self.world).advance(now);
+            if fetches.is_empty() {
+                return;
+            }
+            for fetch in fetches {
+                let result = self.fetch(&fetch).await;
+                lock(&self.world).fetched(now, fetch.id, result);
+            }
+        }
+    }
+
+    /// Lets the clock jump to what is due next.
+    fn jump(&self, end: Timestamp) {
+        let loop_next = self.due.values().copied().min().unwrap_or(Timestamp::NEVER);
+        let next = loop_next.min(lock(&self.world).next_event_at()).min(end);
+        self.clock.set(next.max(self.clock.now() + Duration::from_millis(1)));
+    }
+
+    /// One pass of the loop, unless the process dies in it.
+    async fn pass(&mut self, id: Uuid) {
+        let died = tokio::select! {
+            next_at = self.service.orchestrator.reconcile(id) => {
+                self.due.insert(id, next_at.expect("the store answers"));
+                false
+            }
+            () = self.wire.died.notified() => true,
+        };
+        if died {
+            self.start_again().await;
+        }
+    }
+
+    /// A machine's request to the boot plane, from its own address.
+    async fn fetch(&self, fetch: &Fetch) -> FetchResult {
+        let http = &fetch.http;
+        let Some(rest) = http.url.strip_prefix(&format!("http://{BOOT_HOST}")) else { return FetchResult::Refused };
+        let peer = SocketAddr::new(IpAddr::from(http.from), 40000);
+        let request = Request::builder()
+            .method(http.method)
+            .uri(rest)
+            .header(header::USER_AGENT, http.user_agent)
+            .header(header::CONTENT_TYPE, "application/json")
+            .extension(ConnectInfo(peer))
+            .body(Body::from(http.body.clone().unwrap_or_default()))
+            .unwrap();
+        let response = self.boot.clone().oneshot(request).await.unwrap();
+        let header = |name| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let (retry_after, location) = (header(header::RETRY_AFTER), header(header::LOCATION));
+        let length = header(header::CONTENT_LENGTH).and_then(|l| l.parse().ok());
+        let status = response.status().as_u16();
+        let body: Bytes = match response.into_body().collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) => return FetchResult::Broken(error.to_string()),
+        };
+        let mut answer = Answer::new(status, body);
+        answer.content_length = length.or(answer.content_length);
+        FetchResult::Answered(Answer { retry_after, location, ..answer })
+    }
+
+    pub async fn events(&self, name: &str) -> Vec<Event> {
+        let id = self.state(name).await.record.id;
+        let mut all: Vec<Event> = Vec::new();
+        loop {
+            let more = self.store.events(id, all.last().map_or(0, |e| e.seq), 1000).await.unwrap();
+            if more.is_empty() {
+                return all;
+            }
+            all.extend(more);
+        }
+    }
+
+    /// The timeline as a person reads it, for failures.
+    pub async fn story(&self, name: &str) -> String {
+        let events = self.events(name).await;
+        let line = |e: &Event| {
+            let since = e.at.since(EPOCH).as_secs_f64();
+            format!("{since:9.1}s {:20} {:22} {}", e.server_id.as_deref().unwrap_or(""), e.kind, e.message)
+        };
+        events.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Names of what the cloud still holds, by kind.
+    pub fn alive(&self) -> Vec<(&'static str, String)> {
+        let ledger = lock(&self.world).ledger();
+        ledger.into_iter().filter(|e| e.deleted_at.is_none()).map(|e| (e.kind, e.name)).collect()
+    }
+
+    /// How often each server was ordered, by name.
+    pub fn servers_ordered(&self) -> HashMap<String, usize> {
+        let mut count = HashMap::new();
+        for entry in lock(&self.world).ledger() {
+            if entry.kind == "bare_metal_server" {
+                *count.entry(entry.name).or_default() += 1;
+            }
+        }
+        count
+    }
+
+    /// Requests of that method whose path ends so, and their statuses.
+    pub fn requests(&self, method: &str, path_end: &str) -> Vec<u16> {
+        let world = lock(&self.world);
+        let hits = world.requests().filter(|r| r.method == method && r.path.ends_with(path_end));
+        hits.map(|r| r.status.unwrap_or(0)).collect()
+    }
+}
+
+async fn start(
+    folder: &Folder,
+    store: &Store,
+    world: &Arc<Mutex<World>>,
+    clock: &Arc<VirtualClock>,
+    wire: &Arc<Wire>,
+) -> Assembly {
+    let text = format!(
+        "data_dir = {:?}\n[boot]\nlisten = \"127.0.0.1:0\"\npublic_url = \"http://{BOOT_HOST}\"\n[ibm_cloud]\n\
+         api_key_file = {:?}\niam_url = \"http://iam.test\"\nvpc_url = \"http://vpc.test/v1\"\n",
+        folder.0,
+        folder.0.join("api-key")
+    );
+    let config = Config::parse(&text, &|_| None).unwrap();
+    let outside = Outside {
+        clock: clock.clone(),
+        ibm: Arc::new(ToCloud { world: world.clone(), clock: clock.clone(), wire: wire.clone() }),
+        pause: Arc::new(NoPause),
+        nutanix: Arc::new(ToCvms { world: world.clone(), clock: clock.clone(), wire: wire.clone() }),
+    };
+    let host: BootHost = BOOT_HOST.parse().unwrap();
+    assemble(&config, host, store.clone(), outside, CancellationToken::new()).await.unwrap()
+}

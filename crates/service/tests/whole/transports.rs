@@ -1,0 +1,175 @@
+//! The shipped clients' transports, ending in the simulated world instead of on a socket. Here a run can also be cut off:
+//! the n-th request to the world is where the process dies, before or after it has taken effect.
+
+use super::rig::{VirtualClock, lock};
+use async_trait::async_trait;
+use metalform_ibm_cloud as ibm;
+use metalform_model::Clock;
+use metalform_nutanix as nutanix;
+use metalform_simulator::{
+    cloud::Face,
+    http::{Reply, Request, Response},
+    world::World,
+};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::sync::Notify;
+use url::Url;
+
+/// Where the process dies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CutOff {
+    /// At this request, counted from 0.
+    pub at: u64,
+    /// Whether the world has carried it out by then.
+    pub carried_out: bool,
+}
+
+/// Counts the requests to the world, and cuts the process off at one of them.
+#[derive(Default)]
+pub struct Wire {
+    pub requests: Mutex<u64>,
+    pub cut_off: Mutex<Option<CutOff>>,
+    pub died: Notify,
+}
+
+impl Wire {
+    async fn pass<T>(&self, send: impl FnOnce() -> T) -> T {
+        let here = {
+            let mut requests = lock(&self.requests);
+            *requests += 1;
+            let here = lock(&self.cut_off).take_if(|c| c.at < *requests);
+            here
+        };
+        match here {
+            None => send(),
+            Some(cut_off) => {
+                if cut_off.carried_out {
+                    drop(send());
+                }
+                self.died.notify_one();
+                // Whoever drives the run drops everything that waits here.
+                std::future::pending().await
+            }
+        }
+    }
+}
+
+/// The way to IBM Cloud.
+pub struct ToCloud {
+    pub world: Arc<Mutex<World>>,
+    pub clock: Arc<VirtualClock>,
+    pub wire: Arc<Wire>,
+}
+
+#[async_trait]
+impl ibm::Transport for ToCloud {
+    async fn send(&self, request: ibm::Request) -> Result<ibm::Response, ibm::TransportError> {
+        let timeout = request.timeout;
+        let url = Url::parse(&request.url).expect("clients make valid URLs");
+        let face = match url.host_str() {
+            Some("iam.test") => Face::Iam,
+            Some("vpc.test") => Face::Vpc,
+            host => panic!("a request to {host:?}, which nobody configured"),
+        };
+        let asked = Request {
+            method: request.method.as_str().to_owned(),
+            path: url.path().to_owned(),
+            query: url.query_pairs().map(|(k, v)| (k.into_owned(), v.into_owned())).collect(),
+            headers: request.headers.clone(),
+            body: request.body.clone().unwrap_or_default(),
+            from: IpAddr::from(Ipv4Addr::LOCALHOST),
+        };
+        let reply = self.wire.pass(|| lock(&self.world).cloud_request(self.clock.now(), face, &asked)).await;
+        match in_time(reply, timeout) {
+            Some(r) => Ok(ibm::Response { status: r.status, headers: r.headers, body: r.body }),
+            None => Err(ibm::TransportError::unknown("the connection closed without an answer")),
+        }
+    }
+}
+
+fn in_time(reply: Reply, timeout: Duration) -> Option<Response> {
+    match reply {
+        Reply::Answer(response) => Some(response),
+        Reply::After(delay, response) if delay < timeout => Some(response),
+        Reply::After(..) | Reply::Lost => None,
+    }
+}
+
+/// The way to the controller VMs.
+pub struct ToCvms {
+    pub world: Arc<Mutex<World>>,
+    pub clock: Arc<VirtualClock>,
+    pub wire: Arc<Wire>,
+}
+
+impl ToCvms {
+    /// The key of whatever listens there, if the rule takes it.
+    fn key(&self, peer: &nutanix::Peer) -> Result<nutanix::Fingerprint, nutanix::TransportError> {
+        let listener = lock(&self.world).listeners().into_iter().find(|l| l.ip == peer.address && l.port == peer.port);
+        let listener = listener.ok_or(nutanix::TransportError::Refused)?;
+        let seen = nutanix::Fingerprint::of_spki(format!("{:?}", listener.certificate).as_bytes());
+        match &peer.pin {
+            nutanix::PinRule::OneOf(expected) if !expected.contains(&seen) => {
+                Err(nutanix::TransportError::PinMismatch { expected: expected.clone(), seen })
+            }
+            _ => Ok(seen),
+        }
+    }
+}
+
+#[async_trait]
+impl nutanix::Transport for ToCvms {
+    async fn send(
+        &self,
+        peer: nutanix::Peer,
+        request: nutanix::Request,
+    ) -> Result<nutanix::Response, nutanix::TransportError> {
+        let fingerprint = self.key(&peer)?;
+        let limit = request.limit;
+        let mut headers = Vec::new();
+        if let Some(auth) = &request.auth {
+            headers.push(("authorization".to_owned(), basic(auth)));
+        }
+        if request.body.is_some() {
+            headers.push(("content-type".to_owned(), "application/json".to_owned()));
+        }
+        let asked = Request {
+            method: match request.method {
+                nutanix::Method::Get => "GET".into(),
+                nutanix::Method::Post => "POST".into(),
+            },
+            path: request.path.clone(),
+            query: Vec::new(),
+            headers,
+            body: request.body.as_ref().map(|b| b.to_string().into_bytes()).unwrap_or_default(),
+            from: IpAddr::from(Ipv4Addr::LOCALHOST),
+        };
+        let send = || lock(&self.world).cvm_request(self.clock.now(), peer.address, peer.port, &asked);
+        match self.wire.pass(send).await {
+            None => Err(nutanix::TransportError::Refused),
+            Some(reply) => match in_time(reply, limit) {
+                Some(r) => Ok(nutanix::Response { status: r.status, body: r.body.into(), fingerprint }),
+                None => Err(nutanix::TransportError::Lost("the connection closed without an answer".into())),
+            },
+        }
+    }
+
+    async fn knock(
+        &self,
+        peer: nutanix::Peer,
+        _limit: Duration,
+    ) -> Result<nutanix::Fingerprint, nutanix::TransportError> {
+        self.key(&peer)
+    }
+}
+
+fn basic(auth: &nutanix::BasicAuth) -> String {
+    use base64::Engine;
+    use secrecy::ExposeSecret;
+    let pair = format!("{}:{}", auth.user, auth.password.expose_secret());
+    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
+}

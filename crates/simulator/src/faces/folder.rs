@@ -1,0 +1,58 @@
+//! A temporary folder with a stand-in image set and an API key. Gone with the simulator.
+
+use super::SimulatorError;
+use crate::pace;
+use ipnet::Ipv4Net;
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use std::{
+    fs,
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+const KERNEL_BYTES: usize = 1 << 20;
+const INITRD_BYTES: usize = 4 << 20;
+
+/// Removed when dropped.
+#[derive(Debug)]
+pub(super) struct Folder(PathBuf);
+
+impl Folder {
+    pub fn create(seed: u64, subnet: Ipv4Net) -> Result<Folder, SimulatorError> {
+        // The network is ours alone on this computer, so the name is too; what an earlier process left is overwritten.
+        let name = format!("metalform-simulator-{}-{}", std::process::id(), subnet.network());
+        let folder = Folder(std::env::temp_dir().join(name));
+        let wrong = |path: &Path| {
+            let path = path.to_owned();
+            move |source: io::Error| SimulatorError::Folder { path, source }
+        };
+        fs::create_dir_all(folder.images()).map_err(wrong(&folder.0))?;
+        for (file, size) in [("vmlinuz-foundation", KERNEL_BYTES), ("initrd-foundation.img", INITRD_BYTES)] {
+            let mut bytes = vec![0; size];
+            StdRng::from_seed(pace::digest(seed, file)).fill_bytes(&mut bytes);
+            let path = folder.images().join(file);
+            fs::write(&path, bytes).map_err(wrong(&path))?;
+        }
+        let path = folder.api_key();
+        let open = fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&path);
+        open.and_then(|mut file| file.write_all(b"simulated-api-key\n")).map_err(wrong(&path))?;
+        Ok(folder)
+    }
+
+    pub fn images(&self) -> PathBuf {
+        self.0.join("images")
+    }
+
+    pub fn api_key(&self) -> PathBuf {
+        self.0.join("api-key")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            tracing::debug!(%error, folder = %self.0.display(), "the simulator's folder is left behind");
+        }
+    }
+}

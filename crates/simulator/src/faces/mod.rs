@@ -1,0 +1,281 @@
+//! The simulated world on sockets: one [`World`] behind a lock that is never held over a wait, servers in front of it, and
+//! a driver that wakes when something is due.
+//!
+//! Everything lives on the loopback network, where Linux lets every machine use its own source address and every CVM
+//! listen on its own at the true ports. So address checks, VIPs and refused connections are real, without root. Nothing
+//! survives: when the token is cancelled, listeners, connections, fetches and the folder of images are gone.
+
+mod block;
+mod control;
+mod cvms;
+mod driver;
+mod fetcher;
+mod folder;
+mod plan;
+mod server;
+
+pub use plan::PlanShape;
+
+use crate::{
+    cvm::CvmProfile,
+    fault::Fault,
+    world::{World, WorldSettings},
+};
+use block::Block;
+use folder::Folder;
+use ipnet::Ipv4Net;
+use metalform_model::{Clock, Timestamp};
+use server::Door;
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+use tokio::{net::TcpListener, sync::Notify};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// How a simulator is started.
+#[derive(Debug, Clone)]
+pub struct SimulatorSettings {
+    /// Where IAM, VPC and control answer; a free port on loopback by default. DNS and metadata take free ports beside it.
+    pub listen: SocketAddr,
+    /// The machines' network. By default a free block of `prefix_len` inside 127.128.0.0/9.
+    pub subnet: Option<Ipv4Net>,
+    /// Size of that block: /22 holds about 300 nodes.
+    pub prefix_len: u8,
+    /// The world's settings; subnet and URLs in it are filled in.
+    pub world: WorldSettings,
+    /// Faults armed from the start.
+    pub faults: Vec<Fault>,
+    /// The boot plane's public URL in the configuration for `serve`.
+    pub boot_url: String,
+}
+
+impl SimulatorSettings {
+    /// The defaults, with a seed and a speed (1: real durations).
+    pub fn new(seed: u64, speed: f64) -> Self {
+        SimulatorSettings {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            subnet: None,
+            prefix_len: 22,
+            world: WorldSettings::new(seed, speed, Ipv4Net::default()),
+            faults: Vec::new(),
+            boot_url: "http://127.0.0.1:8080".into(),
+        }
+    }
+}
+
+/// Why a simulator did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum SimulatorError {
+    /// Every block is held by another simulator.
+    #[error("no free /{0} is left inside 127.128.0.0/9")]
+    NoFreeBlock(u8),
+    /// The network asked for is in use by another simulator, or not this machine's.
+    #[error("the network {subnet} can't be used for simulated machines")]
+    Subnet {
+        /// Which.
+        subnet: Ipv4Net,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// An address can't be listened on.
+    #[error("can't listen on {address}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The folder of stand-in images can't be written.
+    #[error("can't write {}", path.display())]
+    Folder {
+        /// Which file or folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// TLS can't be set up.
+    #[error("TLS can't be set up")]
+    Tls(#[from] rustls::Error),
+    /// Not simulated.
+    #[error("{0} is not simulated")]
+    NotSimulated(&'static str),
+}
+
+impl SimulatorError {
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            SimulatorError::NoFreeBlock(_) => "end other simulators, or name a network with --subnet",
+            SimulatorError::Subnet { .. } => "name a free network inside 127.0.0.0/8, or none",
+            SimulatorError::Listen { .. } => "name another address with --listen, or none",
+            SimulatorError::Folder { .. } => "set TMPDIR to a folder that can be written",
+            SimulatorError::Tls(_) => "this is a defect: please report it",
+            SimulatorError::NotSimulated(_) => "see --help for what is",
+        }
+    }
+
+    /// Whether the same start may work a little later.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, SimulatorError::NoFreeBlock(_))
+    }
+}
+
+/// The world and who must know when it changes.
+pub(crate) struct Shared {
+    world: Mutex<World>,
+    changed: Notify,
+    clock: Arc<dyn Clock>,
+    /// Ends everything.
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Shared {
+    /// Does something with the world, now, and wakes the driver.
+    fn with<T>(&self, action: impl FnOnce(&mut World, Timestamp) -> T) -> T {
+        let now = self.clock.now();
+        let result = action(&mut self.world.lock().unwrap_or_else(PoisonError::into_inner), now);
+        self.changed.notify_one();
+        result
+    }
+
+    /// Runs a task until it ends or the simulator stops.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = task => {}
+            }
+        });
+    }
+}
+
+/// A simulator that runs until its token is cancelled, it is stopped, or dropped.
+pub struct RunningSimulator {
+    /// IAM's base.
+    pub iam_url: String,
+    /// The VPC API's base, ending in `/v1`.
+    pub vpc_url: String,
+    /// DNS Services' base.
+    pub dns_url: String,
+    /// The metadata service's base.
+    pub metadata_url: String,
+    /// `GET /ledger`, `GET /requests`, `GET /machines`, `GET` and `POST /faults` under it.
+    pub control_url: String,
+    /// The machines' network.
+    pub subnet: Ipv4Net,
+    /// A three-node plan for this network.
+    pub plan_toml: String,
+    /// `vmlinuz-foundation` and `initrd-foundation.img`: bytes that stand for the real ones.
+    pub images_dir: PathBuf,
+    boot_url: String,
+    shared: Arc<Shared>,
+    folder: Folder,
+    _block: Block,
+}
+
+/// Starts a simulated world: when this returns, every URL answers.
+pub async fn start(
+    settings: SimulatorSettings,
+    clock: Arc<dyn Clock>,
+    shutdown: CancellationToken,
+) -> Result<RunningSimulator, SimulatorError> {
+    if settings.world.cvms.profile == CvmProfile::Observed {
+        return Err(SimulatorError::NotSimulated("the CVM profile `observed`"));
+    }
+    let block = Block::claim(settings.subnet, settings.prefix_len)?;
+    let folder = Folder::create(settings.world.cloud.seed, block.subnet)?;
+    let beside = SocketAddr::new(settings.listen.ip(), 0);
+    let (main, main_at) = listen(settings.listen).await?;
+    let (dns, dns_at) = listen(beside).await?;
+    let (metadata, metadata_at) = listen(beside).await?;
+
+    let mut world = settings.world;
+    world.cloud.subnet = block.subnet;
+    world.cloud.iam_url = format!("http://{main_at}");
+    world.cloud.vpc_url = format!("http://{main_at}/v1");
+    let now = clock.now();
+    let mut world = World::new(world, now);
+    settings.faults.into_iter().for_each(|fault| world.add_fault(fault));
+    let plan_toml = plan::render(&world, block.subnet, &PlanShape::default());
+
+    let shared = Arc::new(Shared {
+        world: Mutex::new(world),
+        changed: Notify::new(),
+        clock,
+        stop: shutdown.child_token(),
+        tasks: TaskTracker::new(),
+    });
+    for (listener, door) in [(main, Door::Main), (dns, Door::Dns), (metadata, Door::Metadata)] {
+        shared.spawn(server::accept(shared.clone(), listener, door, None));
+    }
+    let driver = driver::Driver::new(shared.clone())?;
+    shared.spawn(driver.run());
+    Ok(RunningSimulator {
+        iam_url: format!("http://{main_at}"),
+        vpc_url: format!("http://{main_at}/v1"),
+        dns_url: format!("http://{dns_at}/v1"),
+        metadata_url: format!("http://{metadata_at}"),
+        control_url: format!("http://{main_at}/control"),
+        subnet: block.subnet,
+        plan_toml,
+        images_dir: folder.images(),
+        boot_url: settings.boot_url,
+        shared,
+        folder,
+        _block: block,
+    })
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), SimulatorError> {
+    let wrong = |source| SimulatorError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(wrong)?;
+    let at = listener.local_addr().map_err(wrong)?;
+    Ok((listener, at))
+}
+
+impl RunningSimulator {
+    /// A plan of another shape for this network.
+    pub fn plan(&self, shape: &PlanShape) -> String {
+        self.shared.with(|world, _| plan::render(world, self.subnet, shape))
+    }
+
+    /// A configuration with which `serve` works in this world: the whole file, except for what it has defaults for.
+    pub fn config_toml(&self, data_dir: Option<&Path>) -> String {
+        plan::render_config(self, data_dir)
+    }
+
+    /// The file with an API key that IAM takes.
+    pub fn api_key_file(&self) -> PathBuf {
+        self.folder.api_key()
+    }
+
+    /// Looks into the world, or changes it. Not for long: everything else waits.
+    pub fn with_world<T>(&self, action: impl FnOnce(&mut World, Timestamp) -> T) -> T {
+        self.shared.with(action)
+    }
+
+    /// Ends when the simulator has stopped and nothing is bound any more.
+    pub async fn stopped(&self) {
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+    }
+
+    /// Stops everything; when this returns, nothing is bound any more.
+    pub async fn stop(self) {
+        self.shared.stop.cancel();
+        self.stopped().await;
+    }
+}
+
+impl Drop for RunningSimulator {
+    fn drop(&mut self) {
+        self.shared.stop.cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests;
