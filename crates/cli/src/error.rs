@@ -1,7 +1,7 @@
 //! Everything a command can end badly with, told once, at the edge: what failed, its causes, what to do next; and the
 //! exit code that goes with it.
 
-use crate::{output::clean, output::Output, plan_faults::fault_line};
+use crate::{output::Output, output::clean, plan_faults::fault_line};
 use metalform_model::{ClusterStatus, Failure};
 use serde_json::{Value, json};
 use std::{error::Error as StdError, fmt, io, path::PathBuf};
@@ -118,9 +118,12 @@ pub enum CliError {
         /// Why not.
         source: io::Error,
     },
-    /// The simulated world gave a plan that can't be read back.
-    #[error("the simulated world's own plan can't be used")]
-    SimulatorPlan(#[source] toml::de::Error),
+    /// The simulated world could not be started.
+    #[error("the simulated world can't be started")]
+    Simulator(#[source] metalform_simulator::faces::SimulatorError),
+    /// The simulated world gave a configuration that can't be read back.
+    #[error("the simulated world's own configuration can't be read")]
+    SimulatorConfig(#[source] toml::de::Error),
     /// Standard output can't be written.
     #[error("the output can't be written")]
     Output(#[source] io::Error),
@@ -197,7 +200,8 @@ impl CliError {
             | CliError::ReleasedMeanwhile { .. }
             | CliError::Serve(_)
             | CliError::File { .. }
-            | CliError::SimulatorPlan(_)
+            | CliError::Simulator(_)
+            | CliError::SimulatorConfig(_)
             | CliError::Output(_)
             | CliError::Start(_)
             | CliError::Interrupted => 1,
@@ -223,7 +227,7 @@ impl CliError {
             CliError::Config(_) => "bad_config",
             CliError::Serve(_) => "serve",
             CliError::File { .. } => "file",
-            CliError::SimulatorPlan(_) => "simulator",
+            CliError::Simulator(_) | CliError::SimulatorConfig(_) => "simulator",
             CliError::Output(_) => "output",
             CliError::Start(_) => "start",
             CliError::Interrupted => "interrupted",
@@ -239,7 +243,9 @@ impl CliError {
             }
             CliError::Broken { .. } => "the service may have taken the request: look with `metalform status`",
             CliError::Refused(refusal) => return refusal.hint.clone(),
-            CliError::Foreign { .. } => "is METALFORM_SERVER (or `[control] listen`) the address of a Metalform service?",
+            CliError::Foreign { .. } => {
+                "is METALFORM_SERVER (or `[control] listen`) the address of a Metalform service?"
+            }
             CliError::NoToken { .. } => {
                 "on the service's own machine name its configuration with --config, as a user who may read the token; \
                  elsewhere set METALFORM_TOKEN"
@@ -251,10 +257,11 @@ impl CliError {
             CliError::NotReady(clusters) => return clusters.iter().find_map(|c| c.hint.clone()),
             CliError::Config(source) => return Some(source.hint().to_string()),
             CliError::Serve(source) => return Some(source.hint().to_string()),
+            CliError::Simulator(source) => source.hint(),
             CliError::Unreadable { .. }
             | CliError::ReleasedMeanwhile { .. }
             | CliError::File { .. }
-            | CliError::SimulatorPlan(_)
+            | CliError::SimulatorConfig(_)
             | CliError::Output(_)
             | CliError::Start(_)
             | CliError::Interrupted => return None,

@@ -5,7 +5,6 @@ mod cli;
 mod client;
 mod commands;
 mod context;
-mod demo_plans;
 mod display;
 mod error;
 mod event_stream;
@@ -13,7 +12,6 @@ mod output;
 mod plan_faults;
 mod plan_text;
 mod server;
-mod simulated;
 mod stop_signal;
 mod temporary_folder;
 mod timeline;
@@ -37,8 +35,7 @@ fn main() -> ExitCode {
     };
     start_log(&cli);
     let Cli { command, config, json, connect_for } = cli;
-    let context =
-        Context { config, json, connect_for, out: Output::default(), clock: metalform_service::WallClock };
+    let context = Context { config, json, connect_for, out: Output::default(), clock: metalform_service::WallClock };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let done = runtime.map_err(CliError::Start).and_then(|runtime| runtime.block_on(command.run(&context)));
     match done {

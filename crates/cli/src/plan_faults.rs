@@ -33,9 +33,18 @@ mod tests {
         let fault = PlanFault::error("bad_address", "nodes[1].mgmt_ip", "not an IPv4 address", "write four numbers");
         for (place, shown) in [
             (Place::Line(12), "line 12: nodes[1].mgmt_ip = \"x\": not an IPv4 address; write four numbers"),
-            (Place::Position(3, 7), "line 3, column 7: nodes[1].mgmt_ip = \"x\": not an IPv4 address; write four numbers"),
-            (Place::Pointer("/nodes/1".into()), "/nodes/1: nodes[1].mgmt_ip = \"x\": not an IPv4 address; write four numbers"),
-            (Place::Pointer(String::new()), "the document: nodes[1].mgmt_ip = \"x\": not an IPv4 address; write four numbers"),
+            (
+                Place::Position(3, 7),
+                "line 3, column 7: nodes[1].mgmt_ip = \"x\": not an IPv4 address; write four numbers",
+            ),
+            (
+                Place::Pointer("/nodes/1".into()),
+                "/nodes/1: nodes[1].mgmt_ip = \"x\": not an IPv4 address; write four numbers",
+            ),
+            (
+                Place::Pointer(String::new()),
+                "the document: nodes[1].mgmt_ip = \"x\": not an IPv4 address; write four numbers",
+            ),
             (Place::Path, "plan: nodes[1].mgmt_ip = \"x\": not an IPv4 address; write four numbers"),
         ] {
             let fault = PlanFault { place, ..fault.clone().with_value("x") };

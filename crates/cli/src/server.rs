@@ -66,9 +66,7 @@ async fn await_token(url: &Url, file: &Path, named: bool, wait_for: Duration) ->
     let mut waited = Duration::ZERO;
     loop {
         match find_token(url, file, named) {
-            Err(CliError::NoToken { source, .. })
-                if source.kind() == io::ErrorKind::NotFound && waited < wait_for =>
-            {
+            Err(CliError::NoToken { source, .. }) if source.kind() == io::ErrorKind::NotFound && waited < wait_for => {
                 tokio::time::sleep(BETWEEN_ATTEMPTS).await;
                 waited += BETWEEN_ATTEMPTS;
             }

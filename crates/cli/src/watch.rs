@@ -4,7 +4,9 @@
 //! missed. The service's own deadlines bound every phase, so the watch sets none; it ends early when the service can't
 //! be reached. Before it ends, the rest of the timeline is read, so that whoever watched has seen it whole.
 
-use crate::{client::Client, context::Context, display::Display, error::CliError, event_stream::EventStream, timeline::Timeline};
+use crate::{
+    client::Client, context::Context, display::Display, error::CliError, event_stream::EventStream, timeline::Timeline,
+};
 use metalform_model::{ClusterPhase, ClusterStatus, Timestamp, kind};
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};

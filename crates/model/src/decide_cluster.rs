@@ -2,7 +2,7 @@
 
 use crate::{
     ClusterPhase, ClusterRecord, ClusterSeen, Decision, Failure, FormationAttempt, FormationState, Intents, MemberSays,
-    NodePhase, NodeRecord, Plan, Resource, Slot, Start, Timeouts, Timestamp, in_words,
+    NodePhase, NodeRecord, Plan, Resource, Slot, Start, Timeouts, Timestamp, Trouble, in_words,
 };
 
 /// One thing to do to the world for a cluster.
@@ -81,12 +81,31 @@ pub fn decide_cluster(view: ClusterView<'_>, now: Timestamp) -> ClusterDecision 
     if view.intents.absent && !matches!(record.phase, ClusterPhase::Releasing | ClusterPhase::Released) {
         return Decision::MoveTo(ClusterPhase::Releasing, "to be gone, by the operator's word".into());
     }
-    if let Some(trouble) = record.trouble.as_ref().filter(|t| t.next_at > now) {
-        let reason = trouble.in_words();
-        return Decision::Wait { reason, until: trouble.next_at };
+    let decision = by_phase(view, now);
+    if decision.is_settled() {
+        return decision;
     }
-    match record.phase {
-        ClusterPhase::WaitingForNodes => await_nodes(view),
+    let decision = match record.trouble.as_ref().filter(|t| t.next_at > now) {
+        Some(trouble) => Decision::Wait { reason: trouble.in_words(), until: trouble.next_at },
+        None => decision,
+    };
+    decision.bounded(now, deadline_at(view))
+}
+
+/// When the present phase is given up, if it is one that we bound ourselves: the barrier waits as long as its nodes do.
+fn deadline_at(view: ClusterView<'_>) -> Timestamp {
+    match (view.record.phase, &view.record.formation) {
+        (ClusterPhase::WaitingForNodes, _) if view.lacks_vip() => view.record.since + view.timeouts.order,
+        (ClusterPhase::Forming | ClusterPhase::Verifying, Some(attempt)) => {
+            attempt.started_at + view.timeouts.formation
+        }
+        _ => Timestamp::NEVER,
+    }
+}
+
+fn by_phase(view: ClusterView<'_>, now: Timestamp) -> ClusterDecision {
+    match view.record.phase {
+        ClusterPhase::WaitingForNodes => await_nodes(view, now),
         ClusterPhase::Forming => form(view, now),
         ClusterPhase::Verifying => verify(view, now),
         ClusterPhase::Releasing => release(view),
@@ -101,10 +120,19 @@ fn rest(reason: &str) -> ClusterDecision {
 }
 
 /// The barrier: the cluster's address is reserved, every node has come to an end, and enough of them are ready.
-fn await_nodes(view: ClusterView<'_>) -> ClusterDecision {
-    let ordered_here = view.plan.nodes.iter().any(|n| !n.existing);
-    if ordered_here && !view.vip.is_some_and(Resource::is_created) {
-        return Decision::Do(ClusterAction::EnsureVip);
+fn await_nodes(view: ClusterView<'_>, now: Timestamp) -> ClusterDecision {
+    if view.lacks_vip() {
+        if now < deadline_at(view) {
+            return Decision::Do(ClusterAction::EnsureVip);
+        }
+        let why = view.record.trouble.as_ref().map_or_else(|| view.record.reason.clone(), Trouble::in_words);
+        let reason = format!("waited {} for the cluster's address: {why}", in_words(view.timeouts.order));
+        return needs_operator(
+            view,
+            Failure::DEADLINE,
+            reason,
+            "see the last error; `metalform retry` goes on from there",
+        );
     }
     let none_unordered = view.nodes.iter().all(|n| n.phase != NodePhase::Requested);
     if !view.record.nodes_waiting_told && none_unordered {
@@ -150,8 +178,11 @@ fn too_few(view: ClusterView<'_>, ready: usize, total: usize) -> Failure {
 
 fn form(view: ClusterView<'_>, now: Timestamp) -> ClusterDecision {
     let Some(attempt) = &view.record.formation else {
-        let members = view.nodes.iter().filter(|n| n.phase == NodePhase::Ready).map(|n| n.server_id.clone()).collect();
-        return Decision::Do(ClusterAction::Prepare { members, in_doubt: false });
+        let members: Vec<String> =
+            view.nodes.iter().filter(|n| n.phase == NodePhase::Ready).map(|n| n.server_id.clone()).collect();
+        // A node that somebody else imaged may be in a cluster already; what we imaged is in none.
+        let in_doubt = view.plan.nodes.iter().any(|n| n.existing && members.contains(&n.server_id));
+        return Decision::Do(ClusterAction::Prepare { members, in_doubt });
     };
     if let Some(refusal) = attempt.refusals.last().filter(|r| r.permanent) {
         let hint = "the request itself is refused: mend the plan's [cluster] part, destroy and deploy again";
@@ -162,9 +193,15 @@ fn form(view: ClusterView<'_>, now: Timestamp) -> ClusterDecision {
         let reason = format!("no node took the create request; {}", said.join("; "));
         return needs_operator(view, "formation_refused", reason, "`metalform retry` asks again, without re-imaging");
     }
-    let limit = view.timeouts.formation;
-    if now.since(attempt.started_at) >= limit {
-        let reason = format!("Cluster creation timed out after {}; {}", in_words(limit), last_seen(attempt));
+    let decision = match attempt.state {
+        FormationState::Unasked => Decision::Do(ClusterAction::Ask),
+        FormationState::LookFirst | FormationState::InDoubt => resolve_doubt(view, attempt),
+        FormationState::Accepted => follow_formation(view, attempt),
+    };
+    let proven = decision.is_settled() || decision == Decision::Do(ClusterAction::Adopt);
+    if !proven && now >= deadline_at(view) {
+        let limit = in_words(view.timeouts.formation);
+        let reason = format!("Cluster creation timed out after {limit}; {}", last_seen(attempt));
         return needs_operator(
             view,
             Failure::DEADLINE,
@@ -172,11 +209,7 @@ fn form(view: ClusterView<'_>, now: Timestamp) -> ClusterDecision {
             "`metalform retry` looks again and goes on from what it finds",
         );
     }
-    match attempt.state {
-        FormationState::Unasked => Decision::Do(ClusterAction::Ask),
-        FormationState::LookFirst | FormationState::InDoubt => resolve_doubt(view, attempt, now),
-        FormationState::Accepted => follow_formation(view, attempt),
-    }
+    decision
 }
 
 fn needs_operator(view: ClusterView<'_>, code: &str, reason: String, hint: &str) -> ClusterDecision {
@@ -184,46 +217,64 @@ fn needs_operator(view: ClusterView<'_>, code: &str, reason: String, hint: &str)
     Decision::NeedsOperator(Failure { in_phase, code: code.into(), reason, hint: hint.into() })
 }
 
-fn is_ours(view: ClusterView<'_>, cluster: &ClusterSeen) -> bool {
-    cluster.name.as_deref().is_none_or(|name| name == view.plan.cluster.name)
+impl ClusterView<'_> {
+    /// Whether the cluster's own address is still to be reserved. A plan of existing nodes alone reserves none.
+    fn lacks_vip(&self) -> bool {
+        self.plan.nodes.iter().any(|n| !n.existing) && !self.vip.is_some_and(Resource::is_created)
+    }
+
+    fn is_ours(&self, cluster: &ClusterSeen) -> bool {
+        cluster.name.as_deref() == Some(self.plan.cluster.name.as_str())
+    }
+}
+
+/// Some answer 404 before they belong to a cluster, some with a document that says so.
+fn is_unconfigured(says: &MemberSays) -> bool {
+    match says {
+        MemberSays::Unconfigured => true,
+        MemberSays::InCluster(cluster) => {
+            cluster.status.as_deref().is_some_and(|status| status.eq_ignore_ascii_case("unconfigured"))
+        }
+        MemberSays::Nothing { .. } => false,
+    }
 }
 
 /// The create call was sent, or may have been. Nobody is asked again before every member says that it belongs to no
 /// cluster; one that belongs to ours settles it; one that belongs to another is a person's business.
-fn resolve_doubt(view: ClusterView<'_>, attempt: &FormationAttempt, now: Timestamp) -> ClusterDecision {
+fn resolve_doubt(view: ClusterView<'_>, attempt: &FormationAttempt) -> ClusterDecision {
     let Some(seen) = &attempt.seen else {
-        return Decision::Wait { reason: "looks what became of the create request".into(), until: now };
+        let reason = "looks what became of the create request".into();
+        return Decision::Wait { reason, until: look_due(view, attempt) };
     };
-    if seen.vip.as_ref().is_some_and(|c| is_ours(view, c)) {
+    let of_members = seen.members.iter().filter_map(|m| match &m.says {
+        MemberSays::InCluster(cluster) if !is_unconfigured(&m.says) => Some((m.server_id.as_str(), cluster)),
+        _ => None,
+    });
+    let vip = seen.vip.iter();
+    if vip.chain(of_members.clone().map(|(_, cluster)| cluster)).any(|cluster| view.is_ours(cluster)) {
         return Decision::Do(ClusterAction::Adopt);
     }
-    for member in &seen.members {
-        match &member.says {
-            MemberSays::InCluster(cluster) if is_ours(view, cluster) => {
-                return Decision::Do(ClusterAction::Adopt);
-            }
-            MemberSays::InCluster(cluster) => {
-                let name = cluster.name.as_deref().unwrap_or("without a name");
-                let reason = format!("{} already belongs to the cluster {name}", member.server_id);
-                return needs_operator(
-                    view,
-                    "member_of_another_cluster",
-                    reason,
-                    "Metalform never takes a node out of a cluster it didn't make; free the node by hand, or leave it out",
-                );
-            }
-            MemberSays::Unconfigured | MemberSays::Nothing { .. } => {}
+    for (server_id, cluster) in of_members {
+        if let Some(name) = &cluster.name {
+            return needs_operator(
+                view,
+                "member_of_another_cluster",
+                format!("{server_id} already belongs to the cluster {name}"),
+                "Metalform never takes a node out of a cluster it didn't make; free the node by hand, or leave it out",
+            );
         }
     }
-    let unsure: Vec<String> = seen
+    let unsure: Vec<String> = attempt
         .members
         .iter()
-        .filter_map(|m| match &m.says {
-            MemberSays::Nothing { error } => Some(format!("{} ({error})", m.server_id)),
-            _ => None,
+        .filter_map(|id| match seen.members.iter().find(|m| &m.server_id == id).map(|m| &m.says) {
+            Some(says) if is_unconfigured(says) => None,
+            Some(MemberSays::Nothing { error }) => Some(format!("{id} ({error})")),
+            Some(MemberSays::InCluster(_)) => Some(format!("{id} (it is in a cluster that has no name yet)")),
+            Some(MemberSays::Unconfigured) | None => Some(id.clone()),
         })
         .collect();
-    if !unsure.is_empty() || seen.members.len() < attempt.members.len() {
+    if !unsure.is_empty() {
         let reason = format!("can't tell whether the create request arrived: no word from {}", unsure.join(", "));
         return Decision::Wait { reason, until: look_due(view, attempt) };
     }
@@ -261,9 +312,11 @@ fn verify(view: ClusterView<'_>, now: Timestamp) -> ClusterDecision {
     if !view.record.checks.is_empty() && failed.is_empty() {
         return Decision::MoveTo(ClusterPhase::Ready, "up and checked".into());
     }
-    let started = view.record.formation.as_ref().map_or(view.record.since, |a| a.started_at);
-    if now.since(started) >= view.timeouts.formation {
-        let reason = format!("the cluster is up, but: {}", failed.join("; "));
+    // A cluster that got up late, or while we were down, is checked once before the deadline is held against it.
+    let overdue = now.since(view.record.since) >= view.timeouts.formation;
+    if now >= deadline_at(view) && (overdue || !failed.is_empty()) {
+        let seen = if failed.is_empty() { "it was never checked".into() } else { failed.join("; ") };
+        let reason = format!("the cluster is up, but: {seen}");
         return needs_operator(view, Failure::DEADLINE, reason, "look at the named nodes, then `metalform retry`");
     }
     Decision::Do(ClusterAction::Verify)

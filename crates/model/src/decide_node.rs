@@ -4,8 +4,8 @@
 //! asks [`decide_node`]. Both may be called any number of times with the same answer.
 
 use crate::{
-    CvmAnswer, Decision, Failure, NodePhase, NodePlan, NodeRecord, PowerAction, Resource, ResourceState, ServerStatus,
-    Slot, Timeouts, Timestamp, in_words,
+    CvmAnswer, Decision, Failure, NodePhase, NodePlan, NodeRecord, PowerAction, PowerCall, Report, ReportPhase,
+    ReportStatus, Resource, ResourceState, ServerSeen, ServerStatus, Slot, Timeouts, Timestamp, in_words,
 };
 use std::time::Duration;
 
@@ -72,8 +72,39 @@ impl<'a> NodeView<'a> {
         self.resource(slot).is_some_and(Resource::is_created)
     }
 
-    fn status(&self) -> Option<ServerStatus> {
-        self.record.server.as_ref().and_then(|s| s.status)
+    /// Whether it exists and, for an address, the node knows which it is: a crash may have come between the two.
+    fn is_made(&self, slot: Slot) -> bool {
+        let known = match slot {
+            Slot::Mgmt => self.record.mgmt_ip,
+            Slot::Ahv => self.record.ahv_ip,
+            Slot::Cvm => self.record.cvm_ip,
+            Slot::Interface | Slot::Server | Slot::Vip => None,
+        };
+        self.resource(slot).is_some_and(|r| r.is_created() && (known.is_some() || r.address.is_none()))
+    }
+
+    /// The last look at the server. What was seen before a power call is old news once the call may have been sent.
+    fn seen(&self) -> Option<&'a ServerSeen> {
+        let sent = self.record.sent.map(|call| call.at);
+        self.record.server.as_ref().filter(|seen| sent.is_none_or(|at| seen.at > at))
+    }
+
+    /// Whether a call that left no trace may be made again: the world was looked at long enough after it.
+    fn left_no_trace(&self, call: PowerCall) -> bool {
+        self.seen().is_some_and(|seen| seen.at.since(call.at) >= self.timeouts.stop)
+    }
+
+    /// Whether the controller VM answers in a way that more probes won't change.
+    fn is_cvm_final(&self) -> bool {
+        matches!(self.record.cvm.answer, Some(CvmAnswer::Ready | CvmAnswer::LockedOut | CvmAnswer::OtherKey { .. }))
+            || self.record.cvm.refusals >= REFUSALS_ALLOWED
+    }
+
+    /// Whether the controller VM may speak for its node: an installer that doesn't report, or whose last word is that
+    /// the machine restarts, is believed once the node has its configuration and its controller VM answers.
+    fn may_be_installed(&self) -> bool {
+        let boot = &self.record.boot;
+        boot.report.as_ref().map_or(boot.config_at.is_some(), |r| r.phase == ReportPhase::Rebooting)
     }
 
     /// When the server may be looked at next.
@@ -87,7 +118,10 @@ impl<'a> NodeView<'a> {
         let next = cvm.probed_at.map_or(Timestamp(0), |at| at + self.timeouts.probe);
         match (&cvm.answer, cvm.refused_at) {
             // After a refusal the plain probes go on too slowly to be worth a separate rhythm: one login a minute.
-            (_, Some(refused)) => (refused + self.timeouts.probe_after_refusal, ShowCredentials::Yes),
+            (_, Some(refused)) => {
+                let last = cvm.probed_at.map_or(refused, |at| at.max(refused));
+                (last + self.timeouts.probe_after_refusal, ShowCredentials::Yes)
+            }
             (Some(CvmAnswer::HttpUp { .. } | CvmAnswer::Ready), None) => (next, ShowCredentials::Yes),
             _ => (next, ShowCredentials::No),
         }
@@ -114,8 +148,7 @@ pub fn node_looks(view: NodeView<'_>, now: Timestamp) -> NodeLooks {
     looks.server = server && view.server_due() <= now;
 
     let cvm = match record.phase {
-        // An installer that doesn't report is believed once its node has its configuration and the CVM answers.
-        NodePhase::Imaging => record.boot.config_at.is_some() && record.boot.report.is_none(),
+        NodePhase::Imaging => view.may_be_installed(),
         NodePhase::WaitingForCvm => true,
         _ => false,
     };
@@ -132,13 +165,23 @@ pub fn decide_node(view: NodeView<'_>, now: Timestamp) -> NodeDecision {
     if view.absent && !matches!(record.phase, NodePhase::Releasing | NodePhase::Released) {
         return Decision::MoveTo(NodePhase::Releasing, "the cluster is to be gone".into());
     }
+    let decision = by_phase(view, now);
+    // What was observed counts, however late the loop comes to it: a node that got ready while we were down is ready.
+    if decision.is_settled() {
+        return decision;
+    }
     if let Some(failure) = passed_deadline(view, now) {
         return Decision::NeedsOperator(failure);
     }
-    if let Some(trouble) = record.trouble.as_ref().filter(|t| t.next_at > now) {
-        let reason = trouble.in_words();
-        return Decision::Wait { reason, until: trouble.next_at };
-    }
+    let decision = match record.trouble.as_ref().filter(|t| t.next_at > now) {
+        Some(trouble) => Decision::Wait { reason: trouble.in_words(), until: trouble.next_at },
+        None => decision,
+    };
+    decision.bounded(now, deadline_at(view))
+}
+
+fn by_phase(view: NodeView<'_>, now: Timestamp) -> NodeDecision {
+    let record = view.record;
     match record.phase {
         NodePhase::Requested if record.reimage => prepare_another_boot(view),
         NodePhase::Requested => order(view),
@@ -201,7 +244,7 @@ fn failure(view: NodeView<'_>, code: &str, reason: String, hint: &str) -> NodeDe
 /// Addresses, then the interface that holds them, then the permission to boot, then the server: each needs the one before.
 fn order(view: NodeView<'_>) -> NodeDecision {
     for slot in [Slot::Mgmt, Slot::Ahv, Slot::Cvm, Slot::Interface] {
-        if !view.is_created(slot) {
+        if !view.is_made(slot) {
             return Decision::Do(NodeAction::Ensure(slot));
         }
     }
@@ -220,35 +263,46 @@ fn prepare_another_boot(view: NodeView<'_>) -> NodeDecision {
     if !view.is_created(Slot::Server) {
         return order(view);
     }
-    let sent = view.record.sent.map(|s| s.what);
-    match (view.status(), sent) {
+    let Some(seen) = view.seen() else { return look_at_server(view) };
+    match (seen.status, view.record.sent) {
         // Seen in another state after the call was sent: it arrived, whatever became of its answer.
-        (Some(ServerStatus::ComingUp | ServerStatus::Running), Some(PowerAction::Reinitialize)) => {
+        (Some(ServerStatus::ComingUp | ServerStatus::Running), Some(call))
+            if call.what == PowerAction::Reinitialize =>
+        {
             Decision::MoveTo(NodePhase::Ordered, "the cloud reinitializes the server".into())
+        }
+        (Some(ServerStatus::Stopped | ServerStatus::Failed), Some(call))
+            if call.what == PowerAction::Reinitialize && !view.left_no_trace(call) =>
+        {
+            Decision::Wait { reason: "waits for the server to be reinitialized".into(), until: view.server_due() }
         }
         (Some(ServerStatus::Stopped | ServerStatus::Failed), _) if view.record.open_attempt().is_none() => {
             Decision::Do(NodeAction::OpenAttempt)
         }
         (Some(ServerStatus::Stopped | ServerStatus::Failed), _) => Decision::Do(NodeAction::Reinitialize),
         (Some(ServerStatus::Running), _) => stop_once(view),
-        (None, _) if view.record.server.is_some() => failure(
-            view,
-            "server_gone",
-            "the cloud knows the server no more".into(),
-            "destroy the cluster and deploy it again",
-        ),
-        _ => Decision::Wait { reason: "waits for the server to settle".into(), until: view.server_due() },
+        (None, _) => gone_server(view),
+        (
+            Some(
+                ServerStatus::ComingUp
+                | ServerStatus::Stopping
+                | ServerStatus::Maintenance
+                | ServerStatus::Deleting
+                | ServerStatus::Unknown,
+            ),
+            _,
+        ) => Decision::Wait { reason: "waits for the server to settle".into(), until: view.server_due() },
     }
+}
+
+fn look_at_server(view: NodeView<'_>) -> NodeDecision {
+    Decision::Wait { reason: "looks at the server".into(), until: view.server_due() }
 }
 
 fn stop_once(view: NodeView<'_>) -> NodeDecision {
     match view.record.sent {
-        Some(call) if call.what == PowerAction::Stop => {
-            let looked = view.record.server.as_ref().map_or(Timestamp(0), |s| s.at);
-            if looked.since(call.at) < view.timeouts.stop {
-                return Decision::Wait { reason: "waits for the server to power off".into(), until: view.server_due() };
-            }
-            Decision::Do(NodeAction::Stop)
+        Some(call) if call.what == PowerAction::Stop && !view.left_no_trace(call) => {
+            Decision::Wait { reason: "waits for the server to power off".into(), until: view.server_due() }
         }
         _ => Decision::Do(NodeAction::Stop),
     }
@@ -258,21 +312,28 @@ fn follow_server(view: NodeView<'_>) -> NodeDecision {
     if view.record.boot.script_at.is_some() {
         return Decision::MoveTo(NodePhase::Imaging, "the boot script was fetched".into());
     }
-    match view.status() {
+    let Some(seen) = view.seen() else { return look_at_server(view) };
+    match seen.status {
         Some(ServerStatus::Running) => Decision::MoveTo(NodePhase::WaitingForBoot, "the server is powered on".into()),
-        Some(ServerStatus::Failed) => failed_server(view),
-        None if view.record.server.is_some() => failure(
-            view,
-            "server_gone",
-            "the cloud knows the server no more".into(),
-            "destroy the cluster and deploy it again",
-        ),
-        _ => Decision::Wait { reason: "the cloud provisions the server".into(), until: view.server_due() },
+        Some(ServerStatus::Failed) => failed_server(view, seen),
+        None => gone_server(view),
+        Some(
+            ServerStatus::ComingUp
+            | ServerStatus::Stopping
+            | ServerStatus::Stopped
+            | ServerStatus::Maintenance
+            | ServerStatus::Deleting
+            | ServerStatus::Unknown,
+        ) => Decision::Wait { reason: "the cloud provisions the server".into(), until: view.server_due() },
     }
 }
 
-fn failed_server(view: NodeView<'_>) -> NodeDecision {
-    let why = view.record.server.as_ref().and_then(|s| s.why.clone()).unwrap_or_else(|| "no reason given".into());
+fn gone_server(view: NodeView<'_>) -> NodeDecision {
+    failure(view, "server_gone", "the cloud knows the server no more".into(), "destroy the cluster and deploy it again")
+}
+
+fn failed_server(view: NodeView<'_>, seen: &ServerSeen) -> NodeDecision {
+    let why = seen.why.as_deref().unwrap_or("no reason given");
     failure(
         view,
         "server_failed",
@@ -285,9 +346,12 @@ fn await_script(view: NodeView<'_>) -> NodeDecision {
     if view.record.boot.script_at.is_some() {
         return Decision::MoveTo(NodePhase::Imaging, "the boot script was fetched".into());
     }
-    let reason = match view.status() {
-        Some(ServerStatus::Failed) => return failed_server(view),
-        Some(ServerStatus::Stopped) => "the server is powered off in the cloud; nothing of it was heard".into(),
+    let reason = match view.seen() {
+        Some(seen) if seen.status == Some(ServerStatus::Failed) => return failed_server(view, seen),
+        Some(seen) if seen.status.is_none() => return gone_server(view),
+        Some(seen) if seen.status == Some(ServerStatus::Stopped) => {
+            "the server is powered off in the cloud; nothing of it was heard".into()
+        }
         _ => "waits for the first fetch of the boot script".into(),
     };
     Decision::Wait { reason, until: view.server_due() }
@@ -298,10 +362,12 @@ fn follow_installer(view: NodeView<'_>) -> NodeDecision {
     if boot.installed_at.is_some() {
         return Decision::MoveTo(NodePhase::WaitingForCvm, "installed".into());
     }
-    if view.record.cvm.answer == Some(CvmAnswer::Ready) {
+    // Whatever else it says: a controller VM that answers was installed, and must not be imaged again.
+    if view.is_cvm_final() {
         return Decision::MoveTo(NodePhase::WaitingForCvm, "its controller VM answers".into());
     }
-    if let Some(report) = boot.report.as_ref().filter(|r| r.phase == crate::ReportPhase::Failed) {
+    let has_failed = |r: &&Report| r.phase == ReportPhase::Failed || r.status == ReportStatus::Failed;
+    if let Some(report) = boot.report.as_ref().filter(has_failed) {
         let reason = format!("the installer failed: {}", report.message);
         return failure(
             view,
@@ -322,10 +388,8 @@ fn follow_installer(view: NodeView<'_>) -> NodeDecision {
         (None, None) if boot.kernel_at.is_some() => "the kernel is sent; the initrd isn't yet".into(),
         (None, None) => "the script was fetched; the kernel wasn't yet".into(),
     };
-    let until = match (boot.config_at, &boot.report) {
-        (Some(_), None) => view.probe_due().0,
-        _ => deadline_at(view),
-    };
+    // Where nothing is probed, reports wake the loop.
+    let until = if view.may_be_installed() { view.probe_due().0 } else { Timestamp::NEVER };
     Decision::Wait { reason, until }
 }
 
@@ -359,27 +423,14 @@ fn follow_cvm(view: NodeView<'_>) -> NodeDecision {
         Some(answer) => format!("waits for the controller VM: {}", answer.in_words()),
         None => "waits for the controller VM".into(),
     };
-    Decision::Wait { reason, until: view.probe_due().0.min(deadline_at(view)) }
+    Decision::Wait { reason, until: view.probe_due().0 }
 }
 
 /// The reverse of the order in which things were made. Each must be seen gone before the next is touched: an interface
 /// can't be deleted while a server hangs on it, nor an address while an interface holds it.
 fn release(view: NodeView<'_>, now: Timestamp) -> NodeDecision {
-    let record = view.record;
     if let Some(server) = view.resource(Slot::Server).filter(|r| !r.is_gone()) {
-        return match (server.state, view.status()) {
-            (ResourceState::Created, Some(ServerStatus::Running)) => stop_once(view),
-            (ResourceState::Created, Some(ServerStatus::ComingUp | ServerStatus::Stopping)) => {
-                Decision::Wait { reason: "waits until the server can be powered off".into(), until: view.server_due() }
-            }
-            (ResourceState::Created, None) if record.server.is_none() => {
-                Decision::Wait { reason: "looks at the server".into(), until: now }
-            }
-            (ResourceState::Deleting, Some(_)) if now.since(server.changed_at) < view.timeouts.delete => {
-                Decision::Wait { reason: "waits for the server to be gone".into(), until: view.server_due() }
-            }
-            _ => Decision::Do(NodeAction::Remove(Slot::Server)),
-        };
+        return release_server(view, server, now);
     }
     for slot in [Slot::Interface, Slot::Cvm, Slot::Ahv, Slot::Mgmt] {
         if view.resource(slot).is_some_and(|r| !r.is_gone()) {
@@ -387,4 +438,27 @@ fn release(view: NodeView<'_>, now: Timestamp) -> NodeDecision {
         }
     }
     Decision::MoveTo(NodePhase::Released, "nothing of it is left in the cloud".into())
+}
+
+/// A server must be powered off to be deleted. One that neither runs nor stops for longer than a boot may take is tried
+/// anyway: the cloud's refusal is then told, and tried again.
+fn release_server(view: NodeView<'_>, server: &Resource, now: Timestamp) -> NodeDecision {
+    let remove = Decision::Do(NodeAction::Remove(Slot::Server));
+    let patient = now.since(view.record.since) < view.timeouts.order_to_script;
+    let under_way = now.since(server.changed_at) < view.timeouts.delete;
+    let wait = |reason: &str| Decision::Wait { reason: reason.into(), until: view.server_due() };
+    match (server.state, view.seen().map(|seen| seen.status)) {
+        // Without an id there is nothing to look at: its name is looked up instead.
+        _ if server.cloud_id.is_none() => remove,
+        (ResourceState::Created, None) => look_at_server(view),
+        (ResourceState::Created, Some(Some(ServerStatus::Running))) => stop_once(view),
+        (ResourceState::Created, Some(Some(ServerStatus::ComingUp | ServerStatus::Stopping))) if patient => {
+            wait("waits until the server can be powered off")
+        }
+        (ResourceState::Deleting, Some(Some(_))) if under_way => wait("waits for the server to be gone"),
+        (
+            ResourceState::Intended | ResourceState::Created | ResourceState::Deleting | ResourceState::Gone,
+            None | Some(_),
+        ) => remove,
+    }
 }

@@ -22,6 +22,27 @@ pub enum Decision<Action, Phase> {
     NeedsOperator(Failure),
 }
 
+/// No wait is shorter. What a wait in the past stood for was due before it was decided on; if that changed nothing, the
+/// loop must not spin on it.
+const SHORTEST_WAIT: Duration = Duration::from_secs(1);
+
+impl<Action, Phase> Decision<Action, Phase> {
+    /// A wait ends at `latest` at the latest, and always after now.
+    pub(crate) fn bounded(self, now: Timestamp, latest: Timestamp) -> Self {
+        match self {
+            Decision::Wait { reason, until } => {
+                Decision::Wait { reason, until: until.min(latest).max(now + SHORTEST_WAIT) }
+            }
+            other => other,
+        }
+    }
+
+    /// Whether what is known settles it: neither time nor trouble counts against it.
+    pub(crate) fn is_settled(&self) -> bool {
+        matches!(self, Decision::MoveTo(..) | Decision::NeedsOperator(_))
+    }
+}
+
 /// Why something ended badly.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {

@@ -3,7 +3,7 @@
 
 use crate::{
     ClusterPhase, ClusterRecord, CvmAnswer, Evidence, FormationState, NewEvent, NodePhase, NodeRecord, Report,
-    ReportPhase, Seen, ServerSeen, Timestamp, kind,
+    ReportPhase, ReportStatus, Seen, ServerSeen, Timestamp, kind,
 };
 use serde_json::json;
 
@@ -57,7 +57,7 @@ impl NodeRecord {
         if let Some(uuid) = report.facts.get("node_uuid").and_then(|v| v.as_str()) {
             self.node_uuid = Some(uuid.to_owned());
         }
-        if report.phase == ReportPhase::Installed {
+        if report.phase == ReportPhase::Installed && report.status != ReportStatus::Failed {
             self.boot.installed_at.get_or_insert(at);
         }
         let percent = report.percent.map(|p| format!(" {p:.0} %")).unwrap_or_default();

@@ -22,7 +22,7 @@ pub struct Timeouts {
     pub probe_after_refusal: Duration,
     /// Between two looks at a forming cluster.
     pub formation_poll: Duration,
-    /// How long a power-off may take before it is sent again.
+    /// How long a power-off or a reinitialization may take to show before it is sent again.
     pub stop: Duration,
     /// How long an accepted deletion may take before it is sent again.
     pub delete: Duration,

@@ -401,12 +401,12 @@ pub(crate) fn trouble(
     Trouble::again(before, doing, error, retry_after, now)
 }
 
-/// A trouble is told when it begins and when its text changes, not each time it recurs.
+/// A trouble is told when it begins, and then ever less often: at its 2nd, 4th, 8th … time.
 pub(crate) fn told_once(before: &Option<Trouble>, again: &Trouble, now: Timestamp) -> Option<NewEvent> {
-    if before.as_ref().is_some_and(|t| t.doing == again.doing && t.error == again.error) {
+    if before.as_ref().is_some_and(|t| t.doing == again.doing) && !again.failures.is_power_of_two() {
         return None;
     }
     let message = format!("could not {} yet: {}", again.doing, again.error);
-    let data = json!({"doing": again.doing, "error": again.error, "again_at": again.next_at});
+    let data = json!({"doing": again.doing, "error": again.error, "again_at": again.next_at, "times": again.failures});
     Some(NewEvent::new(now, kind::TROUBLE, message).with(data))
 }

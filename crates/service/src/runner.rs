@@ -67,8 +67,9 @@ pub(crate) async fn run(
         if reread_at <= now {
             match orchestrator.store.schedule().await {
                 Ok(schedule) => {
-                    for (id, due) in schedule {
-                        turns.entry(id).or_insert(Turn { due, ..Turn::default() });
+                    // One that is new to us is due at once: whoever woke the process before us for it did so in memory.
+                    for (id, _) in schedule {
+                        turns.entry(id).or_default();
                     }
                 }
                 Err(error) => tracing::error!(%error, "can't read the schedule; tried again"),

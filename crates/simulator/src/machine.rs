@@ -14,6 +14,7 @@
 mod config;
 mod hardware;
 mod installer;
+mod netboot;
 mod outbox;
 mod settings;
 
@@ -24,23 +25,16 @@ pub use settings::{MachineDurations, MachineSettings};
 use crate::{
     cloud::PoweredOn,
     fault::{Faults, MachineFault},
-    fetch::{Answer, FetchResult},
-    ipxe::{Boot, Effect, Identity, Interpreter, Lease, Resume, Script},
+    fetch::FetchResult,
+    ipxe::{Boot, Identity, Interpreter, Resume},
     pace::{self, Pace},
 };
 use installer::Installer;
 use metalform_model::Timestamp;
 use outbox::{Outbox, Sent};
 use std::{net::Ipv4Addr, time::Duration};
-use url::Url;
 
 const CONSOLE_LINES: usize = 400;
-/// The image digests beside the kernel, in the form of `sha256sum`.
-const SUMS: &str = "SHA256SUMS";
-/// iPXE's limit for an answer that does not come (`http_response_timeout`, `httpcore.c`).
-const SCRIPT_TIMEOUT: Duration = Duration::from_secs(30);
-/// Scripts and configurations are smaller; only what is larger takes its time to load.
-const SMALL_BYTES: u64 = 64 * 1024;
 
 /// A request a machine makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,7 +168,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// A machine that was never powered on. Fails if the cloud gave it no MAC address.
+    /// A machine that was never powered on.
     pub fn new(settings: MachineSettings, on: &PoweredOn) -> Machine {
         let uuid = pace::uuid(settings.seed, &on.server_id);
         let serial = uuid.simple().to_string()[..10].to_owned();
@@ -374,192 +368,6 @@ impl Machine {
         self.stage = Stage::Stuck(why);
     }
 
-    // iPXE
-
-    fn start_ipxe(&mut self, now: Timestamp, faults: &mut Faults) {
-        self.stage = Stage::Ipxe;
-        let mut ipxe = Interpreter::new(&self.identity, self.settings.platform);
-        self.print(format!("{} initialising devices...", self.settings.platform.user_agent()));
-        let dhcp = faults.take_machine(&self.on.name, |fault| matches!(fault, MachineFault::DhcpFails { .. }));
-        self.dhcp_failures = match dhcp {
-            Some(MachineFault::DhcpFails { times }) => times,
-            _ => 0,
-        };
-        let user_data = self.on.user_data.trim_end();
-        if Script::has_magic(&self.on.user_data) {
-            let script = Script::parse(&self.on.user_data);
-            let effect = script.map_or(Effect::ScriptEnded { ok: false }, |script| ipxe.start(now, script, None));
-            self.ipxe = Some(ipxe);
-            return self.ipxe_wants(now, effect);
-        }
-        if user_data.is_empty() || user_data.contains(|c: char| c.is_whitespace()) || !user_data.contains("://") {
-            return self.stick("user data is neither one URL nor a script that begins with #!ipxe");
-        }
-        ipxe.lease(&self.lease());
-        self.ipxe = Some(ipxe);
-        let wait = self.pace.about(self.settings.durations.dhcp);
-        self.timer = Some((now + wait, Timer::AskScript));
-        if faults.take_machine(&self.on.name, |fault| *fault == MachineFault::UrlMangled).is_some() {
-            self.on.user_data = user_data.replace('&', "@");
-        }
-    }
-
-    fn lease(&self) -> Lease {
-        Lease {
-            ip: self.on.address,
-            netmask: self.on.subnet.netmask(),
-            gateway: self.on.gateway,
-            dns: self.on.resolvers.first().copied().unwrap_or(self.on.gateway),
-        }
-    }
-
-    fn script_url(&self) -> Option<Url> {
-        let text = self.on.user_data.trim_end();
-        let text = self.ipxe.as_ref().map_or_else(|| text.to_owned(), |ipxe| ipxe.expand(text));
-        Url::parse(&text).ok().filter(|url| url.scheme() == "http")
-    }
-
-    fn ask_script(&mut self) {
-        // IBM's image trusts certificates of common public CAs only; anything else is "Permission denied".
-        let Some(url) = self.script_url() else {
-            return self.stick("the boot script's URL is not one that iPXE can fetch here: Permission denied");
-        };
-        self.script_fetches += 1;
-        self.print(format!("{}://{}{}...", url.scheme(), url.authority(), url.path()));
-        self.get(Purpose::Script, url.into(), SCRIPT_TIMEOUT);
-    }
-
-    fn script_fetched(&mut self, now: Timestamp, result: FetchResult) {
-        let (told, wait) = match result {
-            FetchResult::Answered(answer) if answer.is_ok() => {
-                let url = self.script_url();
-                if let (Some(Ok(script)), Some(ipxe)) = (answer.body.text().map(Script::parse), &mut self.ipxe) {
-                    let effect = ipxe.start(now, script, url);
-                    return self.ipxe_wants(now, effect);
-                }
-                ("Exec format error".to_owned(), None)
-            }
-            FetchResult::Answered(answer) => (format!("HTTP status {}", answer.status), answer.retry_after()),
-            other => (format!("{other:?}"), None),
-        };
-        self.print(told);
-        // `Retry-After` is on the wire, so it is real time.
-        let wait = wait.unwrap_or_else(|| self.pace.retry(self.settings.durations.ask_again));
-        self.timer = Some((now + wait, Timer::AskScript));
-    }
-
-    fn resume_ipxe(&mut self, now: Timestamp, resume: Resume) {
-        let Some(ipxe) = &mut self.ipxe else { return };
-        let effect = ipxe.resume(now, resume);
-        self.ipxe_wants(now, effect);
-    }
-
-    fn ipxe_wants(&mut self, now: Timestamp, effect: Effect) {
-        let printed = self.ipxe.as_mut().map(Interpreter::take_console).unwrap_or_default();
-        printed.into_iter().for_each(|line| self.print(line));
-        let mut after = |wait: Duration, timer: Timer| self.timer = Some((now + wait, timer));
-        match effect {
-            Effect::Http { url, timeout } if url.starts_with("http:") => {
-                self.get(Purpose::Ipxe, url, timeout.unwrap_or(Duration::from_secs(120)));
-            }
-            Effect::Http { .. } => after(Duration::ZERO, Timer::Resume(fetched_nothing())),
-            Effect::Sleep(wait) => after(self.pace.exactly(wait), Timer::Resume(Resume::Done)),
-            Effect::RetryAfter(wait) => after(wait, Timer::Resume(Resume::Done)),
-            Effect::Dhcp => {
-                let wait = self.pace.about(self.settings.durations.dhcp);
-                let resume = match self.dhcp_failures.checked_sub(1) {
-                    None => Resume::Leased(self.lease()),
-                    Some(left) => {
-                        self.dhcp_failures = left;
-                        Resume::Failed("Configuring (net0 dhcp)... Connection timed out".into())
-                    }
-                };
-                self.timer = Some((now + wait, Timer::Resume(resume)));
-            }
-            Effect::Boot(_) if self.on.secure_boot => {
-                after(Duration::ZERO, Timer::Resume(Resume::Failed("Permission denied: Secure Boot".into())));
-            }
-            Effect::Boot(boot) => self.ask_sums(boot),
-            Effect::LocalDisk if self.system.is_some() => self.boot_disk(now),
-            Effect::LocalDisk => {
-                let failed = Resume::Failed("Boot from SAN device 0x80 failed: Operation not supported".into());
-                self.timer = Some((now, Timer::Resume(failed)));
-            }
-            Effect::Reboot => self.restart(now),
-            Effect::PowerOff => self.power_off(),
-            Effect::Hangs(why) => self.stick(why),
-            Effect::ScriptEnded { ok: true } if self.system.is_some() => self.boot_disk(now),
-            Effect::ScriptEnded { ok } => {
-                let how = if ok { "is over" } else { "failed" };
-                self.stick(format!("the boot script {how}; the firmware has nothing else to boot"));
-            }
-        }
-    }
-
-    fn image_fetched(&mut self, now: Timestamp, mut result: FetchResult, faults: &mut Faults) {
-        let mut wait = Duration::ZERO;
-        if let FetchResult::Answered(Answer { status: 200..300, body, .. }) = &mut result
-            && !body.text().is_some_and(Script::has_magic)
-        {
-            let downloads =
-                |fault: &MachineFault| matches!(fault, MachineFault::DownloadBreaks | MachineFault::WrongDigest);
-            if body.len > SMALL_BYTES {
-                wait = self.pace.about(self.settings.durations.download);
-            }
-            match faults.take_machine(&self.on.name, downloads) {
-                Some(MachineFault::DownloadBreaks) => result = FetchResult::Broken("in the middle".into()),
-                Some(_) => body.sha256[0] ^= 0xff,
-                None => {}
-            }
-        }
-        self.timer = Some((now + wait, Timer::Resume(Resume::Fetched(result))));
-    }
-
-    // Kernel
-
-    fn ask_sums(&mut self, boot: Box<Boot>) {
-        let url = Url::parse(&boot.kernel.url).and_then(|url| url.join(SUMS));
-        match url {
-            Ok(url) => self.get(Purpose::Sums(boot), url.into(), Duration::from_secs(30)),
-            Err(_) => self.stick("the kernel has no URL"),
-        }
-    }
-
-    /// Stands for what firmware and kernel find out by themselves when their bytes are damaged: here both are compared
-    /// with what the boot server itself says about them.
-    fn sums_fetched(&mut self, now: Timestamp, boot: Box<Boot>, result: FetchResult) {
-        let fail = |text: String| Some((now, Timer::Resume(Resume::Failed(text))));
-        let sums = match &result {
-            FetchResult::Answered(answer) if answer.is_ok() => answer.body.text().unwrap_or_default(),
-            FetchResult::Answered(answer) if answer.status < 500 && answer.retry_after.is_none() => {
-                self.timer = fail(format!("{SUMS}: HTTP status {}", answer.status));
-                return;
-            }
-            _ => {
-                let wait = self.pace.retry(self.settings.durations.ask_again);
-                self.timer = Some((now + wait, Timer::AskSums(boot)));
-                return;
-            }
-        };
-        let good = |url: &str, sha256: &[u8; 32]| {
-            let file = url.split('?').next().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
-            let digest = hex::encode(sha256);
-            let listed = sums.lines().filter_map(|line| line.split_once(' '));
-            listed.into_iter().any(|(sum, name)| sum == digest && name.trim_start_matches([' ', '*']) == file)
-        };
-        if !good(&boot.kernel.url, &boot.kernel.body.sha256) {
-            self.timer = fail("Exec format error".into());
-        } else if boot.initrds.is_empty() {
-            self.stick("Kernel panic: no initrd was found (initrd= is missing on the command line)");
-        } else if let Some(bad) = boot.initrds.iter().find(|image| !good(&image.url, &image.body.sha256)) {
-            self.stick(format!("Kernel panic: the initrd {} is damaged", bad.name));
-        } else {
-            (self.stage, self.ipxe) = (Stage::Kernel, None);
-            let wait = self.pace.about(self.settings.durations.kernel);
-            self.timer = Some((now + wait, Timer::StartInstaller(boot.command_line.clone())));
-        }
-    }
-
     // Fetching
 
     fn has_network(&self) -> bool {
@@ -600,11 +408,6 @@ impl Machine {
             self.console.remove(0);
         }
     }
-}
-
-/// An `https` URL: no certificate here is one of a public CA.
-fn fetched_nothing() -> Resume {
-    Resume::Fetched(FetchResult::Answered(Answer::new(403, &b""[..])))
 }
 
 #[cfg(test)]

@@ -115,6 +115,17 @@ impl World {
         self.fleet.listeners(self.now)
     }
 
+    /// Another value whenever [`World::listeners`] may be another.
+    pub fn listeners_mark(&self) -> (u64, usize) {
+        self.fleet.listeners_mark(self.now)
+    }
+
+    /// Places a node that was imaged long ago: its CVM comes up, no server of the cloud is behind it.
+    pub fn place_prepared_node(&mut self, now: Timestamp, host: CvmHost) {
+        self.now = now;
+        self.fleet.start(now, host, self.cloud.faults_mut());
+    }
+
     /// What the cloud ever made, and whether it still exists.
     pub fn ledger(&self) -> Vec<LedgerEntry> {
         self.cloud.ledger()

@@ -9,12 +9,11 @@ use crate::{
     client::Client,
     commands::deploy::deploy_and_watch,
     context::{Context, variable},
-    demo_plans::demo_plans,
     display::Display,
     error::CliError,
+    output::clean,
     plan_text::PlanText,
     server::Server,
-    simulated::{self, Wish},
     stop_signal::StopSignal,
     temporary_folder::TemporaryFolder,
     watch::Outcome,
@@ -24,23 +23,35 @@ use clap::{
     builder::{PossibleValue, PossibleValuesParser},
 };
 use futures_util::future::join_all;
-use metalform_model::{ClusterPhase, ClusterStatus};
+use metalform_model::{ClusterPhase, ClusterStatus, PlanFormat};
 use metalform_service::{Config, Running, serve};
-use metalform_simulator::fault::{BUILTINS, Fault, builtin};
-use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use metalform_simulator::{
+    faces::{PlanShape, RunningSimulator, SimulatorSettings, start},
+    fault::{BUILTINS, builtin},
+};
+use serde::Serialize;
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 use tokio_util::sync::CancellationToken;
 use toml::Table;
+
+/// Addresses of a subnet that no plan may have: those the cloud keeps, and some beside.
+const SPARE_ADDRESSES: u32 = 32;
+
+const FREE_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// See whole deployments in seconds, against a simulated IBM Cloud
 #[derive(Debug, Args)]
 pub struct Demo {
     /// Nodes of each cluster: 1, or 3 and more
     #[arg(long, default_value = "3", value_parser = cluster_size)]
-    nodes: usize,
+    nodes: u32,
     /// Clusters
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
-    clusters: u16,
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    clusters: u32,
     /// What the machines are
     #[arg(long, value_enum, default_value_t)]
     machines: Machines,
@@ -82,18 +93,10 @@ pub async fn run(context: &Context, args: &Demo) -> Result<(), CliError> {
     let mut signals = StopSignal::listen()?;
     let folder = TemporaryFolder::create("metalform-demo")?;
     let stop = CancellationToken::new();
-    let clusters = usize::from(args.clusters);
-    let wish = Wish {
-        listen: None,
-        subnet: None,
-        speed: args.speed,
-        seed: args.seed,
-        quota: Some(args.nodes * clusters),
-        faults: args.fault.iter().filter_map(|name| builtin(name)).collect::<Vec<Fault>>(),
-    };
-    let world = simulated::start(wish, stop.child_token()).await?;
-    let plans = demo_plans(&world.plan, world.subnet, clusters, args.nodes)?;
-    let (running, config_file) = start_service(&world.config, folder.path(), stop.child_token()).await?;
+    let simulator = start(settings(args), Arc::new(context.clock), stop.child_token()).await;
+    let simulator = simulator.map_err(CliError::Simulator)?;
+    let plans = plans(args, &simulator);
+    let (running, config_file) = start_service(&simulator, folder.path(), stop.child_token()).await?;
     let client = Client::new(&Server::at(&running.control_url, &running.token_file)?, context.connect_for)?;
 
     let deployed = tokio::select! {
@@ -103,17 +106,18 @@ pub async fn run(context: &Context, args: &Demo) -> Result<(), CliError> {
     let concluded = match deployed {
         Ok(outcomes) => {
             conclude(context, args, &outcomes)?;
-            next_steps(context, args, &running, &config_file);
+            let failed = failures(&outcomes);
+            next_steps(context, args, &running, &config_file, &failed);
             if args.keep {
                 signals.next().await;
             }
-            verdict(outcomes, args.keep)
+            verdict(failed)
         }
         Err(error) => Err(error),
     };
     stop.cancel();
     let stopped = running.finished().await.map_err(CliError::Serve);
-    world.finished().await;
+    simulator.stop().await;
     concluded.and(stopped)
 }
 
@@ -125,76 +129,137 @@ async fn deploy_all(context: &Context, client: &Client, plans: &[PlanText]) -> R
     outcomes
 }
 
-/// The service as `serve` starts it, on the world's own configuration, its state in `folder`. Also writes the
-/// configuration down as it came out, so that every other command can be pointed at it.
+/// A world with room for all that is asked for.
+fn settings(args: &Demo) -> SimulatorSettings {
+    let mut settings = SimulatorSettings::new(args.seed, args.speed);
+    settings.faults = args.fault.iter().filter_map(|name| builtin(name)).collect();
+    let quota = &mut settings.world.cloud.quota;
+    *quota = (*quota).max(args.nodes as usize * args.clusters as usize);
+    let addresses = SPARE_ADDRESSES + args.clusters * PlanShape::addresses(args.nodes);
+    let prefix_len = u32::BITS - addresses.next_power_of_two().trailing_zeros();
+    settings.prefix_len = settings.prefix_len.min(u8::try_from(prefix_len).unwrap_or_default());
+    settings
+}
+
+fn plans(args: &Demo, simulator: &RunningSimulator) -> Vec<PlanText> {
+    let plan = |place: u32| {
+        let own = PlanShape::default();
+        let shape = match args.clusters {
+            1 => PlanShape { nodes: args.nodes, ..own },
+            _ => PlanShape {
+                cluster: format!("{}-{}", own.cluster, place + 1),
+                server_prefix: format!("{}-{}", own.server_prefix, place + 1),
+                nodes: args.nodes,
+                offset: place * PlanShape::addresses(args.nodes),
+            },
+        };
+        let name = format!("the plan of {}", shape.cluster);
+        PlanText { name, text: simulator.plan(&shape), format: PlanFormat::Toml }
+    };
+    (0..args.clusters).map(plan).collect()
+}
+
+/// The service as `serve` starts it, on the world's own configuration, with its state in `folder` and ports of its own.
+/// Also writes the configuration down as it came out, so that every other command can be pointed at it.
 async fn start_service(
-    world_config: &str,
+    simulator: &RunningSimulator,
     folder: &Path,
     stop: CancellationToken,
 ) -> Result<(Running, PathBuf), CliError> {
-    let mut table: Table = world_config.parse().map_err(CliError::SimulatorPlan)?;
-    table.insert("data_dir".into(), folder.join("data").display().to_string().into());
-    set_control_listen(&mut table, "127.0.0.1:0");
+    let text = simulator.config_toml(Some(&folder.join("data")));
+    let mut table: Table = text.parse().map_err(CliError::SimulatorConfig)?;
     let timeouts_alone = |name: &str| variable(name).filter(|_| name.starts_with("METALFORM_TIMEOUTS_"));
-    let config = Config::parse(&table.to_string(), &timeouts_alone).map_err(CliError::Config)?;
+    let mut config = Config::parse(&table.to_string(), &timeouts_alone).map_err(CliError::Config)?;
+    config.boot.public_url = None;
+    config.boot.listen = FREE_PORT;
+    config.control.listen = FREE_PORT;
     let running = serve(config, stop).await.map_err(CliError::Serve)?;
 
-    set_control_listen(&mut table, running.control_url.trim_start_matches("http://"));
+    set(&mut table, "control", "listen", running.control_url.trim_start_matches("http://"));
+    set(&mut table, "boot", "listen", running.boot_url.trim_start_matches("http://"));
+    set(&mut table, "boot", "public_url", &running.boot_url);
     let file = folder.join("metalform.toml");
     let failed = |source| CliError::File { doing: "write", path: file.clone(), source };
     std::fs::write(&file, table.to_string()).map_err(failed)?;
     Ok((running, file))
 }
 
-fn set_control_listen(table: &mut Table, address: &str) {
-    let control = table.entry("control").or_insert_with(|| Table::new().into());
-    if let Some(control) = control.as_table_mut() {
-        control.insert("listen".into(), address.into());
+fn set(table: &mut Table, section: &str, key: &str, value: &str) {
+    if let Some(section) = table.entry(section).or_insert_with(|| Table::new().into()).as_table_mut() {
+        section.insert(key.into(), value.into());
     }
 }
 
 /// The last line for a program; for a person what was built and how long each phase took.
 fn conclude(context: &Context, args: &Demo, outcomes: &[Outcome]) -> Result<(), CliError> {
     if context.json {
-        let clusters: Vec<Value> = outcomes.iter().map(|outcome| in_short(&outcome.status)).collect();
-        return context.out.json(&json!({"clusters": clusters}));
+        return context
+            .out
+            .json(&InShort { clusters: outcomes.iter().map(|o| ClusterInShort::of(&o.status)).collect() });
     }
     context.out.data("")?;
     for outcome in outcomes {
         context.out.data(&outcome.timeline.summary(&outcome.status))?;
     }
     let minutes = args.speed / 60.0;
-    context.out.data(&format!("the simulated world ran at speed {}: a second here is {minutes:.1} min there", args.speed))
+    context
+        .out
+        .data(&format!("the simulated world ran at speed {}: a second here is {minutes:.1} min there", args.speed))
 }
 
-fn in_short(status: &ClusterStatus) -> Value {
-    let nodes = status.nodes.iter().map(|node| json!({"server_id": node.server_id, "phase": node.phase}));
-    json!({"name": status.name, "phase": status.phase, "nodes": nodes.collect::<Vec<_>>()})
+/// The last line for a program: these keys and no others.
+#[derive(Debug, Serialize)]
+struct InShort<'a> {
+    clusters: Vec<ClusterInShort<'a>>,
 }
 
-fn next_steps(context: &Context, args: &Demo, running: &Running, config_file: &Path) {
-    if !args.keep {
-        context.out.note("next: `metalform demo --keep` leaves the world standing, to look around in it");
-        return;
+#[derive(Debug, Serialize)]
+struct ClusterInShort<'a> {
+    name: &'a str,
+    phase: &'a str,
+    nodes: Vec<NodeInShort<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct NodeInShort<'a> {
+    server_id: &'a str,
+    phase: &'a str,
+}
+
+impl<'a> ClusterInShort<'a> {
+    fn of(status: &'a ClusterStatus) -> Self {
+        let nodes = status.nodes.iter().map(|n| NodeInShort { server_id: &n.server_id, phase: &n.phase }).collect();
+        ClusterInShort { name: &status.name, phase: &status.phase, nodes }
     }
-    let file = config_file.display();
-    context.out.note(&format!(
-        "kept until Ctrl-C: {}\nnext: metalform status --config {file}",
-        running.control_url
-    ));
 }
 
-/// Whether every cluster became ready.
-fn verdict(outcomes: Vec<Outcome>, kept: bool) -> Result<(), CliError> {
-    let failed = outcomes.into_iter().map(|outcome| outcome.status).filter(|s| s.phase != ClusterPhase::Ready.as_str());
-    let failed: Vec<ClusterStatus> = failed
-        .map(|status| match kept {
-            true => status,
-            // What there is to do about it, there was to do while the world stood.
-            false => ClusterStatus { hint: Some("`metalform demo --keep` leaves the world standing, to look around in it \
-                and to try `metalform retry`".into()), ..status },
-        })
-        .collect();
+/// What a person can do while the world stands, and how to make it stand.
+fn next_steps(context: &Context, args: &Demo, running: &Running, config_file: &Path, failed: &[ClusterStatus]) {
+    if args.keep {
+        for cluster in failed {
+            context.out.note(&clean(&format!("{}: {}", cluster.name, cluster.reason)));
+        }
+        let (page, file) = (&running.control_url, config_file.display());
+        context.out.note(&format!("kept until Ctrl-C: {page}\nnext: metalform status --config {file}"));
+    } else if failed.is_empty() {
+        context.out.note("next: `metalform demo --keep` leaves the world standing, to look around in it");
+    }
+}
+
+/// The clusters that did not become ready.
+fn failures(outcomes: &[Outcome]) -> Vec<ClusterStatus> {
+    let statuses = outcomes.iter().map(|outcome| &outcome.status);
+    statuses.filter(|status| status.phase != ClusterPhase::Ready.as_str()).cloned().collect()
+}
+
+/// What there is to do about them is true of a world that stands; this one is gone by the time it is read.
+fn verdict(mut failed: Vec<ClusterStatus>) -> Result<(), CliError> {
+    for cluster in &mut failed {
+        cluster.hint = Some(
+            "`metalform demo --keep` leaves the world standing, to look around in it and to try `metalform retry`"
+                .into(),
+        );
+    }
     if failed.is_empty() { Ok(()) } else { Err(CliError::NotReady(failed)) }
 }
 
@@ -203,7 +268,7 @@ fn faults() -> PossibleValuesParser {
     PossibleValuesParser::new(BUILTINS.iter().map(|fault| PossibleValue::new(fault.name).help(fault.what)))
 }
 
-fn cluster_size(text: &str) -> Result<usize, String> {
+fn cluster_size(text: &str) -> Result<u32, String> {
     match text.parse() {
         Ok(nodes) if nodes == 1 || (3..=64).contains(&nodes) => Ok(nodes),
         _ => Err("a cluster has 1 node, or 3 to 64".into()),

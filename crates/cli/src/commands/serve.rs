@@ -17,9 +17,9 @@ pub async fn run(context: &Context, _: &Serve) -> Result<(), CliError> {
     let running = serve(context.load_config()?, stop.clone()).await.map_err(CliError::Serve)?;
     let (control, boot, token) = (&running.control_url, &running.boot_url, running.token_file.display());
     match context.json {
-        true => context
-            .out
-            .json(&json!({"control_url": control, "boot_url": boot, "token_file": running.token_file}))?,
+        true => {
+            context.out.json(&json!({"control_url": control, "boot_url": boot, "token_file": running.token_file}))?
+        }
         false => context.out.data(&format!("control plane {control} (token in {token})\nboot plane    {boot}"))?,
     }
     let finished = running.finished();

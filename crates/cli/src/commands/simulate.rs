@@ -4,12 +4,14 @@ use crate::{
     commands::demo::{Cvm, Machines, positive},
     context::Context,
     error::CliError,
-    simulated::{self, Wish},
     stop_signal::StopSignal,
+    temporary_folder::TemporaryFolder,
 };
 use clap::Args;
 use ipnet::Ipv4Net;
-use std::net::SocketAddr;
+use metalform_simulator::faces::{SimulatorSettings, start};
+use serde_json::json;
+use std::{net::SocketAddr, sync::Arc};
 use tokio_util::sync::CancellationToken;
 
 /// Run a simulated IBM Cloud, with machines and CVMs
@@ -37,22 +39,28 @@ pub struct Simulate {
     seed: u64,
 }
 
-/// Runs it.
+/// Runs it. The configuration it prints keeps the service's state in a folder that is gone with the world: what a service
+/// remembers of one world is of no use in the next.
 pub async fn run(context: &Context, args: &Simulate) -> Result<(), CliError> {
     let mut signals = StopSignal::listen()?;
+    let folder = TemporaryFolder::create("metalform-simulate")?;
+    let mut settings = SimulatorSettings { subnet: args.subnet, ..SimulatorSettings::new(args.seed, args.speed) };
+    if let Some(listen) = args.listen {
+        settings.listen = listen;
+    }
     let stop = CancellationToken::new();
-    let wish = Wish {
-        listen: args.listen,
-        subnet: args.subnet,
-        speed: args.speed,
-        seed: args.seed,
-        quota: None,
-        faults: Vec::new(),
-    };
-    let world = simulated::start(wish, stop.clone()).await?;
-    context.out.json(&world.first_line)?;
+    let simulator = start(settings, Arc::new(context.clock), stop).await.map_err(CliError::Simulator)?;
+    context.out.json(&json!({
+        "iam_url": simulator.iam_url,
+        "vpc_url": simulator.vpc_url,
+        "dns_url": simulator.dns_url,
+        "metadata_url": simulator.metadata_url,
+        "control_url": simulator.control_url,
+        "images_dir": simulator.images_dir,
+        "plan": simulator.plan_toml,
+        "config": simulator.config_toml(Some(&folder.path().join("data"))),
+    }))?;
     signals.next().await;
-    stop.cancel();
-    world.finished().await;
+    simulator.stop().await;
     Ok(())
 }

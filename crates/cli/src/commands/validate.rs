@@ -1,11 +1,6 @@
 //! `metalform validate`: what the plan alone shows. Needs no service.
 
-use crate::{
-    context::Context,
-    error::CliError,
-    plan_text::PlanText,
-    timeline::node_count,
-};
+use crate::{context::Context, error::CliError, plan_text::PlanText, timeline::node_count};
 use clap::Args;
 use metalform_model::{PlanFault, Profiles, read_plan};
 use serde_json::{json, to_value};

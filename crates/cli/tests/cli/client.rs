@@ -145,7 +145,8 @@ fn the_service_is_taken_at_its_word() {
     let (ran, _) = ask(&["deploy", "plan.toml"], refusal(409, "plan_differs", json!({})));
     assert_eq!((ran.code, ran.stderr.as_str()), (1, "error: it is plan_differs\n  hint: mend it\n"));
     let (ran, _) = ask(&["deploy", "plan.toml", "--json"], refusal(409, "plan_differs", json!({"a": 1})));
-    let error = json!({"code": "plan_differs", "message": "it is plan_differs", "hint": "mend it", "details": {"a": 1}});
+    let error =
+        json!({"code": "plan_differs", "message": "it is plan_differs", "hint": "mend it", "details": {"a": 1}});
     assert_eq!(ran.document(), json!({"error": error}));
 }
 
@@ -206,7 +207,7 @@ fn status_of_everything_is_a_list() {
     let clusters = json!({"clusters": [cluster("ready", None), cluster("failed", Some(("deadline", "too late")))]});
     let (ran, service) = ask(&["status"], document(200, clusters));
     assert_eq!(ran.stdout.lines().count(), 2);
-    assert!(ran.stdout.contains("alpha  failed                        0.0s  too late"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("alpha  failed                       0.0s  too late"), "{}", ran.stdout);
     assert_eq!(service.asked()[0].line, "GET /api/v1/clusters");
     let (ran, _) = ask(&["status"], document(200, json!({"clusters": []})));
     assert_eq!((ran.code, ran.stdout.as_str()), (0, ""));
@@ -228,14 +229,12 @@ fn deploy_ends_once_the_plan_is_accepted() {
 
 #[test]
 fn a_dry_run_asks_for_one_and_tells_the_warnings() {
-    let warning = json!({"code": "x", "line": 1, "path": "cluster", "why": "hm", "instead": "ok", "severity": "warning"});
+    let warning =
+        json!({"code": "x", "line": 1, "path": "cluster", "why": "hm", "instead": "ok", "severity": "warning"});
     let answer = document(200, json!({"accepted": false, "warnings": [warning]}));
     let (ran, service) = ask(&["deploy", "plan.toml", "--dry-run"], answer);
     assert_eq!(ran.code, 0);
-    assert_eq!(
-        ran.stdout,
-        "warning: line 1: cluster: hm; ok\nplan.toml: would be accepted; nothing was created\n"
-    );
+    assert_eq!(ran.stdout, "warning: line 1: cluster: hm; ok\nplan.toml: would be accepted; nothing was created\n");
     assert_eq!(service.asked()[0].line, "POST /api/v1/clusters?dry_run=true");
 }
 

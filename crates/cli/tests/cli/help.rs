@@ -1,7 +1,8 @@
 //! Wrong usage, and what there is.
 
-use crate::run::metalform;
+use crate::run::{Folder, Ran, command, metalform};
 use serde_json::json;
+use std::process::Stdio;
 
 #[test]
 fn help_names_every_command_that_exists_and_no_other() {
@@ -126,4 +127,13 @@ fn completions_know_the_commands() {
         assert_eq!(ran.code, 0);
         assert!(ran.stdout.contains("simulate") && ran.stdout.contains("dry-run"), "{shell}");
     }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let mut command = command(&Folder::new(), &["completions", "bash"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let ran: Ran = child.wait_with_output().unwrap().into();
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
 }

@@ -3,11 +3,19 @@
 use serde_json::Value;
 use std::{
     fs,
-    io::Write,
+    io::{BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    process::{Child, Command, Output, Stdio},
+    sync::{
+        atomic::{AtomicU32, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
 };
+
+/// Longest wait for anything, on the slowest machine.
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// A folder that is gone with the test.
 pub struct Folder(PathBuf);
@@ -95,4 +103,57 @@ pub fn metalform_reads(args: &[&str], text: &str) -> Ran {
     let mut child = piped.spawn().unwrap();
     child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     child.wait_with_output().unwrap().into()
+}
+
+/// Something that runs until it is told to stop. Told so at the latest when the test ends, also badly.
+pub struct Running {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Running {
+    /// Starts it. What it says on either stream comes line by line.
+    pub fn start(command: &mut Command) -> Running {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (tx, lines) = mpsc::channel();
+        let streams: [Box<dyn Read + Send>; 2] =
+            [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
+        for stream in streams {
+            let tx = tx.clone();
+            thread::spawn(move || BufReader::new(stream).lines().map_while(Result::ok).try_for_each(|l| tx.send(l)));
+        }
+        Running { child, lines }
+    }
+
+    /// Waits for a line that begins so, and gives what follows.
+    pub fn said(&self, beginning: &str) -> String {
+        let mut heard = Vec::new();
+        loop {
+            let line =
+                self.lines.recv_timeout(LIMIT).unwrap_or_else(|_| panic!("{beginning:?} never came: {heard:#?}"));
+            match line.strip_prefix(beginning) {
+                Some(rest) => return rest.to_owned(),
+                None => heard.push(line),
+            }
+        }
+    }
+
+    /// Asks it to stop and waits until it has.
+    pub fn stop(mut self, signal: &str) -> i32 {
+        self.send(signal);
+        self.child.wait().unwrap().code().expect("ended by the signal itself")
+    }
+
+    fn send(&self, signal: &str) {
+        Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            self.send("-TERM");
+            let _ = self.child.wait();
+        }
+    }
 }

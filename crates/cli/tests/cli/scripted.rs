@@ -13,6 +13,8 @@ use std::{
 pub struct Asked {
     pub line: String,
     pub token: String,
+    /// Whether a stream of events is wanted.
+    pub streams: bool,
     pub body: String,
 }
 
@@ -93,13 +95,14 @@ fn read(connection: &TcpStream) -> Option<Asked> {
     let mut reader = BufReader::new(connection);
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;
-    let (mut token, mut length) = (String::new(), 0);
+    let (mut token, mut streams, mut length) = (String::new(), false, 0);
     loop {
         let mut header = String::new();
         reader.read_line(&mut header).ok()?;
         let Some((name, value)) = header.trim_end().split_once(": ") else { break };
         match name.to_ascii_lowercase().as_str() {
             "authorization" => token = value.trim_start_matches("Bearer ").to_owned(),
+            "accept" => streams = value == "text/event-stream",
             "content-length" => length = value.parse().ok()?,
             _ => {}
         }
@@ -107,5 +110,5 @@ fn read(connection: &TcpStream) -> Option<Asked> {
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
     let line = line.trim_end().trim_end_matches(" HTTP/1.1").to_owned();
-    Some(Asked { line, token, body: String::from_utf8(body).ok()? })
+    Some(Asked { line, token, streams, body: String::from_utf8(body).ok()? })
 }

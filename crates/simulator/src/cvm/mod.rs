@@ -6,7 +6,7 @@
 //!
 //! What a CVM keeps over a restart (its key, its cluster) it keeps here until its node is installed anew or its server is
 //! gone. Two surfaces are known ([`CvmProfile`]); the one that answers REST calls before a cluster exists is the product's
-//! first design, which published sources do not confirm (see [`settings`]).
+//! first design, which published sources do not confirm ([`CvmSettings`]).
 
 mod auth;
 mod cluster;
@@ -108,17 +108,20 @@ pub struct Fleet {
     cvms: BTreeMap<String, Cvm>,
     clusters: BTreeMap<Uuid, Cluster>,
     clusters_made: u64,
+    /// Counts what may have changed the listeners.
+    changes: u64,
 }
 
 impl Fleet {
     /// No CVM yet.
     pub fn new(settings: CvmSettings) -> Self {
         let pace = Pace::new(settings.seed, "cvm", settings.speed);
-        Fleet { settings, pace, cvms: BTreeMap::new(), clusters: BTreeMap::new(), clusters_made: 0 }
+        Fleet { settings, pace, cvms: BTreeMap::new(), clusters: BTreeMap::new(), clusters_made: 0, changes: 0 }
     }
 
     /// The services of a node's CVM come up.
     pub fn start(&mut self, now: Timestamp, host: CvmHost, faults: &mut Faults) {
+        self.changes += 1;
         let name = host.server_name.clone();
         if self.cvms.get(&host.server_id).is_none_or(|cvm| cvm.host.install != host.install) {
             self.forget(&host.server_id);
@@ -143,13 +146,14 @@ impl Fleet {
             prism += self.pace.about(self.settings.durations.html_errors);
         }
         if let Some(cvm) = self.cvms.get_mut(&host.server_id) {
-            cvm.is_up = !never;
+            (cvm.is_up, cvm.is_dead) = (!never, false);
             cvm.prism_at = now + prism;
         }
     }
 
     /// The host restarts or loses power; the CVM comes back with it.
     pub fn stop(&mut self, server_id: &str) {
+        self.changes += 1;
         if let Some(cvm) = self.cvms.get_mut(server_id) {
             cvm.is_up = false;
         }
@@ -157,6 +161,7 @@ impl Fleet {
 
     /// The node is installed anew or its server is gone: the CVM and what it kept are lost.
     pub fn forget(&mut self, server_id: &str) {
+        self.changes += 1;
         if let Some(cvm) = self.cvms.remove(server_id)
             && let Some(uuid) = cvm.cluster
             && !self.cvms.values().any(|other| other.cluster == Some(uuid))
@@ -180,6 +185,11 @@ impl Fleet {
         own.chain(vips).collect()
     }
 
+    /// Another value whenever [`Fleet::listeners`] may be another.
+    pub fn listeners_mark(&self, now: Timestamp) -> (u64, usize) {
+        (self.changes, self.clusters.values().filter(|cluster| cluster.vip_at <= now).count())
+    }
+
     /// When something changes by time alone.
     pub fn next_event_at(&self, now: Timestamp) -> Timestamp {
         self.clusters.values().map(|cluster| cluster.vip_at).filter(|at| *at > now).min().unwrap_or(Timestamp::NEVER)
@@ -194,13 +204,24 @@ impl Fleet {
         request: &Request,
         faults: &mut Faults,
     ) -> Option<Reply> {
-        let listener = self.listeners(now).into_iter().find(|listener| (listener.ip, listener.port) == (ip, port))?;
-        let server_id = listener.certificate.server_id;
+        let server_id = self.answering(now, ip, port)?.host.server_id.clone();
         Some(if port == self.settings.prism_port {
             self.handle_prism(now, &server_id, request, faults)
         } else {
             self.handle_foundation(now, &server_id, request, faults)
         })
+    }
+
+    fn answering(&self, now: Timestamp, ip: Ipv4Addr, port: u16) -> Option<&Cvm> {
+        let is_prism = port == self.settings.prism_port;
+        if !is_prism && port != self.settings.foundation_port {
+            return None;
+        }
+        let of_vip = || {
+            let cluster = self.clusters.values().find(|c| is_prism && c.vip == ip && c.vip_at <= now)?;
+            self.leader(cluster)
+        };
+        self.cvms.values().find(|cvm| cvm.answers() && cvm.ip() == ip).or_else(of_vip)
     }
 
     /// A member that answers for the VIP.
@@ -221,7 +242,7 @@ impl Fleet {
 
     /// Begins to form a cluster of these nodes. Everything has been checked.
     fn form(&mut self, now: Timestamp, wanted: NewCluster, faults: &mut Faults, server_name: &str) -> &Cluster {
-        self.clusters_made += 1;
+        (self.clusters_made, self.changes) = (self.clusters_made + 1, self.changes + 1);
         let uuid = crate::pace::uuid(self.settings.seed, &format!("cluster {}", self.clusters_made));
         let takes = self.pace.about(self.settings.durations.create);
         let hangs = faults.take_cvm(server_name, |fault| *fault == CvmFault::FormationHangs).is_some();

@@ -69,6 +69,7 @@ impl Fleet {
                 let name = cvm.host.server_name.clone();
                 if faults.take_cvm(&name, |fault| *fault == CvmFault::Dead).is_some() {
                     cvm.is_dead = true;
+                    self.changes += 1;
                 }
                 self.cvms.get(server_id).map(|cvm| Response::json(200, &cluster::show_v1(cvm, self.cluster_of(cvm))))
             }

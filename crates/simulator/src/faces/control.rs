@@ -49,7 +49,9 @@ fn show(machine: &Machine) -> Value {
     json!({
         "server_id": on.server_id,
         "name": on.name,
+        "mac": on.mac,
         "address": on.address,
+        "user_data": on.user_data,
         "stage": format!("{:?}", machine.stage()),
         "script_fetches": machine.script_fetches(),
         "console": machine.console(),

@@ -2,9 +2,23 @@
 //! and carries out what machines fetch.
 
 use super::{Shared, cvms::CvmListeners, fetcher::Fetcher};
-use metalform_model::Timestamp;
+use crate::{cvm::Listener, world::Fetch};
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+type Mark = (u64, usize);
+
+/// What the driver found to do.
+struct Look {
+    fetches: Vec<Fetch>,
+    /// Where something should listen, if that may have changed.
+    listeners: Option<(Mark, Vec<Listener>)>,
+    /// How long nothing else is due.
+    wait: Duration,
+}
 
 /// No sleep is longer: a clock that jumps is noticed after it.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
@@ -15,6 +29,8 @@ pub(super) struct Driver {
     shared: Arc<Shared>,
     fetcher: Arc<Fetcher>,
     listeners: CvmListeners,
+    /// Of the world's listeners that are open.
+    opened: Option<Mark>,
 }
 
 impl Driver {
@@ -24,7 +40,12 @@ impl Driver {
             .with_safe_default_protocol_versions()?
             .with_root_certificates(RootCertStore::empty())
             .with_no_client_auth();
-        Ok(Driver { shared, fetcher: Arc::new(Fetcher::new(tls)), listeners: CvmListeners::new(provider) })
+        Ok(Driver {
+            shared,
+            fetcher: Arc::new(Fetcher::new(tls)),
+            listeners: CvmListeners::new(provider),
+            opened: None,
+        })
     }
 
     pub async fn run(mut self) {
@@ -39,7 +60,7 @@ impl Driver {
 
     /// Does what is due and says how long nothing else will be.
     async fn step(&mut self) -> Duration {
-        let (fetches, listeners, next, now) = self.look();
+        let Look { fetches, listeners, wait } = self.look();
         for fetch in fetches {
             let (shared, fetcher) = (self.shared.clone(), self.fetcher.clone());
             self.shared.spawn(async move {
@@ -47,15 +68,21 @@ impl Driver {
                 shared.with(|world, now| world.fetched(now, fetch.id, result));
             });
         }
-        let is_done = self.listeners.become_like(&self.shared, listeners).await;
-        let wait = next.since(now).clamp(SHORTEST_SLEEP, LONGEST_SLEEP);
-        if is_done { wait } else { wait.min(LOOK_AGAIN) }
+        if let Some((mark, listeners)) = listeners {
+            let is_done = self.listeners.become_like(&self.shared, listeners).await;
+            self.opened = is_done.then_some(mark);
+        }
+        if self.opened.is_some() { wait } else { wait.min(LOOK_AGAIN) }
     }
 
     /// The driver's own look wakes nobody: it would wake itself.
-    fn look(&self) -> (Vec<crate::world::Fetch>, Vec<crate::cvm::Listener>, Timestamp, Timestamp) {
+    fn look(&self) -> Look {
         let now = self.shared.clock.now();
-        let mut world = self.shared.world.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        (world.advance(now), world.listeners(), world.next_event_at(), now)
+        let mut world = self.shared.world.lock().unwrap_or_else(PoisonError::into_inner);
+        let fetches = world.advance(now);
+        let mark = world.listeners_mark();
+        let listeners = (self.opened != Some(mark)).then(|| (mark, world.listeners()));
+        let wait = world.next_event_at().since(now).clamp(SHORTEST_SLEEP, LONGEST_SLEEP);
+        Look { fetches, listeners, wait }
     }
 }

@@ -3,6 +3,7 @@ use crate::testing::{BootServer, create_body};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
+use metalform_model::{PlanFormat, Profiles, read_plan};
 use serde_json::{Value, json};
 use std::{convert::Infallible, time::Duration};
 use tokio::net::TcpStream;
@@ -211,8 +212,9 @@ async fn faults_are_armed_over_the_wire_and_a_lost_reply_is_a_closed_connection(
 #[tokio::test]
 async fn plans_and_configuration_fit_the_world() {
     let simulator = started(SimulatorSettings::new(6, 60.0)).await;
-    let plan: toml::Table = simulator.plan_toml.parse().unwrap();
-    assert_eq!(plan["nodes"].as_array().unwrap().len(), 3);
+    let read =
+        |text: &str| read_plan(text, PlanFormat::Toml, &Profiles::builtin()).map(|checked| checked.plan.nodes.len());
+    assert_eq!(read(&simulator.plan_toml), Ok(3));
     let second = PlanShape {
         cluster: "second".into(),
         server_prefix: "second".into(),
@@ -220,6 +222,8 @@ async fn plans_and_configuration_fit_the_world() {
         offset: PlanShape::addresses(3),
     };
     let second = simulator.plan(&second);
+    assert_eq!(read(&second), Ok(5));
+    assert_eq!(read(&simulator.plan(&PlanShape { nodes: 1, ..PlanShape::default() })), Ok(1));
     let addresses = |text: &str| -> Vec<Ipv4Addr> {
         let quoted = text.split('"').filter_map(|word| word.parse().ok());
         quoted.filter(|ip| simulator.subnet.contains(ip)).collect()

@@ -5,7 +5,7 @@ use std::fmt;
 /// Why a command failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IpxeError {
-    /// The text on the console.
+    /// The text on the console; empty for commands that fail without a word, such as `iseq`.
     pub text: String,
     /// The value of `${errno}`.
     pub errno: u32,
@@ -15,6 +15,11 @@ impl IpxeError {
     /// An error with its own number.
     pub(super) fn new(text: impl Into<String>, errno: u32) -> Self {
         IpxeError { text: text.into(), errno }
+    }
+
+    /// A failure without a word.
+    pub(super) fn silent(errno: u32) -> Self {
+        Self::new("", errno)
     }
 
     pub(super) fn command_not_found(command: &str) -> Self {

@@ -267,7 +267,9 @@ impl Interpreter {
                 Err(error) => {
                     let (text, errno) = (error.to_string(), error.errno);
                     self.settings.put("errno", super::settings::Value::Text(format!("{errno:#010x}")));
-                    self.print(text);
+                    if !error.text.is_empty() {
+                        self.print(text);
+                    }
                 }
             }
             let Some(frame) = self.frames.last_mut() else { return Some(Effect::ScriptEnded { ok: result.is_ok() }) };
@@ -291,9 +293,6 @@ impl Interpreter {
                 return None;
             }
             self.frames.pop();
-            if self.frames.is_empty() {
-                return Some(Effect::ScriptEnded { ok: false });
-            }
             result = Err(IpxeError::new("Could not boot image", 0x2e85_2081));
         }
     }
@@ -327,11 +326,11 @@ impl Interpreter {
             }
             "iseq" => match args {
                 [a, b] if a == b => ok(),
-                [_, _] => Err(IpxeError::new("Not equal", 0x22e6_2001)),
+                [_, _] => Err(IpxeError::silent(0x22e6_2001)),
                 _ => Err(IpxeError::usage("iseq <value1> <value2>")),
             },
             "isset" => match one(args, "isset <value>")? {
-                "" => Err(IpxeError::no_such("setting")),
+                "" => Err(IpxeError::silent(0x2d0c_6139)),
                 _ => ok(),
             },
             "goto" => {

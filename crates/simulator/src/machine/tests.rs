@@ -459,6 +459,51 @@ fn a_configuration_that_makes_no_sense_is_refused_by_name() {
     }
 }
 
+/// The document that the product's own plan reader and writer make, for every kind of storage a plan can name.
+#[test]
+fn the_products_own_configuration_is_one_the_installer_takes() {
+    use metalform_model::{NodeNetwork, PlanFormat, Profiles, node_config, read_plan};
+    for drives in [
+        "",
+        "data_drives = [\"/dev/nvme2n1\"]",
+        "data_drives = [{ min_gb = 3000, model = \"Micron\" }, \"/dev/nvme1n1\"]",
+        "role = \"compute\"",
+    ] {
+        let node = |n: u8| {
+            let drives = if n == 1 { drives } else { "" };
+            format!(
+                "[[nodes]]\nserver_id = \"server-00{n}\"\nmgmt_ip = \"10.240.0.1{n}\"\nahv_ip = \"10.240.0.5{n}\"\n\
+                 cvm_ip = \"10.240.0.10{n}\"\n{drives}\n"
+            )
+        };
+        let text = format!(
+            "[cluster]\nname = \"prod\"\nexternal_ip = \"10.240.0.200\"\nredundancy_factor = 2\n\n\
+             [cloud]\nvpc = \"r006-1\"\nsubnet = \"0717-1\"\nzone = \"us-south-1\"\n\
+             profile = \"bx2d-metal-96x384\"\nssh_keys = [\"r006-2\"]\n\n{}{}{}{}",
+            node(1),
+            node(2),
+            node(3),
+            node(4)
+        );
+        let profiles = Profiles::builtin();
+        let plan = read_plan(&text, PlanFormat::Toml, &profiles).unwrap().plan;
+        let network = NodeNetwork {
+            mgmt_ip: MGMT,
+            ahv_ip: Ipv4Addr::new(10, 240, 0, 51),
+            cvm_ip: Ipv4Addr::new(10, 240, 0, 101),
+            cidr: "10.240.0.0/24".parse().unwrap(),
+            gateway: Ipv4Addr::new(10, 240, 0, 1),
+            cvm_ips: (101..105).map(|n| Ipv4Addr::new(10, 240, 0, n)).collect(),
+            dns_servers: Vec::new(),
+        };
+        let document = node_config(&plan, &plan.nodes[0], &network, profiles.get("bx2d-metal-96x384"));
+        let mut lab = Lab::standard();
+        lab.page("/boot/server/10.240.0.11", [ok(document.to_string())]);
+        lab.boots();
+        assert_eq!(*lab.machine.stage(), Stage::CvmUp, "{drives}: {:#?}", lab.machine.console());
+    }
+}
+
 #[test]
 fn seven_equal_selectors_take_seven_drives_and_one_is_left_for_the_cvm() {
     let with = |count: usize| {

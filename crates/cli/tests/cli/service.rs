@@ -1,0 +1,166 @@
+//! `simulate` and `serve` as two processes, and every other command against them.
+
+use crate::run::{Folder, Ran, Running, command};
+use serde_json::{Value, json};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    process::Command,
+};
+
+/// A simulated world, a service in it, and the folder both were started in.
+struct Site {
+    service: Running,
+    simulator: Running,
+    /// The first line of `simulate`.
+    world: Value,
+    folder: Folder,
+}
+
+impl Site {
+    fn start() -> Site {
+        let folder = Folder::new();
+        let mut simulate = command(&folder, &["simulate", "--speed", "6000"]);
+        let simulator = Running::start(simulate.env("TMPDIR", folder.path()));
+        let world: Value = serde_json::from_str(&format!("{{{}", simulator.said("{"))).unwrap();
+        folder.write("plan.toml", world["plan"].as_str().unwrap());
+        // The configuration as it is, but for the ports: several sites run side by side.
+        let mut config: toml::Table = world["config"].as_str().unwrap().parse().unwrap();
+        let [boot, control] = [free_port(), free_port()].map(|port| format!("127.0.0.1:{port}"));
+        let public_url = format!("http://{boot}");
+        for (section, key, value) in
+            [("boot", "listen", boot), ("boot", "public_url", public_url), ("control", "listen", control)]
+        {
+            let section = config.entry(section).or_insert_with(|| toml::Table::new().into());
+            section.as_table_mut().unwrap().insert(key.into(), value.into());
+        }
+        folder.write("metalform.toml", &config.to_string());
+        let service = Running::start(&mut fast(command(&folder, &["serve"])));
+        service.said("control plane http://127.0.0.1:");
+        Site { service, simulator, world, folder }
+    }
+
+    fn run(&self, args: &[&str]) -> Ran {
+        command(&self.folder, args).output().unwrap().into()
+    }
+
+    /// What the cloud ever made that still exists.
+    fn left(&self) -> Vec<Value> {
+        let url = self.world["control_url"].as_str().unwrap().trim_start_matches("http://");
+        let (host, path) = url.split_once('/').unwrap();
+        let mut connection = TcpStream::connect(host).unwrap();
+        write!(connection, "GET /{path}/ledger HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).unwrap();
+        let ledger: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+        let entries = ledger.as_array().unwrap().iter();
+        entries.filter(|entry| entry["deleted_at"].is_null()).cloned().collect()
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A service that looks often.
+fn fast(mut command: Command) -> Command {
+    let timeouts = [("PROBE", "100ms"), ("FORMATION_POLL", "100ms"), ("SERVER_POLL", "200ms")];
+    command.envs(timeouts.map(|(key, value)| (format!("METALFORM_TIMEOUTS_{key}"), value)));
+    command
+}
+
+#[test]
+fn a_cluster_through_its_whole_life() {
+    let site = Site::start();
+
+    let dry = site.run(&["deploy", "plan.toml", "--dry-run", "--json"]);
+    assert_eq!((dry.code, &dry.document()["accepted"]), (0, &json!(false)), "{}", dry.stderr);
+    assert_eq!(site.left(), Vec::<Value>::new(), "a dry run creates nothing");
+
+    let deployed = site.run(&["deploy", "plan.toml", "--watch", "--json"]);
+    assert_eq!(deployed.code, 0, "{}", deployed.stderr);
+    let documents = deployed.documents();
+    let status = documents.last().unwrap();
+    assert_eq!((&status["name"], &status["phase"]), (&json!("my-nutanix-cluster"), &json!("ready")));
+    assert_eq!(status["nodes"].as_array().unwrap().len(), 3);
+
+    let again = site.run(&["deploy", "plan.toml"]);
+    assert!(again.stdout.starts_with("my-nutanix-cluster: this plan is deployed already, ready"), "{again:?}");
+    let watched_again = site.run(&["deploy", "plan.toml", "--watch", "--json"]);
+    assert_eq!(watched_again.documents().len(), documents.len(), "the same timeline again");
+
+    let plan = site.world["plan"].as_str().unwrap();
+    site.folder.write("other.toml", &plan.replace("\"UTC\"", "\"Europe/Berlin\""));
+    let other = site.run(&["deploy", "other.toml", "--json"]);
+    assert_eq!((other.code, &other.document()["error"]["code"]), (1, &json!("plan_differs")), "{}", other.stderr);
+
+    let events = site.run(&["events", "my-nutanix-cluster", "--json"]);
+    assert_eq!(events.documents(), documents[..documents.len() - 1]);
+
+    let script = site.run(&["script", "server-001"]);
+    assert!(script.stdout.starts_with("#!ipxe\n") && script.stdout.contains("boot_token=hidden"), "{script:?}");
+
+    for (args, code) in [
+        (["retry", "my-nutanix-cluster"], "nothing_to_retry"),
+        (["form", "my-nutanix-cluster"], "not_awaited"),
+        (["status", "nobody"], "unknown_cluster"),
+        (["script", "nobody"], "unknown_node"),
+    ] {
+        let refused = site.run(&[&args[..], &["--json"]].concat());
+        assert_eq!((refused.code, &refused.document()["error"]["code"]), (1, &json!(code)), "{args:?}");
+    }
+
+    let destroyed = site.run(&["destroy", "my-nutanix-cluster", "--watch", "--json"]);
+    assert_eq!(destroyed.code, 0, "{}", destroyed.stderr);
+    assert_eq!(destroyed.documents().last().unwrap()["phase"], "released");
+    assert_eq!(site.left(), Vec::<Value>::new(), "nothing is left in the cloud");
+    let followed = site.run(&["events", "my-nutanix-cluster", "--follow", "--json"]);
+    assert_eq!(followed.documents().last().unwrap()["phase"], "released", "it ends by itself");
+
+    assert_eq!(site.service.stop("-TERM"), 0);
+    assert_eq!(site.simulator.stop("-INT"), 0);
+    let left = fs::read_dir(site.folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(left.filter(|name| name.to_string_lossy().starts_with("metalform-")).count(), 0);
+}
+
+#[test]
+fn a_plan_that_waits_for_the_command_is_formed_by_it() {
+    let site = Site::start();
+    let plan = site.world["plan"].as_str().unwrap();
+    site.folder.write("plan.toml", &plan.replace("timezone", "start = \"on-command\"\ntimezone"));
+    let deployed = site.run(&["deploy", "plan.toml", "--watch"]);
+    assert_eq!(deployed.code, 0, "{}", deployed.stderr);
+    let next = "next: every node is ready; `metalform form my-nutanix-cluster` forms the cluster\n";
+    assert_eq!(deployed.stderr, next);
+    let formed = site.run(&["form", "my-nutanix-cluster"]);
+    assert_eq!(formed.stdout, "my-nutanix-cluster: is formed once its nodes are ready\n");
+}
+
+#[test]
+fn every_bad_plan_is_refused_by_the_service_too_and_nothing_is_created() {
+    let site = Site::start();
+    site.folder.write("bad.toml", &site.world["plan"].as_str().unwrap().replace("server-003", "server-002"));
+    let here = site.run(&["validate", "bad.toml", "--json"]);
+    let there = site.run(&["deploy", "bad.toml", "--json"]);
+    assert_eq!((here.code, there.code), (2, 2));
+    let faults = |ran: &Ran| ran.document()["error"]["details"]["faults"].clone();
+    assert_eq!(faults(&here), faults(&there));
+    assert_eq!(site.left(), Vec::<Value>::new());
+}
+
+#[test]
+fn the_simulators_first_line_says_everything() {
+    let folder = Folder::new();
+    let simulator = Running::start(command(&folder, &["simulate", "--seed", "7"]).env("TMPDIR", folder.path()));
+    let line: Value = serde_json::from_str(&format!("{{{}", simulator.said("{"))).unwrap();
+    let mut keys: Vec<&str> = line.as_object().unwrap().keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    let wanted = ["config", "control_url", "dns_url", "iam_url", "images_dir", "metadata_url", "plan", "vpc_url"];
+    assert_eq!(keys, wanted);
+    assert!(line["vpc_url"].as_str().unwrap().ends_with("/v1"));
+    assert!(fs::exists(format!("{}/vmlinuz-foundation", line["images_dir"].as_str().unwrap())).unwrap());
+    folder.write("plan.toml", line["plan"].as_str().unwrap());
+    let valid: Ran = command(&folder, &["validate", "plan.toml"]).output().unwrap().into();
+    assert_eq!(valid.stdout, "plan.toml: a good plan: cluster my-nutanix-cluster, 3 nodes\n");
+}

@@ -1,0 +1,158 @@
+//! Taking in what was observed, and the operator's retries.
+
+use crate::rig::*;
+use metalform_model::{NodePhase::*, *};
+use serde_json::json;
+
+fn fetched(file: &str, sent: u64) -> Seen {
+    Seen::ImageServed { file: file.into(), sent, of: 100 }
+}
+
+#[test]
+fn evidence_of_another_attempt_changes_nothing() {
+    let report = Seen::Reported(report(9, ReportPhase::Installed));
+    for seen in [Seen::ScriptServed, Seen::ConfigServed, fetched("vmlinuz-foundation", 100), report] {
+        let closed = Node::in_phase(Imaging).with(|n| drop(n.record.close_attempt(T0)));
+        let unopened = Node::in_phase(Imaging).with(|n| n.record.attempt = None);
+        let reopened = Node::in_phase(Imaging).with(|n| n.open_attempt(2));
+        for mut node in [closed, unopened, reopened] {
+            let before = node.record.clone();
+            assert_eq!(node.record.fold_evidence(&evidence(1, seen.clone(), T0)), []);
+            assert_eq!(node.record, before);
+        }
+    }
+}
+
+#[test]
+fn a_repeated_or_older_report_changes_nothing() {
+    let mut node = Node::in_phase(Imaging).showed(Seen::Reported(report(5, ReportPhase::Checking)), T0);
+    let before = node.record.clone();
+    for seq in [5, 4, 1] {
+        let again = evidence(1, Seen::Reported(report(seq, ReportPhase::Failed)), T0 + seconds(9));
+        assert_eq!(node.record.fold_evidence(&again), []);
+        assert_eq!(node.record, before);
+    }
+    assert_eq!(node.record.fold_evidence(&evidence(1, Seen::Reported(report(6, ReportPhase::Failed)), T0)).len(), 1);
+}
+
+#[test]
+fn the_first_fetch_counts_and_each_is_told() {
+    let mut node = Node::in_phase(WaitingForBoot);
+    for n in 1..=3 {
+        let at = T0 + seconds(10 * n);
+        let told = node.record.fold_evidence(&evidence(1, Seen::ScriptServed, at));
+        assert_eq!(told[0].data["n"], json!(n));
+        node.record.fold_evidence(&evidence(1, Seen::ConfigServed, at));
+    }
+    let boot = &node.record.boot;
+    assert_eq!((boot.scripts, boot.script_at, boot.config_at), (3, Some(T0 + seconds(10)), Some(T0 + seconds(10))));
+}
+
+#[test]
+fn only_a_whole_file_counts() {
+    let mut node = Node::in_phase(Imaging);
+    let told = node.record.fold_evidence(&evidence(1, fetched("initrd-foundation.img", 99), T0));
+    assert_eq!(told[0].message, "stopped fetching initrd-foundation.img after 99 of 100 bytes");
+    assert_eq!(node.record.boot.initrd_at, None);
+    node.record.fold_evidence(&evidence(1, fetched("initrd-foundation.img", 100), T0));
+    assert_eq!(node.record.boot.initrd_at, Some(T0));
+}
+
+#[test]
+fn a_node_tells_its_own_id() {
+    let mut report = report(1, ReportPhase::Booting);
+    report.facts.insert("node_uuid".into(), json!("u-1"));
+    let node = Node::in_phase(Imaging).showed(Seen::Reported(report), T0);
+    assert_eq!(node.record.node_uuid.as_deref(), Some("u-1"));
+}
+
+#[test]
+fn a_probe_is_told_when_its_answer_changes() {
+    let mut node = Node::in_phase(WaitingForCvm);
+    assert_eq!(node.record.fold_probe(CvmAnswer::Refused, None, T0).len(), 1);
+    assert_eq!(node.record.fold_probe(CvmAnswer::Refused, None, T0 + seconds(2)), []);
+    assert_eq!(node.record.cvm.probed_at, Some(T0 + seconds(2)));
+    assert_eq!(node.record.fold_probe(CvmAnswer::TlsUp, Some("a".into()), T0 + seconds(4)).len(), 1);
+}
+
+#[test]
+fn the_first_key_is_remembered_until_formation_changes_it() {
+    let mut node = Node::in_phase(WaitingForCvm);
+    for key in ["a", "b"] {
+        node.record.fold_probe(CvmAnswer::TlsUp, Some(key.into()), T0);
+    }
+    assert_eq!(node.record.cvm.pin.as_deref(), Some("a"));
+    assert_eq!(node.record.fold_key("a", T0), None);
+    assert_eq!(node.record.fold_key("b", T0).map(|e| e.data), Some(json!({"before": "a", "key": "b"})));
+    assert_eq!(node.record.fold_key("b", T0), None);
+}
+
+fn failed_in(phase: NodePhase) -> Node {
+    Node::in_phase(phase).showed(Seen::ScriptServed, T0).with(|n| {
+        n.record.close_attempt(T0);
+        n.record.failure =
+            Some(Failure { in_phase: phase.as_str().into(), code: "x".into(), reason: "y".into(), hint: "z".into() });
+        n.record.enter(Failed, "y".into(), T0);
+    })
+}
+
+#[test]
+fn a_retry_goes_back_to_what_failed() {
+    let now = T0 + minutes(90);
+    for phase in [Requested, Ordered, WaitingForBoot, Imaging] {
+        let mut with_server = failed_in(phase);
+        with_server.record.retry(false, true, now);
+        assert_eq!((with_server.record.phase, with_server.record.reimage), (Requested, true));
+        assert!(with_server.record.open_attempt().is_none(), "another boot needs another permission");
+        let mut without = failed_in(phase);
+        without.record.retry(false, false, now);
+        assert_eq!((without.record.phase, without.record.reimage), (Requested, false));
+        assert!(without.record.open_attempt().is_some(), "a server found later carries this attempt's token");
+    }
+    let mut installed = failed_in(WaitingForCvm);
+    installed.record.retry(false, true, now);
+    assert_eq!((installed.record.phase, installed.record.reimage), (WaitingForCvm, false));
+    let mut existing = failed_in(WaitingForCvm);
+    existing.record.retry(true, false, now);
+    assert_eq!(existing.record.phase, WaitingForCvm);
+    for node in [installed, existing] {
+        assert_eq!(node.record.failure, None);
+        assert!(!matches!(node.decide(now), Decision::NeedsOperator(_)), "its deadline counts anew");
+    }
+}
+
+#[test]
+fn a_retry_touches_nothing_but_what_failed() {
+    for phase in NODE_PHASES.into_iter().filter(|p| *p != Failed) {
+        let mut node = Node::in_phase(phase);
+        let before = node.record.clone();
+        node.record.retry(false, true, T0 + minutes(1));
+        assert_eq!(node.record, before);
+    }
+    for phase in CLUSTER_PHASES.into_iter().filter(|p| !matches!(p, ClusterPhase::Failed | ClusterPhase::NeedsOperator))
+    {
+        let mut cluster = Cluster::forming(FormationState::Accepted).with(|c| c.record.phase = phase);
+        let before = cluster.record.clone();
+        cluster.record.retry(T0 + minutes(1));
+        assert_eq!(cluster.record, before);
+    }
+}
+
+#[test]
+fn another_attempt_at_formation_looks_before_it_asks() {
+    let now = T0 + minutes(90);
+    let mut cluster = Cluster::forming(FormationState::Accepted).with(|c| {
+        c.record.phase = ClusterPhase::NeedsOperator;
+        c.attempt().entry = 3;
+    });
+    cluster.record.retry(now);
+    assert_eq!(cluster.record.phase, ClusterPhase::Forming);
+    let attempt = cluster.attempt();
+    assert_eq!((attempt.n, attempt.entry, attempt.state), (2, 0, FormationState::LookFirst));
+    assert!(cluster.looks(now).formation);
+    assert!(matches!(cluster.decide(now), Decision::Wait { .. }));
+
+    let mut too_few = Cluster::of(&[Ready; 3]).with(|c| c.record.phase = ClusterPhase::Failed);
+    too_few.record.retry(now);
+    assert_eq!((too_few.record.phase, too_few.record.since), (ClusterPhase::WaitingForNodes, now));
+}
