@@ -29,7 +29,7 @@ pub const OVMF: [(&str, &str); 2] = [
     ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
 ];
 
-const TOOLS: [Tool; 9] = [
+const TOOLS: [Tool; 10] = [
     Tool {
         package: "qemu-system-x86",
         probe: Probe::Program("qemu-system-x86_64"),
@@ -50,6 +50,11 @@ const TOOLS: [Tool; 9] = [
         package: "python3-venv",
         probe: Probe::Python("import venv, ensurepip"),
         used_for: "IBM's own SDK, driven against the simulator",
+    },
+    Tool {
+        package: "ca-certificates",
+        probe: Probe::AnyFile(&["/etc/ssl/certs/ca-certificates.crt"]),
+        used_for: "downloading that SDK from pypi.org",
     },
 ];
 
@@ -128,11 +133,21 @@ fn refresh() -> Result<(), Failure> {
     run(&mut as_root(&["apt-get", "update", "-qq"]))
 }
 
+/// A test must not cost anybody a package, so the first try removes none. Where that does not work out, as when a package
+/// of another release is in the way, apt decides, and it is seen what it does.
 fn install(packages: &[&str]) -> Result<(), Failure> {
     refresh()?;
-    let mut words = vec!["apt-get", "install", "-y", "-qq", "--no-install-recommends"];
-    words.extend(packages);
-    run(&mut as_root(&words))
+    let install = |how: &[&str]| {
+        let mut words = vec!["apt-get", "install", "-y", "--no-install-recommends"];
+        words.extend(how);
+        words.extend(packages);
+        as_root(&words)
+    };
+    if succeeds(&mut install(&["--no-remove"])) {
+        return Ok(());
+    }
+    println!("    that failed; again, and now apt may replace packages that are in the way");
+    run(&mut install(&[]))
 }
 
 /// As we are when we are root; by `sudo` without a question otherwise.

@@ -1,28 +1,38 @@
 //! The long forms of the randomised tests: more seeds than anyone wants to wait for before a change is taken.
 
-use crate::{failure::Failure, repository::Repository, step::run, step::step};
+use crate::{
+    failure::Failure,
+    repository::Repository,
+    step::{output, run, step},
+    suite::CRASH_POINTS,
+};
+use std::{env, process::Command};
 
-/// A set of tests whose names start with `nightly_`, and the variable that says how much of it to do.
-struct Long {
-    package: &'static str,
-    variable: &'static str,
-    value: &'static str,
+/// Long tests have names that begin so, wherever they are; they may be ignored in the usual run.
+const NAMES: &str = "nightly_";
+
+/// How much of it they do, in the variables they read. One that is set already wins.
+const AMOUNTS: [(&str, &str); 1] = [("METALFORM_SEEDS", "20000")];
+
+/// Every test with such a name, optimized.
+pub fn run_long(repository: &Repository) -> Result<(), Failure> {
+    let tests = |more: &[&str]| {
+        let mut tests = repository.cargo();
+        tests.args(["test", "--release", "--workspace", "--features", CRASH_POINTS, "--", "--include-ignored", NAMES]);
+        tests.args(more);
+        for (variable, value) in AMOUNTS.iter().filter(|(variable, _)| env::var_os(variable).is_none()) {
+            tests.env(variable, value);
+        }
+        tests
+    };
+    step("what there is", || are_there(&mut tests(&["--list"])))?;
+    step("long tests", || run(&mut tests(&["--nocapture"])))
 }
 
-/// The one list of them.
-const LONG: [Long; 1] = [Long { package: "metalform-orchestrator", variable: "METALFORM_SEEDS", value: "20000" }];
-
-/// A variable that is set already wins over the list.
-pub fn run_long(repository: &Repository) -> Result<(), Failure> {
-    for long in &LONG {
-        step(&format!("{} with {}={}", long.package, long.variable, long.value), || {
-            let mut tests = repository.cargo();
-            tests.args(["test", "--release", "--package", long.package, "--", "--include-ignored", "nightly_"]);
-            if std::env::var_os(long.variable).is_none() {
-                tests.env(long.variable, long.value);
-            }
-            run(&mut tests)
-        })?;
-    }
-    Ok(())
+/// A filter that matches nothing would pass.
+fn are_there(list: &mut Command) -> Result<(), Failure> {
+    let list = output(list)?;
+    let names: Vec<&str> = list.lines().filter_map(|line| line.strip_suffix(": test")).collect();
+    println!("    {}", names.join("\n    "));
+    if names.is_empty() { Err(Failure::new(format!("there is no test named {NAMES}…"))) } else { Ok(()) }
 }

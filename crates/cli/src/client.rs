@@ -157,7 +157,7 @@ impl Client {
         let request = request.header(header::ACCEPT, "text/event-stream").timeout(Duration::from_secs(24 * 3600));
         match tokio::time::timeout(REQUEST_LIMIT, self.send(doing, request)).await {
             Ok(answer) => self.accepted(doing, answer?).await,
-            Err(_) => Err(self.foreign(doing, 0)),
+            Err(_) => Err(CliError::Silent { doing: doing.to_owned(), server: self.server() }),
         }
     }
 
@@ -190,8 +190,7 @@ impl Client {
     async fn send(&self, doing: &str, request: RequestBuilder) -> Result<Response, CliError> {
         let mut waited = Duration::ZERO;
         loop {
-            // Bodies here are whole texts, which can be sent again.
-            let Some(again) = request.try_clone() else { return Err(self.foreign(doing, 0)) };
+            let again = request.try_clone().expect("bodies here are whole texts, which can be sent again");
             match again.send().await {
                 Ok(response) => return Ok(response),
                 Err(e) if is_refused(&e) && waited < self.connect_for => {

@@ -28,6 +28,14 @@ pub enum CliError {
         /// How it broke.
         source: RootCause,
     },
+    /// The connection was made, and then nothing came.
+    #[error("could not {doing}: {server} doesn't answer")]
+    Silent {
+        /// What was asked.
+        doing: String,
+        /// The service's address.
+        server: String,
+    },
     /// The service said no, in its own words.
     #[error("{}", .0.message)]
     Refused(Refusal),
@@ -130,6 +138,12 @@ pub enum CliError {
     /// The process could not be set up.
     #[error("could not start")]
     Start(#[source] io::Error),
+    /// Ctrl-C or a request to end while a cluster was watched.
+    #[error("stopped watching {cluster}; it goes on")]
+    StoppedWatching {
+        /// Its name.
+        cluster: String,
+    },
     /// Ctrl-C or a request to end, before the end.
     #[error("stopped before the end")]
     Interrupted,
@@ -193,6 +207,7 @@ impl CliError {
             CliError::NotReady(clusters) if clusters.iter().any(missed_deadline) => 3,
             CliError::Unreachable { .. }
             | CliError::Broken { .. }
+            | CliError::Silent { .. }
             | CliError::Refused(_)
             | CliError::Foreign { .. }
             | CliError::NoToken { .. }
@@ -204,6 +219,7 @@ impl CliError {
             | CliError::SimulatorConfig(_)
             | CliError::Output(_)
             | CliError::Start(_)
+            | CliError::StoppedWatching { .. }
             | CliError::Interrupted => 1,
         }
     }
@@ -213,6 +229,7 @@ impl CliError {
         match self {
             CliError::Unreachable { .. } => "unreachable",
             CliError::Broken { .. } => "connection_broke",
+            CliError::Silent { .. } => "no_answer",
             CliError::Refused(refusal) => &refusal.code,
             CliError::Foreign { .. } => "not_metalform",
             CliError::NoToken { .. } => "no_token",
@@ -230,7 +247,7 @@ impl CliError {
             CliError::Simulator(_) | CliError::SimulatorConfig(_) => "simulator",
             CliError::Output(_) => "output",
             CliError::Start(_) => "start",
-            CliError::Interrupted => "interrupted",
+            CliError::StoppedWatching { .. } | CliError::Interrupted => "interrupted",
         }
     }
 
@@ -243,6 +260,7 @@ impl CliError {
             }
             CliError::Broken { .. } => "the service may have taken the request: look with `metalform status`",
             CliError::Refused(refusal) => return refusal.hint.clone(),
+            CliError::Silent { .. } => "look at the service's own log; what it had taken on goes on",
             CliError::Foreign { .. } => {
                 "is METALFORM_SERVER (or `[control] listen`) the address of a Metalform service?"
             }
@@ -258,6 +276,7 @@ impl CliError {
             CliError::Config(source) => return Some(source.hint().to_string()),
             CliError::Serve(source) => return Some(source.hint().to_string()),
             CliError::Simulator(source) => source.hint(),
+            CliError::StoppedWatching { cluster } => return Some(format!("`metalform events {cluster} --follow`")),
             CliError::Unreadable { .. }
             | CliError::ReleasedMeanwhile { .. }
             | CliError::File { .. }

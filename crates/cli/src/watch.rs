@@ -5,7 +5,8 @@
 //! be reached. Before it ends, the rest of the timeline is read, so that whoever watched has seen it whole.
 
 use crate::{
-    client::Client, context::Context, display::Display, error::CliError, event_stream::EventStream, timeline::Timeline,
+    client::Client, context::Context, display::Display, error::CliError, event_stream::EventStream,
+    stop_signal::StopSignal, timeline::Timeline,
 };
 use metalform_model::{ClusterPhase, ClusterStatus, Timestamp, kind};
 use std::time::Duration;
@@ -32,6 +33,24 @@ pub struct Outcome {
     pub status: ClusterStatus,
     /// What was heard on the way.
     pub timeline: Timeline,
+}
+
+/// Watches one cluster for a person or a program, who may leave: the service goes on without them.
+pub async fn watch_alone(
+    context: &Context,
+    client: &Client,
+    cluster: &str,
+    after: i64,
+    until: Until,
+) -> Result<Outcome, CliError> {
+    let mut signals = StopSignal::listen()?;
+    let display = Display::new(&context.out, context.json, 1);
+    let outcome = tokio::select! {
+        outcome = watch(context, client, cluster, after, until, &display) => outcome,
+        () = signals.next() => Err(CliError::StoppedWatching { cluster: cluster.to_owned() }),
+    };
+    display.close();
+    outcome
 }
 
 /// Watches a cluster, showing the timeline from after `after`.
@@ -84,31 +103,32 @@ fn show(event: &metalform_model::Event, timeline: &mut Timeline, display: &Displ
 }
 
 fn is_over(status: &ClusterStatus, until: Until) -> bool {
+    let phase = phase_of(status);
     match until {
-        Until::Released => status.phase == ClusterPhase::Released.as_str(),
+        Until::Released => phase == Some(ClusterPhase::Released),
         Until::SettledAnew(before) if status.since == before => false,
-        Until::Settled | Until::SettledAnew(_) => is_settled(status) || waits_for_form(status),
+        Until::Settled | Until::SettledAnew(_) => phase.is_some_and(ClusterPhase::is_settled) || waits_for_form(status),
     }
 }
 
-fn is_settled(status: &ClusterStatus) -> bool {
-    use ClusterPhase::*;
-    [Ready, NeedsOperator, Released, Failed].iter().any(|phase| phase.as_str() == status.phase)
+/// `None`: a phase that this version doesn't know, from a service that is newer.
+fn phase_of(status: &ClusterStatus) -> Option<ClusterPhase> {
+    serde_json::from_value(status.phase.as_str().into()).ok()
 }
 
 /// Every node is ready, and the plan says `start = "on-command"`. The status says so only in words.
 pub fn waits_for_form(status: &ClusterStatus) -> bool {
-    status.phase == ClusterPhase::WaitingForNodes.as_str() && status.reason.contains("`metalform form ")
+    phase_of(status) == Some(ClusterPhase::WaitingForNodes) && status.reason.contains("`metalform form ")
 }
 
 impl Outcome {
     /// The error it comes to, if it is one for who wanted a cluster.
     pub fn into_deployed(self) -> Result<Outcome, CliError> {
-        if self.status.phase == ClusterPhase::Ready.as_str() || waits_for_form(&self.status) {
-            return Ok(self);
-        }
-        if self.status.phase == ClusterPhase::Released.as_str() {
-            return Err(CliError::ReleasedMeanwhile { cluster: self.status.name });
+        match phase_of(&self.status) {
+            Some(ClusterPhase::Ready) => return Ok(self),
+            Some(ClusterPhase::Released) => return Err(CliError::ReleasedMeanwhile { cluster: self.status.name }),
+            _ if waits_for_form(&self.status) => return Ok(self),
+            _ => {}
         }
         Err(CliError::NotReady(vec![self.status]))
     }

@@ -258,8 +258,13 @@ fn order(view: NodeView<'_>) -> NodeDecision {
 }
 
 /// The way back from a failed boot: power off, open a new attempt, reinitialize. The server, its addresses and its
-/// place on the bill stay the same.
+/// place on the bill stay the same. A server that the cloud itself failed to bring up can't be reinitialized (VPC
+/// documentation: only when stopped, or failed with `cannot_reinitialize`): it is deleted, and ordered anew once it is
+/// seen gone.
 fn prepare_another_boot(view: NodeView<'_>) -> NodeDecision {
+    if view.resource(Slot::Server).is_some_and(|r| r.state == ResourceState::Deleting) {
+        return Decision::Do(NodeAction::Remove(Slot::Server));
+    }
     if !view.is_created(Slot::Server) {
         return order(view);
     }
@@ -276,12 +281,15 @@ fn prepare_another_boot(view: NodeView<'_>) -> NodeDecision {
         {
             Decision::Wait { reason: "waits for the server to be reinitialized".into(), until: view.server_due() }
         }
+        (Some(ServerStatus::Failed), _) if !seen.why.as_deref().unwrap_or_default().contains("cannot_reinitialize") => {
+            Decision::Do(NodeAction::Remove(Slot::Server))
+        }
         (Some(ServerStatus::Stopped | ServerStatus::Failed), _) if view.record.open_attempt().is_none() => {
             Decision::Do(NodeAction::OpenAttempt)
         }
         (Some(ServerStatus::Stopped | ServerStatus::Failed), _) => Decision::Do(NodeAction::Reinitialize),
         (Some(ServerStatus::Running), _) => stop_once(view),
-        (None, _) => gone_server(view),
+        (None, _) => Decision::Do(NodeAction::Remove(Slot::Server)),
         (
             Some(
                 ServerStatus::ComingUp

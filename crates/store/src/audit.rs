@@ -45,6 +45,29 @@ struct AuditRow {
     hash: String,
 }
 
+impl AuditLine {
+    /// Whether this line is as it was written, and follows `before` (`None`: it is the first of all).
+    pub fn follows(&self, before: Option<&AuditLine>) -> bool {
+        let (seq, prev) = before.map_or((1, ""), |line| (line.seq + 1, line.hash.as_str()));
+        let entry = AuditEntry {
+            at: self.at,
+            who: self.who.clone(),
+            action: self.action.clone(),
+            target: self.target.clone(),
+            source: self.source.clone(),
+            outcome: self.outcome.clone(),
+        };
+        self.seq == seq && self.prev_hash == prev && self.hash == line_hash(prev, seq, &entry)
+    }
+}
+
+/// The first line that was changed, or that stands where another was taken out. Lines cut off at the end leave no trace
+/// here: who fears that keeps the last hash elsewhere. `before` is the line before the first of these, if there is one.
+pub fn first_broken_audit_line<'a>(before: Option<&'a AuditLine>, lines: &'a [AuditLine]) -> Option<&'a AuditLine> {
+    let mut before = before;
+    lines.iter().find(|line| !line.follows(before.replace(line)))
+}
+
 /// Each field is preceded by its length, so that no two different lines give the same bytes.
 fn line_hash(prev: &str, seq: i64, e: &AuditEntry) -> String {
     let mut digest = Sha256::new();

@@ -24,7 +24,8 @@ pub struct Changes<'a> {
 }
 
 impl Store {
-    /// Writes a step of the loop. [`StoreError::StaleFence`]: another owner works on the cluster, nothing was written.
+    /// Writes a step of the loop. [`StoreError::StaleFence`]: another owner works on the cluster.
+    /// [`StoreError::NodeTaken`]: a node got an address that another living node has. Nothing was written then.
     pub async fn commit(&self, lease: &Lease, changes: Changes<'_>) -> Result<()> {
         let doing = "record a step";
         let id = lease.cluster_id.to_string();
@@ -41,7 +42,8 @@ impl Store {
         }
         for node in changes.nodes {
             sqlx::query(
-                "UPDATE nodes SET record = $1, phase = $2, mgmt_ip = $3, living = $4 \
+                // An address that the plan names is taken from the first moment, before the record knows it.
+                "UPDATE nodes SET record = $1, phase = $2, mgmt_ip = COALESCE($3, mgmt_ip), living = $4 \
                  WHERE cluster_id = $5 AND server_id = $6",
             )
             .bind(to_text("node", node)?)
@@ -52,7 +54,7 @@ impl Store {
             .bind(&node.server_id)
             .execute(&mut *tx)
             .await
-            .doing(doing)?;
+            .map_err(|source| taken_or_failed(doing, node, source))?;
         }
         for resource in changes.resources {
             sqlx::query(
@@ -96,5 +98,15 @@ impl Store {
         }
         self.append_events(&mut tx, lease.cluster_id, &changes.events).await?;
         tx.commit().await.doing(doing)
+    }
+}
+
+/// The only thing of a node that is unique among the living and may change is its management address.
+fn taken_or_failed(doing: &'static str, node: &NodeRecord, source: sqlx::Error) -> StoreError {
+    match (source.as_database_error(), node.mgmt_ip) {
+        (Some(error), Some(ip)) if error.is_unique_violation() => {
+            StoreError::NodeTaken { what: format!("mgmt_ip {ip}") }
+        }
+        _ => StoreError::Database { doing, source },
     }
 }

@@ -2,10 +2,15 @@
 
 use crate::error::{Doing, Result, StoreError};
 use sqlx::{
-    SqlitePool, Transaction,
+    Connection, SqlitePool, Transaction,
     sqlite::{Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
-use std::{fs::File, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs::{File, TryLockError},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 use uuid::Uuid;
 
 /// Who holds leases. Persistent with the data folder, so that a restart resumes its own leases at once.
@@ -18,12 +23,31 @@ pub struct Store {
     pub(crate) writer: SqlitePool,
     pub(crate) reader: SqlitePool,
     pub(crate) owner: Owner,
-    /// Held as long as the store is open: no second process works on the same folder.
-    _lock: Option<Arc<File>>,
+    /// Held as long as the store is open.
+    _held: Held,
+}
+
+/// What keeps the database ours.
+#[derive(Debug, Clone)]
+enum Held {
+    /// No second process works on the same folder.
+    Folder { _lock: Arc<File> },
+    /// A database in memory is gone with its last connection, and the pool gives one up when a write is abandoned half
+    /// way: this one is never used, so it stays.
+    Memory { _anchor: SqlitePool },
 }
 
 /// No statement waits longer than this for the database.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// When the disk is full, SQLite ends the transaction by itself; sqlx doesn't notice and refuses to begin another on that
+/// connection, for ever. Such a connection is replaced.
+fn pool_of(connections: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(PATIENCE)
+        .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
+}
 
 impl Store {
     /// Opens the store in a folder, making both if needed. Fails at once if another process has it.
@@ -32,7 +56,10 @@ impl Store {
         let lock = std::fs::create_dir_all(folder)
             .and_then(|()| File::options().create(true).truncate(false).write(true).open(folder.join("lock")))
             .map_err(|source| StoreError::Folder { folder: shown.clone(), source })?;
-        lock.try_lock().map_err(|_| StoreError::InUse { folder: shown })?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => StoreError::InUse { folder: shown },
+            TryLockError::Error(source) => StoreError::Folder { folder: shown, source },
+        })?;
         let options = SqliteConnectOptions::new()
             .filename(folder.join("metalform.db"))
             .create_if_missing(true)
@@ -40,30 +67,28 @@ impl Store {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(PATIENCE);
-        let pool = |n| SqlitePoolOptions::new().max_connections(n).acquire_timeout(PATIENCE);
-        let writer = pool(1).connect_with(options.clone()).await.doing("open")?;
+        let writer = pool_of(1).connect_with(options.clone()).await.doing("open")?;
         sqlx::migrate!("migrations/sqlite").run(&writer).await?;
-        let reader = pool(4).connect_with(options.read_only(true)).await.doing("open for reading")?;
-        Store::resume(writer, reader, Some(Arc::new(lock))).await
+        let reader = pool_of(4).connect_with(options.read_only(true)).await.doing("open for reading")?;
+        Store::resume(writer, reader, Held::Folder { _lock: Arc::new(lock) }).await
     }
 
     /// A store that lives as long as the value: for tests and simulations.
     pub async fn in_memory() -> Result<Store> {
-        let options = SqliteConnectOptions::new().in_memory(true).foreign_keys(true);
-        let pool = SqlitePoolOptions::new()
-            .max_connections(1)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connect_with(options)
-            .await
-            .doing("open in memory")?;
+        // This spelling gives a database with a name of its own, which both connections share.
+        let options: SqliteConnectOptions = "sqlite::memory:".parse().doing("open in memory")?;
+        let options = options.foreign_keys(true);
+        let one = || pool_of(1).idle_timeout(None).max_lifetime(None);
+        let anchor = one().connect_with(options.clone()).await.doing("open in memory")?;
+        let pool = one().connect_with(options).await.doing("open in memory")?;
         sqlx::migrate!("migrations/sqlite").run(&pool).await?;
-        Store::resume(pool.clone(), pool, None).await
+        Store::resume(pool.clone(), pool, Held::Memory { _anchor: anchor }).await
     }
 
     /// Finds the owner's name and raises the fence of every lease it left behind, so that nothing the process before
-    /// still has under way can be written.
-    async fn resume(writer: SqlitePool, reader: SqlitePool, lock: Option<Arc<File>>) -> Result<Store> {
+    /// still has under way can be written. Every living cluster is due: a wake that was on its way is lost with the
+    /// process, and what it stood for (evidence, an operator's word) may lie here while nothing else is awaited.
+    async fn resume(writer: SqlitePool, reader: SqlitePool, held: Held) -> Result<Store> {
         let doing = "resume its leases";
         let mut tx = writer.begin_with("BEGIN IMMEDIATE").await.doing(doing)?;
         let fresh = Uuid::now_v7().to_string();
@@ -79,8 +104,9 @@ impl Store {
             .execute(&mut *tx)
             .await
             .doing(doing)?;
+        sqlx::query("UPDATE clusters SET next_at = 0 WHERE living = 1").execute(&mut *tx).await.doing(doing)?;
         tx.commit().await.doing(doing)?;
-        Ok(Store { writer, reader, owner: Owner(owner), _lock: lock })
+        Ok(Store { writer, reader, owner: Owner(owner), _held: held })
     }
 
     /// A write transaction. Always immediate: one that reads first and writes later would fail with "busy" at once.
@@ -100,3 +126,6 @@ impl Store {
         self.reader.close().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

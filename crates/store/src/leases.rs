@@ -34,3 +34,6 @@ impl Store {
         Ok(row.map(|(fence,)| Lease { cluster_id, fence }))
     }
 }
+
+#[cfg(test)]
+mod tests;

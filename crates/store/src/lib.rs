@@ -18,9 +18,16 @@ mod events;
 mod evidence;
 mod leases;
 
-pub use audit::AuditLine;
+pub use audit::{AuditLine, first_broken_audit_line};
 pub use clusters::{Accepted, ClusterState, NewCluster, NodeState, OperatorRequest};
 pub use commit::Changes;
 pub use db::{Owner, Store};
 pub use error::StoreError;
 pub use leases::Lease;
+
+/// The tests inside of the crate use the same fixtures as those beside it.
+#[cfg(test)]
+extern crate self as metalform_store;
+#[cfg(test)]
+#[path = "../tests/store/rig.rs"]
+mod rig;

@@ -8,7 +8,7 @@ use crate::{
     output::clean,
     plan_faults::fault_line,
     plan_text::PlanText,
-    watch::{Outcome, Until, waits_for_form, watch},
+    watch::{Outcome, Until, waits_for_form, watch, watch_alone},
 };
 use clap::Args;
 use metalform_model::{ClusterPhase, ClusterStatus};
@@ -34,10 +34,8 @@ pub async fn run(context: &Context, args: &Deploy) -> Result<(), CliError> {
         return check(context, &client, &plan).await;
     }
     if args.watch {
-        let display = Display::new(&context.out, context.json, 1);
-        let deployed = deploy_and_watch(context, &client, &plan, &display).await;
-        display.close();
-        let outcome = deployed?;
+        let (Deployed::New(status) | Deployed::Same(status)) = client.deploy(&plan.text, plan.format).await?;
+        let outcome = watch_alone(context, &client, &status.name, 0, Until::Settled).await?;
         conclude(context, &outcome)?;
         let outcome = outcome.into_deployed()?;
         next_steps(context, &outcome.status, plan.external_ip().as_deref());
@@ -55,7 +53,7 @@ pub async fn run(context: &Context, args: &Deploy) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Gives a plan over and watches what becomes of it. `demo` does the same.
+/// The same for one of several plans, which share a display.
 pub async fn deploy_and_watch(
     context: &Context,
     client: &Client,

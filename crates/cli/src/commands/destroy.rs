@@ -3,10 +3,9 @@
 use crate::{
     commands::deploy::conclude,
     context::Context,
-    display::Display,
     error::CliError,
     output::clean,
-    watch::{Until, last_event, watch},
+    watch::{Until, last_event, watch_alone},
 };
 use clap::Args;
 
@@ -26,10 +25,8 @@ pub async fn run(context: &Context, args: &Destroy) -> Result<(), CliError> {
     let seen = if args.watch { last_event(&client, &args.cluster).await? } else { 0 };
     let status = client.destroy(&args.cluster).await?;
     if args.watch {
-        let display = Display::new(&context.out, context.json, 1);
-        let outcome = watch(context, &client, &args.cluster, seen, Until::Released, &display).await;
-        display.close();
-        return conclude(context, &outcome?);
+        let outcome = watch_alone(context, &client, &args.cluster, seen, Until::Released).await?;
+        return conclude(context, &outcome);
     }
     if context.json {
         return context.out.json(&status);

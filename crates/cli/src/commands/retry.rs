@@ -3,10 +3,9 @@
 use crate::{
     commands::deploy::{conclude, next_steps},
     context::Context,
-    display::Display,
     error::CliError,
     output::clean,
-    watch::{Until, last_event, watch},
+    watch::{Until, last_event, watch_alone},
 };
 use clap::Args;
 
@@ -27,10 +26,8 @@ pub async fn run(context: &Context, args: &Retry) -> Result<(), CliError> {
     let seen = if args.watch { last_event(&client, &args.cluster).await? } else { 0 };
     let status = client.retry(&args.cluster).await?;
     if args.watch {
-        let display = Display::new(&context.out, context.json, 1);
-        let outcome = watch(context, &client, &args.cluster, seen, Until::SettledAnew(before.since), &display).await;
-        display.close();
-        let outcome = outcome?;
+        let anew = Until::SettledAnew(before.since);
+        let outcome = watch_alone(context, &client, &args.cluster, seen, anew).await?;
         conclude(context, &outcome)?;
         let outcome = outcome.into_deployed()?;
         next_steps(context, &outcome.status, None);

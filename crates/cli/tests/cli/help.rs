@@ -131,7 +131,8 @@ fn completions_know_the_commands() {
 
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
-    let mut command = command(&Folder::new(), &["completions", "bash"]);
+    let folder = Folder::new();
+    let mut command = command(&folder, &["completions", "bash"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let ran: Ran = child.wait_with_output().unwrap().into();

@@ -139,12 +139,17 @@ impl Running {
     }
 
     /// Asks it to stop and waits until it has.
-    pub fn stop(mut self, signal: &str) -> i32 {
-        self.send(signal);
+    pub fn stop(self, signal: &str) -> i32 {
+        self.signal(signal);
+        self.ended()
+    }
+
+    /// Waits for its exit code.
+    pub fn ended(mut self) -> i32 {
         self.child.wait().unwrap().code().expect("ended by the signal itself")
     }
 
-    fn send(&self, signal: &str) {
+    pub fn signal(&self, signal: &str) {
         Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
     }
 }
@@ -152,7 +157,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if let Ok(None) = self.child.try_wait() {
-            self.send("-TERM");
+            self.signal("-TERM");
             let _ = self.child.wait();
         }
     }

@@ -1,7 +1,7 @@
 //! Watching: what is shown, when it ends, and with what.
 
 use crate::{
-    run::{Folder, Ran, command},
+    run::{Folder, Ran, Running, command},
     scripted::{Answer, Asked, Scripted, cluster, document, event, stream},
 };
 use serde_json::{Value, json};
@@ -166,4 +166,18 @@ fn a_cluster_that_is_released_meanwhile_is_an_error() {
     let ran = run_at(&service, &["deploy", "plan.toml", "--watch", "--json"]);
     assert_eq!(ran.code, 1);
     assert_eq!(ran.stderr, "error: the cluster alpha was released while it was awaited\n");
+}
+
+#[test]
+fn whoever_stops_watching_is_told_that_it_goes_on() {
+    let service = service(flow(), || cluster("forming", None));
+    let folder = Folder::new();
+    folder.write("plan.toml", "the plan\n");
+    let mut command = command(&folder, &["deploy", "plan.toml", "--watch"]);
+    let watching = Running::start(command.env("METALFORM_SERVER", &service.url).env("METALFORM_TOKEN", "t"));
+    watching.said("   +0.0s  -             deployment_started");
+    watching.signal("-INT");
+    watching.said("error: stopped watching alpha; it goes on");
+    watching.said("  hint: `metalform events alpha --follow`");
+    assert_eq!(watching.ended(), 1);
 }

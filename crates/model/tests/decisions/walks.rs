@@ -165,6 +165,7 @@ impl World {
             match self.node.decide(self.now) {
                 Decision::Wait { until: Timestamp::NEVER, .. } => return true,
                 Decision::Wait { until, .. } => {
+                    assert!(until > self.now, "it spins in {:?}", self.node.record);
                     steps = 0;
                     self.now = until;
                     self.overhear();

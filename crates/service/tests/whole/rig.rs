@@ -370,9 +370,11 @@ async fn start(
     clock: &Arc<VirtualClock>,
     wire: &Arc<Wire>,
 ) -> Assembly {
+    // Looks are rarer than by default: a run is mostly looking, and a sweep is hundreds of runs.
     let text = format!(
         "data_dir = {:?}\n[boot]\nlisten = \"127.0.0.1:0\"\npublic_url = \"http://{BOOT_HOST}\"\n[ibm_cloud]\n\
-         api_key_file = {:?}\niam_url = \"http://iam.test\"\nvpc_url = \"http://vpc.test/v1\"\n",
+         api_key_file = {:?}\niam_url = \"http://iam.test\"\nvpc_url = \"http://vpc.test/v1\"\n\
+         [timeouts]\nserver_poll = \"60s\"\nprobe = \"20s\"\nformation_poll = \"20s\"\n",
         folder.0,
         folder.0.join("api-key")
     );
