@@ -95,7 +95,9 @@ pub fn refresh_when_unknown(package: &str) -> Result<(), Failure> {
 pub fn unpack(package: &str, folder: &Path) -> Result<(), Failure> {
     println!("    downloading {package}");
     refresh_when_unknown(package)?;
-    let download = || run(Command::new("apt-get").args(["download", "-qq", package]).current_dir(folder));
+    // As whoever we are: apt's own user often can't write here, and would only complain.
+    let words = ["download", "-qq", "-o", "APT::Sandbox::User=root", package];
+    let download = || run(Command::new("apt-get").args(words).current_dir(folder));
     // Lists that are too old name a version that the archive has no longer.
     if download().is_err() {
         refresh()?;

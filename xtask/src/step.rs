@@ -3,6 +3,7 @@
 use crate::failure::Failure;
 use std::{
     ffi::OsStr,
+    path::Path,
     process::{Command, Stdio},
     time::Instant,
 };
@@ -42,12 +43,10 @@ fn cannot_start(command: &Command) -> Failure {
     Failure::new(format!("cannot start `{}`", text(command)))
 }
 
+/// As a person would write it: the program's name without its folder.
 fn text(command: &Command) -> String {
-    std::iter::once(command.get_program())
-        .chain(command.get_args())
-        .map(OsStr::to_string_lossy)
-        .collect::<Vec<_>>()
-        .join(" ")
+    let program = Path::new(command.get_program()).file_name().unwrap_or_default();
+    std::iter::once(program).chain(command.get_args()).map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
 }
 
 #[expect(clippy::disallowed_methods, reason = "a stopwatch for people; nothing is decided by it")]

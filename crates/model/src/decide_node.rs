@@ -83,6 +83,14 @@ impl<'a> NodeView<'a> {
         self.resource(slot).is_some_and(|r| r.is_created() && (known.is_some() || r.address.is_none()))
     }
 
+    /// Whether the server was made under the open attempt, and so boots with its token already.
+    fn is_server_of_the_open_attempt(&self) -> bool {
+        let (server, attempt) = (self.resource(Slot::Server), self.record.open_attempt());
+        server
+            .zip(attempt)
+            .is_some_and(|(server, attempt)| server.is_created() && server.changed_at >= attempt.opened_at)
+    }
+
     /// The last look at the server. What was seen before a power call is old news once the call may have been sent.
     fn seen(&self) -> Option<&'a ServerSeen> {
         let sent = self.record.sent.map(|call| call.at);
@@ -242,7 +250,11 @@ fn failure(view: NodeView<'_>, code: &str, reason: String, hint: &str) -> NodeDe
 }
 
 /// Addresses, then the interface that holds them, then the permission to boot, then the server: each needs the one before.
+/// A server on its way out is not the one that is wanted: it is seen gone first.
 fn order(view: NodeView<'_>) -> NodeDecision {
+    if view.resource(Slot::Server).is_some_and(|r| r.state == ResourceState::Deleting) {
+        return Decision::Do(NodeAction::Remove(Slot::Server));
+    }
     for slot in [Slot::Mgmt, Slot::Ahv, Slot::Cvm, Slot::Interface] {
         if !view.is_made(slot) {
             return Decision::Do(NodeAction::Ensure(slot));
@@ -262,10 +274,7 @@ fn order(view: NodeView<'_>) -> NodeDecision {
 /// documentation: only when stopped, or failed with `cannot_reinitialize`): it is deleted, and ordered anew once it is
 /// seen gone.
 fn prepare_another_boot(view: NodeView<'_>) -> NodeDecision {
-    if view.resource(Slot::Server).is_some_and(|r| r.state == ResourceState::Deleting) {
-        return Decision::Do(NodeAction::Remove(Slot::Server));
-    }
-    if !view.is_created(Slot::Server) {
+    if !view.is_created(Slot::Server) || view.is_server_of_the_open_attempt() {
         return order(view);
     }
     let Some(seen) = view.seen() else { return look_at_server(view) };
@@ -337,7 +346,7 @@ fn follow_server(view: NodeView<'_>) -> NodeDecision {
 }
 
 fn gone_server(view: NodeView<'_>) -> NodeDecision {
-    failure(view, "server_gone", "the cloud knows the server no more".into(), "destroy the cluster and deploy it again")
+    failure(view, "server_gone", "the cloud knows the server no more".into(), "`metalform retry` orders another")
 }
 
 fn failed_server(view: NodeView<'_>, seen: &ServerSeen) -> NodeDecision {
@@ -346,7 +355,7 @@ fn failed_server(view: NodeView<'_>, seen: &ServerSeen) -> NodeDecision {
         view,
         "server_failed",
         format!("the cloud could not bring up the server: {why}"),
-        "if it is capacity, try another zone or profile; `metalform retry` reinitializes the server",
+        "if it is capacity, try another zone or profile; `metalform retry` orders the server anew",
     )
 }
 

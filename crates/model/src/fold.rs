@@ -132,9 +132,10 @@ impl NodeRecord {
         if has_server {
             self.close_attempt(now);
             self.reimage = true;
-        } else if let Some(attempt) = &mut self.attempt {
+        } else if let Some(attempt) = self.attempt.as_mut().filter(|a| a.closed_at == Some(self.since)) {
             // A create whose answer was lost may have carried this attempt's token into the server's user data: the
-            // permission stays the same, or a server found later would boot with a void one.
+            // permission that ended with this failure stays the same, or a server found later would boot with a void
+            // one. One that ended before is of a server that is no more.
             attempt.closed_at = None;
         }
         self.enter(NodePhase::Requested, "another try, by the operator's word".into(), now);

@@ -147,7 +147,9 @@ impl Orchestrator {
                 if let Some(attempt) = &mut record.formation {
                     attempt.state = FormationState::Accepted;
                 }
-                self.record_cluster(pass, record, Vec::new(), vec![event]).await
+                self.record_cluster(pass, record, Vec::new(), vec![event]).await?;
+                crash_point("recorded.formation");
+                Ok(())
             }
             ClusterAction::Verify => self.verify(pass, record, nodes).await,
         }

@@ -2,8 +2,9 @@
 
 use crate::{BootLinks, Cloud, Formation};
 use futures_util::future::join_all;
-use metalform_model::{Clock, ClusterRecord, NodeRecord, Plan, Resource, Site, Timeouts, Timestamp};
+use metalform_model::{Clock, ClusterRecord, NewEvent, NodeRecord, Plan, Resource, Site, Timeouts, Timestamp, kind};
 use metalform_store::{Changes, ClusterState, Lease, NodeState, Store, StoreError};
+use serde_json::json;
 use std::{sync::Arc, time::Duration};
 use thiserror::Error;
 use uuid::Uuid;
@@ -83,14 +84,10 @@ impl Orchestrator {
     async fn take_in(&self, lease: &Lease, state: &mut ClusterState) -> Result<(), StoreError> {
         let now = self.clock.now();
         if state.record.retries_done < state.intents.retries {
-            state.record.retries_done = state.intents.retries;
-            state.record.retry(now);
-            for (node, plan) in state.nodes.iter_mut().zip(&state.plan.nodes) {
-                let has_server = has_server(&node.resources);
-                node.record.retry(plan.existing, has_server, now);
-            }
+            let events = retry(state, now);
             let nodes = state.nodes.iter().map(|n| &n.record).collect();
-            self.store.commit(lease, Changes { cluster: Some(&state.record), nodes, ..Changes::default() }).await?;
+            let changes = Changes { cluster: Some(&state.record), nodes, events, ..Changes::default() };
+            self.store.commit(lease, changes).await?;
         }
         loop {
             let evidence = self.store.unfolded_evidence(lease.cluster_id, 200).await?;
@@ -115,7 +112,7 @@ impl Orchestrator {
         &self,
         pass: &Pass<'_>,
         node: &NodeState,
-        events: Vec<metalform_model::NewEvent>,
+        events: Vec<NewEvent>,
     ) -> Result<(), StoreError> {
         let changes = Changes { nodes: vec![&node.record], events, ..Changes::default() };
         self.store.commit(pass.lease, changes).await
@@ -127,11 +124,36 @@ impl Orchestrator {
         pass: &Pass<'_>,
         record: &ClusterRecord,
         nodes: Vec<&NodeRecord>,
-        events: Vec<metalform_model::NewEvent>,
+        events: Vec<NewEvent>,
     ) -> Result<(), StoreError> {
         let changes = Changes { cluster: Some(record), nodes, events, ..Changes::default() };
         self.store.commit(pass.lease, changes).await
     }
+}
+
+/// Carries out the operator's retry: the cluster's and its failed nodes' records begin anew where they may.
+fn retry(state: &mut ClusterState, now: Timestamp) -> Vec<NewEvent> {
+    let mut events = Vec::new();
+    let entered = |phase: &'static str, kind, reason: &str| {
+        NewEvent::new(now, kind, format!("{phase}: {reason}")).entering(phase)
+    };
+    let before = state.record.phase;
+    state.record.retries_done = state.intents.retries;
+    state.record.retry(now);
+    if state.record.phase != before {
+        let phase = state.record.phase.as_str();
+        events.push(entered(phase, kind::CLUSTER_PHASE, &state.record.reason).with(json!({"from": before})));
+    }
+    for (node, plan) in state.nodes.iter_mut().zip(&state.plan.nodes) {
+        let before = node.record.phase;
+        node.record.retry(plan.existing, has_server(&node.resources), now);
+        if node.record.phase != before {
+            let phase = node.record.phase.as_str();
+            let event = entered(phase, kind::NODE_PHASE, &node.record.reason).with(json!({"from": before}));
+            events.push(event.of_node(&plan.server_id));
+        }
+    }
+    events
 }
 
 fn has_server(resources: &[Resource]) -> bool {

@@ -331,10 +331,11 @@ impl Config {
         if self.ibm_cloud.api_key_file.is_some() && self.ibm_cloud.trusted_profile.is_some() {
             return refused("ibm_cloud", "both an API key and a trusted profile are given", "keep one of them");
         }
-        self.boot_host().map(drop)
+        Ok(())
     }
 
-    /// How machines reach the boot plane.
+    /// How machines reach the boot plane. Asked by whoever serves them: a configuration that only says where the control
+    /// plane is needs none.
     pub fn boot_host(&self) -> Result<BootHost, ConfigError> {
         let listen = self.boot.listen;
         let text = match &self.boot.public_url {
@@ -426,14 +427,22 @@ mod tests {
             assert!(error.to_string().contains(wanted), "{error} should contain {wanted}");
             assert!(!error.hint().is_empty());
         };
-        check("", "boot.public_url");
         check("dta_dir = 1", "dta_dir");
         check(&format!("{LOOPBACK}[control]\nlisten = \"0.0.0.0:8443\""), "loopback only");
         check(&format!("{LOOPBACK}[control]\ntls = \"self\""), "plain HTTP only");
         check(&format!("{LOOPBACK}[store]\nurl = \"postgres://x\""), "data_dir only");
         check(&format!("{LOOPBACK}[timeouts]\nformation = \"soon\""), "no duration");
         check(&format!("{LOOPBACK}[timeouts]\nformation = \"0s\""), "no duration");
-        check("[boot]\nlisten = \"127.0.0.1:8080\"\npublic_url = \"https://x/y\"", "no boot host");
+    }
+
+    #[test]
+    fn machines_must_be_told_an_address_that_they_can_reach() {
+        let host = |text: &str| Config::parse(text, &none).unwrap().boot_host().map(|host| host.to_string());
+        assert_eq!(host(LOOPBACK).unwrap(), "127.0.0.1:8080");
+        let error = host("").unwrap_err();
+        assert!(error.to_string().contains("machines can't reach 0.0.0.0:8080") && error.hint().contains("public_url"));
+        let error = host("[boot]\npublic_url = \"https://x/y\"").unwrap_err();
+        assert!(error.to_string().contains("no boot host"), "{error}");
     }
 
     #[test]

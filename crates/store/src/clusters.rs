@@ -204,12 +204,16 @@ impl Store {
         Ok(all)
     }
 
-    /// When each living cluster wants to be looked at.
+    /// When each living cluster wants to be looked at: at once, if there is evidence or an operator's word that no pass
+    /// has taken in. A wake is only a shortcut to this; one that is lost delays and loses nothing.
     pub async fn schedule(&self) -> Result<Vec<(Uuid, Timestamp)>> {
-        let rows: Vec<(String, i64)> = sqlx::query_as("SELECT id, next_at FROM clusters WHERE living = 1")
-            .fetch_all(&self.reader)
-            .await
-            .doing("read the schedule")?;
+        let rows: Vec<(String, i64)> = sqlx::query_as(
+            "SELECT id, CASE WHEN unheard = 1 OR EXISTS (SELECT 1 FROM evidence WHERE cluster_id = clusters.id AND folded = 0) \
+             THEN 0 ELSE next_at END FROM clusters WHERE living = 1",
+        )
+        .fetch_all(&self.reader)
+        .await
+        .doing("read the schedule")?;
         Ok(rows.into_iter().map(|(id, at)| (parse_id(&id), Timestamp(at))).collect())
     }
 
@@ -245,10 +249,14 @@ impl Store {
     pub async fn request(&self, name: &str, request: OperatorRequest, event: NewEvent) -> Result<Uuid> {
         let doing = "record a request";
         let statement = match request {
-            OperatorRequest::Absent => "UPDATE clusters SET absent = 1 WHERE name = $1 AND living = 1 RETURNING id",
-            OperatorRequest::Form => "UPDATE clusters SET form = 1 WHERE name = $1 AND living = 1 RETURNING id",
+            OperatorRequest::Absent => {
+                "UPDATE clusters SET absent = 1, unheard = 1 WHERE name = $1 AND living = 1 RETURNING id"
+            }
+            OperatorRequest::Form => {
+                "UPDATE clusters SET form = 1, unheard = 1 WHERE name = $1 AND living = 1 RETURNING id"
+            }
             OperatorRequest::Retry => {
-                "UPDATE clusters SET retries = retries + 1 WHERE name = $1 AND living = 1 RETURNING id"
+                "UPDATE clusters SET retries = retries + 1, unheard = 1 WHERE name = $1 AND living = 1 RETURNING id"
             }
         };
         let mut tx = self.begin(doing).await?;

@@ -86,8 +86,7 @@ impl Store {
     }
 
     /// Finds the owner's name and raises the fence of every lease it left behind, so that nothing the process before
-    /// still has under way can be written. Every living cluster is due: a wake that was on its way is lost with the
-    /// process, and what it stood for (evidence, an operator's word) may lie here while nothing else is awaited.
+    /// still has under way can be written. Every living cluster is due: a pass may have heard what was asked, and died.
     async fn resume(writer: SqlitePool, reader: SqlitePool, held: Held) -> Result<Store> {
         let doing = "resume its leases";
         let mut tx = writer.begin_with("BEGIN IMMEDIATE").await.doing(doing)?;

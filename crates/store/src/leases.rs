@@ -18,10 +18,12 @@ pub struct Lease {
 }
 
 impl Store {
-    /// Takes or renews the lease on a cluster. `None`: somebody else has it, or the cluster is no more.
+    /// Takes or renews the lease on a cluster. `None`: somebody else has it, or the cluster is no more. Whoever has it
+    /// loads the cluster next, and so hears everything that was asked before.
     pub async fn acquire(&self, cluster_id: Uuid, now: Timestamp, ttl: Duration) -> Result<Option<Lease>> {
         let row: Option<(i64,)> = sqlx::query_as(
-            "UPDATE clusters SET fence = CASE WHEN owner = $1 THEN fence ELSE fence + 1 END, owner = $1, lease_until = $2 \
+            "UPDATE clusters SET fence = CASE WHEN owner = $1 THEN fence ELSE fence + 1 END, owner = $1, lease_until = $2, \
+             unheard = 0 \
              WHERE id = $3 AND living = 1 AND (owner = $1 OR lease_until < $4) RETURNING fence",
         )
         .bind(&self.owner.0)

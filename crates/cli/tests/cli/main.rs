@@ -3,8 +3,10 @@
 mod client;
 mod demo;
 mod help;
+mod kills;
 mod run;
 mod scripted;
 mod service;
+mod site;
 mod validate;
 mod watch;

@@ -149,6 +149,22 @@ impl Running {
         self.child.wait().unwrap().code().expect("ended by the signal itself")
     }
 
+    /// Waits until it was ended by a signal, its own or another's.
+    pub fn died(&mut self) {
+        let status = (0..LIMIT.as_millis() / 20).find_map(|_| {
+            let status = self.child.try_wait().unwrap();
+            status.is_none().then(|| thread::sleep(Duration::from_millis(20)));
+            status
+        });
+        let status = status.unwrap_or_else(|| panic!("it lives on: {:#?}", self.heard()));
+        assert_eq!(status.code(), None, "it ended by itself: {:#?}", self.heard());
+    }
+
+    /// What it has said and nobody has waited for.
+    fn heard(&self) -> Vec<String> {
+        self.lines.try_iter().collect()
+    }
+
     pub fn signal(&self, signal: &str) {
         Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
     }

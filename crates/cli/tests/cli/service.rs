@@ -1,74 +1,11 @@
 //! `simulate` and `serve` as two processes, and every other command against them.
 
-use crate::run::{Folder, Ran, Running, command};
-use serde_json::{Value, json};
-use std::{
-    fs,
-    io::{Read, Write},
-    net::{TcpListener, TcpStream},
-    process::Command,
+use crate::{
+    run::{Folder, Ran, Running, command},
+    site::Site,
 };
-
-/// A simulated world, a service in it, and the folder both were started in.
-struct Site {
-    service: Running,
-    simulator: Running,
-    /// The first line of `simulate`.
-    world: Value,
-    folder: Folder,
-}
-
-impl Site {
-    fn start() -> Site {
-        let folder = Folder::new();
-        let mut simulate = command(&folder, &["simulate", "--speed", "6000"]);
-        let simulator = Running::start(simulate.env("TMPDIR", folder.path()));
-        let world: Value = serde_json::from_str(&format!("{{{}", simulator.said("{"))).unwrap();
-        folder.write("plan.toml", world["plan"].as_str().unwrap());
-        // The configuration as it is, but for the ports: several sites run side by side.
-        let mut config: toml::Table = world["config"].as_str().unwrap().parse().unwrap();
-        let [boot, control] = [free_port(), free_port()].map(|port| format!("127.0.0.1:{port}"));
-        let public_url = format!("http://{boot}");
-        for (section, key, value) in
-            [("boot", "listen", boot), ("boot", "public_url", public_url), ("control", "listen", control)]
-        {
-            let section = config.entry(section).or_insert_with(|| toml::Table::new().into());
-            section.as_table_mut().unwrap().insert(key.into(), value.into());
-        }
-        folder.write("metalform.toml", &config.to_string());
-        let service = Running::start(&mut fast(command(&folder, &["serve"])));
-        service.said("control plane http://127.0.0.1:");
-        Site { service, simulator, world, folder }
-    }
-
-    fn run(&self, args: &[&str]) -> Ran {
-        command(&self.folder, args).output().unwrap().into()
-    }
-
-    /// What the cloud ever made that still exists.
-    fn left(&self) -> Vec<Value> {
-        let url = self.world["control_url"].as_str().unwrap().trim_start_matches("http://");
-        let (host, path) = url.split_once('/').unwrap();
-        let mut connection = TcpStream::connect(host).unwrap();
-        write!(connection, "GET /{path}/ledger HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        connection.read_to_string(&mut answer).unwrap();
-        let ledger: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
-        let entries = ledger.as_array().unwrap().iter();
-        entries.filter(|entry| entry["deleted_at"].is_null()).cloned().collect()
-    }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-/// A service that looks often.
-fn fast(mut command: Command) -> Command {
-    let timeouts = [("PROBE", "100ms"), ("FORMATION_POLL", "100ms"), ("SERVER_POLL", "200ms")];
-    command.envs(timeouts.map(|(key, value)| (format!("METALFORM_TIMEOUTS_{key}"), value)));
-    command
-}
+use serde_json::{Value, json};
+use std::fs;
 
 #[test]
 fn a_cluster_through_its_whole_life() {

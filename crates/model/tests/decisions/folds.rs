@@ -108,6 +108,9 @@ fn a_retry_goes_back_to_what_failed() {
         without.record.retry(false, false, now);
         assert_eq!((without.record.phase, without.record.reimage), (Requested, false));
         assert!(without.record.open_attempt().is_some(), "a server found later carries this attempt's token");
+        let mut deleted = failed_in(phase).with(|n| n.record.since = T0 + minutes(1));
+        deleted.record.retry(false, false, now);
+        assert!(deleted.record.open_attempt().is_none(), "this attempt's server is no more");
     }
     let mut installed = failed_in(WaitingForCvm);
     installed.record.retry(false, true, now);

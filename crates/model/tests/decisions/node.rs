@@ -48,7 +48,11 @@ fn a_resource_in_no_usable_state_is_made_anew() {
                 n.resources.retain(|r| r.slot != slot);
                 n.resources.push(resource(slot, state));
             });
-            check(&node, T0, &format!("do ensure {}", slot.as_str()));
+            let expected = match (slot, state) {
+                (Slot::Server, ResourceState::Deleting) => "do remove server".into(),
+                _ => format!("do ensure {}", slot.as_str()),
+            };
+            check(&node, T0, &expected);
         }
     }
 }
@@ -355,6 +359,7 @@ mod another_boot {
         Node::in_phase(Requested).with(|n| {
             n.record.reimage = true;
             n.record.close_attempt(T0);
+            n.resources.iter_mut().for_each(|r| r.changed_at = T0 - minutes(40));
         })
     }
 
@@ -375,8 +380,31 @@ mod another_boot {
         for status in [Status::ComingUp, Status::Stopping, Status::Maintenance, Status::Deleting, Status::Unknown] {
             check(&node().saw(status, T0), T0, "wait 10s");
         }
-        check(&node().saw(Status::Failed, T0), T0, "do open attempt");
-        check(&node().saw(None, T0), T0, "fail server_gone");
+    }
+
+    #[test]
+    fn deletes_a_server_that_can_only_be_ordered_anew_and_orders_it_under_a_new_attempt() {
+        let failed = |why: &str| {
+            let why = Some(format!("{why}: in the cloud's words"));
+            node().with(|n| n.record.fold_server(ServerSeen { at: T0, status: Some(Status::Failed), why }))
+        };
+        check(&failed("cannot_reinitialize"), T0, "do open attempt");
+        for mut node in [failed("cannot_start_capacity"), node().saw(Status::Failed, T0), node().saw(None, T0)] {
+            check(&node, T0, "do remove server");
+            for state in [ResourceState::Deleting, ResourceState::Gone] {
+                node.resources.retain(|r| r.slot != Slot::Server);
+                node.resources.push(resource(Slot::Server, state));
+                let expected = if state == ResourceState::Gone { "do open attempt" } else { "do remove server" };
+                check(&node, T0, expected);
+            }
+            node.open_attempt(2);
+            node.record.attempt.as_mut().unwrap().opened_at = after(1);
+            check(&node, after(1), "do ensure server");
+            node.make(Slot::Server);
+            node.resources.last_mut().unwrap().changed_at = after(1);
+            // What was seen of the old server counts nothing for the new one, and it boots already.
+            check(&node, after(1), "move ordered");
+        }
     }
 
     #[test]

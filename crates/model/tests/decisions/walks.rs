@@ -38,14 +38,18 @@ impl World {
         record.trouble = Some(again);
     }
 
+    fn make(&mut self, slot: Slot) {
+        self.node.make(slot);
+        self.node.resources.last_mut().expect("just made").changed_at = self.now;
+    }
+
     fn look(&mut self) {
         let looks = self.node.looks(self.now);
         if looks.server {
-            let gone = self.node.record.phase == NodePhase::Releasing;
             let mut answers: Vec<Option<Status>> = STATUSES.into_iter().map(Some).collect();
             answers.extend([Some(Status::Stopped); 4]);
             answers.extend([Some(Status::Running); 4]);
-            answers.extend(gone.then_some(None));
+            answers.push(None);
             let status = self.choose(&answers);
             self.node.record.fold_server(ServerSeen { at: self.now, status, why: None });
         }
@@ -85,13 +89,13 @@ impl World {
         match action {
             NodeAction::Ensure(slot) => match self.choose(&["made", "made", "trouble", "crash"]) {
                 "made" => {
-                    self.node.make(slot);
+                    self.make(slot);
                     self.node.record.trouble = None;
                 }
                 // The row was written, the node's own record wasn't any more.
                 "crash" => {
                     let before = self.node.record.clone();
-                    self.node.make(slot);
+                    self.make(slot);
                     self.node.record = before;
                 }
                 _ => self.trouble(),
@@ -99,6 +103,7 @@ impl World {
             NodeAction::OpenAttempt => {
                 let n = node.record.attempt.as_ref().map_or(0, |a| a.n) + 1;
                 node.open_attempt(n);
+                node.record.attempt.as_mut().expect("just opened").opened_at = self.now;
                 (node.record.boot, node.record.cvm) = Default::default();
             }
             NodeAction::Stop | NodeAction::Reinitialize => {

@@ -18,6 +18,8 @@ CREATE TABLE clusters (
     absent      BIGINT NOT NULL DEFAULT 0,
     form        BIGINT NOT NULL DEFAULT 0,
     retries     BIGINT NOT NULL DEFAULT 0,
+    -- Whether that was asked since the loop last began a pass.
+    unheard     BIGINT NOT NULL DEFAULT 0,
     next_at     BIGINT NOT NULL,
     event_seq   BIGINT NOT NULL DEFAULT 0,
     owner       TEXT NOT NULL DEFAULT '',

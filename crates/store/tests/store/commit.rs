@@ -185,3 +185,29 @@ async fn evidence_of_a_cluster_that_never_was_is_refused_loudly() {
     let nobody = evidence(uuid::Uuid::from_u128(9), "a", Seen::ScriptServed);
     assert!(store.add_evidence(&nobody).await.is_err());
 }
+
+#[tokio::test]
+async fn what_no_pass_has_taken_in_makes_its_cluster_due_even_if_the_wake_is_lost() {
+    let store = Store::in_memory().await.unwrap();
+    let id = accept(&store, "prod", ["a", "b"]).await;
+    let rest = || Changes { next_at: Some(Timestamp::NEVER), ..Changes::default() };
+    let due = async || store.schedule().await.unwrap()[0].1;
+
+    let first = lease(&store, id).await;
+    store.commit(&first, rest()).await.unwrap();
+    assert_eq!(due().await, Timestamp::NEVER);
+    for request in [OperatorRequest::Absent, OperatorRequest::Form, OperatorRequest::Retry] {
+        store.request("prod", request, event("asked")).await.unwrap();
+        // A pass that had loaded the cluster before ends now, and knows nothing of it.
+        store.commit(&first, rest()).await.unwrap();
+        assert_eq!(due().await, Timestamp(0), "{request:?}");
+        lease(&store, id).await;
+        assert_eq!(due().await, Timestamp::NEVER, "the next pass hears it");
+    }
+    store.add_evidence(&evidence(id, "a", Seen::ScriptServed)).await.unwrap();
+    store.commit(&lease(&store, id).await, rest()).await.unwrap();
+    assert_eq!(due().await, Timestamp(0));
+    let folded = store.unfolded_evidence(id, 9).await.unwrap().iter().map(|(id, _)| *id).collect();
+    store.commit(&first, Changes { folded, ..rest() }).await.unwrap();
+    assert_eq!(due().await, Timestamp::NEVER);
+}

@@ -28,14 +28,12 @@ async fn what_was_committed_is_there_after_reopening() {
 }
 
 #[tokio::test]
-async fn a_restart_makes_every_living_cluster_due_since_a_wake_may_have_been_lost() {
+async fn a_restart_makes_every_living_cluster_due_since_a_pass_may_have_died() {
     let folder = Folder::new();
     let store = Store::open(folder.path()).await.unwrap();
     let id = accept(&store, "prod", ["a", "b"]).await;
     let lease = lease(&store, id).await;
     store.commit(&lease, Changes { next_at: Some(Timestamp::NEVER), ..Changes::default() }).await.unwrap();
-    // The process ends between recording this and waking the loop.
-    store.request("prod", OperatorRequest::Absent, event("destroy")).await.unwrap();
     assert_eq!(store.schedule().await.unwrap(), [(id, Timestamp::NEVER)]);
     store.close().await;
     let store = Store::open(folder.path()).await.unwrap();

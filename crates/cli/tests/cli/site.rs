@@ -1,0 +1,90 @@
+//! `simulate` and `serve` as two processes that know each other.
+
+use crate::run::{Folder, Ran, Running, command};
+use serde_json::Value;
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    process::Command,
+};
+
+/// A simulated world, a service in it, and the folder both were started in.
+pub struct Site {
+    pub service: Running,
+    pub simulator: Running,
+    /// The first line of `simulate`.
+    pub world: Value,
+    pub folder: Folder,
+}
+
+impl Site {
+    pub fn start() -> Site {
+        Site::start_with("6000", &[])
+    }
+
+    /// A world of that speed, and a service with these variables in its environment.
+    pub fn start_with(speed: &str, variables: &[(&str, &str)]) -> Site {
+        let folder = Folder::new();
+        let mut simulate = command(&folder, &["simulate", "--speed", speed]);
+        let simulator = Running::start(simulate.env("TMPDIR", folder.path()));
+        let world: Value = serde_json::from_str(&format!("{{{}", simulator.said("{"))).unwrap();
+        folder.write("plan.toml", world["plan"].as_str().unwrap());
+        // The configuration as it is, but for the ports: several sites run side by side.
+        let mut config: toml::Table = world["config"].as_str().unwrap().parse().unwrap();
+        let [boot, control] = [free_port(), free_port()].map(|port| format!("127.0.0.1:{port}"));
+        let public_url = format!("http://{boot}");
+        for (section, key, value) in
+            [("boot", "listen", boot), ("boot", "public_url", public_url), ("control", "listen", control)]
+        {
+            let section = config.entry(section).or_insert_with(|| toml::Table::new().into());
+            section.as_table_mut().unwrap().insert(key.into(), value.into());
+        }
+        folder.write("metalform.toml", &config.to_string());
+        let service = start_service(&folder, variables);
+        Site { service, simulator, world, folder }
+    }
+
+    /// A new process on the same store, once the one before has ended.
+    pub fn start_service_again(&mut self, variables: &[(&str, &str)]) {
+        self.service = start_service(&self.folder, variables);
+    }
+
+    pub fn run(&self, args: &[&str]) -> Ran {
+        command(&self.folder, args).output().unwrap().into()
+    }
+
+    /// What the cloud ever made that still exists.
+    pub fn left(&self) -> Vec<Value> {
+        self.control("ledger").into_iter().filter(|entry| entry["deleted_at"].is_null()).collect()
+    }
+
+    /// What the simulator says of itself.
+    pub fn control(&self, what: &str) -> Vec<Value> {
+        let url = self.world["control_url"].as_str().unwrap().trim_start_matches("http://");
+        let (host, path) = url.split_once('/').unwrap();
+        let mut connection = TcpStream::connect(host).unwrap();
+        write!(connection, "GET /{path}/{what} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).unwrap();
+        let list: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+        list.as_array().unwrap().clone()
+    }
+}
+
+fn start_service(folder: &Folder, variables: &[(&str, &str)]) -> Running {
+    let mut command = fast(command(folder, &["serve"]));
+    let service = Running::start(command.envs(variables.iter().copied()));
+    service.said("control plane http://127.0.0.1:");
+    service
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A service that looks often.
+fn fast(mut command: Command) -> Command {
+    let timeouts = [("PROBE", "100ms"), ("FORMATION_POLL", "100ms"), ("SERVER_POLL", "200ms"), ("STOP", "2s")];
+    command.envs(timeouts.map(|(key, value)| (format!("METALFORM_TIMEOUTS_{key}"), value)));
+    command
+}
