@@ -157,6 +157,9 @@ pub struct FormationAttempt {
     pub state: FormationState,
     /// What the node at `entry` said when it was asked and nothing certain came back.
     pub doubt: String,
+    /// When the node at `entry` was asked.
+    #[serde(default)]
+    pub asked_at: Option<Timestamp>,
     /// When the attempt began: its deadline counts from here.
     pub started_at: Timestamp,
     /// The last look at the forming cluster.

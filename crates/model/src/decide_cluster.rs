@@ -195,7 +195,7 @@ fn form(view: ClusterView<'_>, now: Timestamp) -> ClusterDecision {
     }
     let decision = match attempt.state {
         FormationState::Unasked => Decision::Do(ClusterAction::Ask),
-        FormationState::LookFirst | FormationState::InDoubt => resolve_doubt(view, attempt),
+        FormationState::LookFirst | FormationState::InDoubt => resolve_doubt(view, attempt, now),
         FormationState::Accepted => follow_formation(view, attempt),
     };
     let proven = decision.is_settled() || decision == Decision::Do(ClusterAction::Adopt);
@@ -241,7 +241,7 @@ fn is_unconfigured(says: &MemberSays) -> bool {
 
 /// The create call was sent, or may have been. Nobody is asked again before every member says that it belongs to no
 /// cluster; one that belongs to ours settles it; one that belongs to another is a person's business.
-fn resolve_doubt(view: ClusterView<'_>, attempt: &FormationAttempt) -> ClusterDecision {
+fn resolve_doubt(view: ClusterView<'_>, attempt: &FormationAttempt, now: Timestamp) -> ClusterDecision {
     let Some(seen) = &attempt.seen else {
         let reason = "looks what became of the create request".into();
         return Decision::Wait { reason, until: look_due(view, attempt) };
@@ -277,6 +277,12 @@ fn resolve_doubt(view: ClusterView<'_>, attempt: &FormationAttempt) -> ClusterDe
     if !unsure.is_empty() {
         let reason = format!("can't tell whether the create request arrived: no word from {}", unsure.join(", "));
         return Decision::Wait { reason, until: look_due(view, attempt) };
+    }
+    let settled = attempt.asked_at.map_or(now, |at| at + view.timeouts.formation_settle);
+    if attempt.state == FormationState::InDoubt && now < settled {
+        let reason =
+            format!("every member says it is in no cluster; the request may still be at work: {}", attempt.doubt);
+        return Decision::Wait { reason, until: look_due(view, attempt).min(settled) };
     }
     Decision::Do(match attempt.state {
         FormationState::LookFirst => ClusterAction::ClearToAsk,

@@ -164,6 +164,7 @@ impl ClusterRecord {
                         entry: 0,
                         state: FormationState::LookFirst,
                         doubt: String::new(),
+                        asked_at: None,
                         started_at: now,
                         looked_at: None,
                         seen: None,

@@ -22,6 +22,9 @@ pub struct Timeouts {
     pub probe_after_refusal: Duration,
     /// Between two looks at a forming cluster.
     pub formation_poll: Duration,
+    /// After a create request whose outcome isn't known: how long the members' word that they belong to no cluster isn't
+    /// taken for final. The request may still be at work.
+    pub formation_settle: Duration,
     /// How long a power-off or a reinitialization may take to show before it is sent again.
     pub stop: Duration,
     /// How long an accepted deletion may take before it is sent again.
@@ -40,6 +43,7 @@ impl Default for Timeouts {
             probe: Duration::from_secs(2),
             probe_after_refusal: minutes(1),
             formation_poll: Duration::from_secs(2),
+            formation_settle: Duration::from_secs(30),
             stop: minutes(2),
             delete: minutes(5),
         }

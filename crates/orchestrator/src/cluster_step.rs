@@ -129,6 +129,7 @@ impl Orchestrator {
                     entry: 0,
                     state,
                     doubt: String::new(),
+                    asked_at: None,
                     started_at: now,
                     looked_at: None,
                     seen: None,
@@ -161,10 +162,13 @@ impl Orchestrator {
         let now = self.clock.now();
         let members = self.members(pass, record, nodes);
         let Some(attempt) = &mut record.formation else { return Ok(()) };
-        let Some(member) = members.get(attempt.entry) else {
+        let asked = attempt.members.get(attempt.entry);
+        let Some(entry) = members.iter().position(|m| Some(&m.server_id) == asked) else {
             return self.next_entry(pass, record, "its controller VM has no address".into(), false).await;
         };
+        let member = &members[entry];
         attempt.state = FormationState::InDoubt;
+        attempt.asked_at = Some(now);
         attempt.doubt = "asked, and nothing came back".into();
         attempt.looked_at = None;
         attempt.seen = None;
@@ -173,7 +177,6 @@ impl Orchestrator {
         let data = json!({"driver": attempt.driver, "attempt": attempt.n, "members": attempt.members,
             "seconds_after_last_ready": now.since(ready_at).as_secs_f64()});
         let event = NewEvent::new(now, kind::FORMATION_STARTED, message).of_node(&member.server_id).with(data);
-        let entry = attempt.entry;
         self.record_cluster(pass, record, Vec::new(), vec![event]).await?;
         crash_point("intent.formation");
         let outcome = self.formation.begin(&spec(pass), &members, entry).await;
@@ -256,7 +259,12 @@ impl Orchestrator {
         *vip = resources.pop();
         let now = self.clock.now();
         let doing = if make { "reserve the cluster's address" } else { "give the cluster's address back" };
-        match step? {
+        let step = step?;
+        let wait = match &step {
+            Step::Again { retry_after, .. } => *retry_after,
+            Step::Done | Step::Refused { .. } => None,
+        };
+        match step {
             Step::Done => record.trouble = None,
             Step::Refused { code, error, hint } if make => {
                 let in_phase = record.phase.as_str().into();
@@ -265,7 +273,7 @@ impl Orchestrator {
                 return self.stop_cluster(pass, record, failure, now).await;
             }
             Step::Again { error, .. } | Step::Refused { error, .. } => {
-                let again = trouble(&record.trouble, doing.into(), error, None, now);
+                let again = trouble(&record.trouble, doing.into(), error, wait, now);
                 let event = told_once(&record.trouble, &again, now);
                 record.trouble = Some(again);
                 return self.record_cluster(pass, record, Vec::new(), event.into_iter().collect()).await;

@@ -2,7 +2,9 @@
 
 use crate::{BootLinks, Cloud, Formation};
 use futures_util::future::join_all;
-use metalform_model::{Clock, ClusterRecord, NewEvent, NodeRecord, Plan, Resource, Site, Timeouts, Timestamp, kind};
+use metalform_model::{
+    Clock, ClusterPhase, ClusterRecord, NewEvent, NodeRecord, Plan, Resource, Site, Timeouts, Timestamp, kind,
+};
 use metalform_store::{Changes, ClusterState, Lease, NodeState, Store, StoreError};
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
@@ -144,7 +146,9 @@ fn retry(state: &mut ClusterState, now: Timestamp) -> Vec<NewEvent> {
         let phase = state.record.phase.as_str();
         events.push(entered(phase, kind::CLUSTER_PHASE, &state.record.reason).with(json!({"from": before})));
     }
-    for (node, plan) in state.nodes.iter_mut().zip(&state.plan.nodes) {
+    // A failed node of a cluster that is formed without it is no member: imaging it again would help nobody.
+    let waits_for_nodes = state.record.phase == ClusterPhase::WaitingForNodes;
+    for (node, plan) in state.nodes.iter_mut().zip(&state.plan.nodes).filter(|_| waits_for_nodes) {
         let before = node.record.phase;
         node.record.retry(plan.existing, has_server(&node.resources), now);
         if node.record.phase != before {

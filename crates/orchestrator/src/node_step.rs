@@ -175,7 +175,20 @@ impl Orchestrator {
         match step {
             Step::Done => {
                 node.record.trouble = None;
-                self.record_node(pass, node, Vec::new()).await
+                match self.record_node(pass, node, Vec::new()).await {
+                    // The cloud chose an address that a node in another VPC has: two such nodes can't boot from one service.
+                    Err(StoreError::NodeTaken { what }) => {
+                        node.record.mgmt_ip = None;
+                        let failure = Failure {
+                            in_phase: node.record.phase.as_str().into(),
+                            code: "address_taken".into(),
+                            reason: format!("could not {doing}: {what} belongs to a living node already"),
+                            hint: "destroy the cluster, and choose the mgmt_ip in its plan".into(),
+                        };
+                        self.fail_node(pass, node, failure, now).await
+                    }
+                    recorded => recorded,
+                }
             }
             Step::Again { error, retry_after } => {
                 let again = trouble(&node.record.trouble, doing, error, retry_after, now);

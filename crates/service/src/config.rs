@@ -139,6 +139,7 @@ pub struct TimeoutsConfig {
     probe: Option<Span>,
     probe_after_refusal: Option<Span>,
     formation_poll: Option<Span>,
+    formation_settle: Option<Span>,
     stop: Option<Span>,
     delete: Option<Span>,
 }
@@ -260,6 +261,7 @@ const KEYS: &[(&str, &[&str])] = &[
             "probe",
             "probe_after_refusal",
             "formation_poll",
+            "formation_settle",
             "stop",
             "delete",
         ],
@@ -376,6 +378,7 @@ impl Config {
             probe: or(given.probe, default.probe),
             probe_after_refusal: or(given.probe_after_refusal, default.probe_after_refusal),
             formation_poll: or(given.formation_poll, default.formation_poll),
+            formation_settle: or(given.formation_settle, default.formation_settle),
             stop: or(given.stop, default.stop),
             delete: or(given.delete, default.delete),
         }

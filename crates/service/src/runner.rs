@@ -67,9 +67,10 @@ pub(crate) async fn run(
         if reread_at <= now {
             match orchestrator.store.schedule().await {
                 Ok(schedule) => {
-                    // One that is new to us is due at once: whoever woke the process before us for it did so in memory.
-                    for (id, _) in schedule {
-                        turns.entry(id).or_default();
+                    // Whoever should have woken us may have died between recording and waking. One that is new to us is due
+                    // at once.
+                    for (id, due) in schedule {
+                        turns.entry(id).and_modify(|turn| turn.due = turn.due.min(due)).or_default();
                     }
                 }
                 Err(error) => tracing::error!(%error, "can't read the schedule; tried again"),

@@ -155,6 +155,7 @@ prop_compose! {
         FormationAttempt {
             n: 1, driver: "prism".into(), members: (1..=members).map(id).collect(), entry, state,
             doubt: "d".into(), started_at, looked_at,
+            asked_at: None,
             seen: seen.map(|(vip, says)| FormationSeen {
                 vip,
                 members: says.into_iter().map(|(n, says)| MemberSeen { server_id: id(n), says }).collect(),

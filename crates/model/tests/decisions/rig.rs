@@ -296,6 +296,7 @@ impl Cluster {
             entry: 0,
             state,
             doubt: "asked, and nothing came back".into(),
+            asked_at: None,
             started_at: T0,
             looked_at: None,
             seen: None,

@@ -103,7 +103,8 @@ pub(super) async fn destroy(State(app): State<Arc<App>>, Path(name): Path<String
 pub(super) async fn retry(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<Response, ApiError> {
     let state = app.living(&name).await?;
     let stopped = matches!(state.record.phase, ClusterPhase::Failed | ClusterPhase::NeedsOperator);
-    let failed_node = state.nodes.iter().any(|n| n.record.phase == NodePhase::Failed);
+    let failed_node = state.record.phase == ClusterPhase::WaitingForNodes
+        && state.nodes.iter().any(|n| n.record.phase == NodePhase::Failed);
     if state.intents.absent || !(stopped || failed_node) {
         let message = format!("{name} is in {}: nothing of it waits for a retry", state.record.phase.as_str());
         return Err(ApiError::new(409, "nothing_to_retry", message, "`metalform status` says what it waits for"));
