@@ -15,8 +15,7 @@ async fn live_through(seed: u64, cut_offs: &[CutOff]) -> u64 {
     let mut rig = Rig::new(seed).await;
     rig.deploy(&rig.plan("c", 3)).await;
     let surveyed = *lock(&rig.wire.requests);
-    let mut cut_offs = cut_offs.iter().map(|c| CutOff { at: c.at + surveyed, ..*c });
-    *lock(&rig.wire.cut_off) = cut_offs.next();
+    lock(&rig.wire.cut_offs).extend(cut_offs.iter().map(|c| CutOff { at: c.at + surveyed, ..*c }));
     rig.run_to("c", "ready", 4 * HOUR).await;
     let requests = *lock(&rig.wire.requests) - surveyed;
     for (server, times) in rig.servers_ordered() {

@@ -4,4 +4,5 @@
 mod crashes;
 mod deployments;
 mod rig;
+mod seeds;
 mod transports;

@@ -219,6 +219,19 @@ impl Rig {
         self.run_to(name, phase, limit).await;
     }
 
+    /// Runs until nothing more happens to the cluster by itself.
+    pub async fn run_to_settled(&mut self, name: &str, limit: Duration) {
+        let end = self.clock.now() + limit;
+        loop {
+            self.settle().await;
+            if self.state(name).await.record.phase.is_settled() {
+                return;
+            }
+            assert!(self.clock.now() < end, "{name} never settles:\n{}", self.story(name).await);
+            self.jump(end);
+        }
+    }
+
     /// How often machines asked for boot scripts, all together.
     pub fn script_fetches(&self) -> u64 {
         lock(&self.world).machines().map(|m| m.script_fetches()).sum()

@@ -32,7 +32,7 @@ pub struct CutOff {
 #[derive(Default)]
 pub struct Wire {
     pub requests: Mutex<u64>,
-    pub cut_off: Mutex<Option<CutOff>>,
+    pub cut_offs: Mutex<Vec<CutOff>>,
     pub died: Notify,
 }
 
@@ -41,8 +41,9 @@ impl Wire {
         let here = {
             let mut requests = lock(&self.requests);
             *requests += 1;
-            let here = lock(&self.cut_off).take_if(|c| c.at < *requests);
-            here
+            let mut cut_offs = lock(&self.cut_offs);
+            let here = cut_offs.iter().position(|c| c.at < *requests);
+            here.map(|place| cut_offs.remove(place))
         };
         match here {
             None => send(),
