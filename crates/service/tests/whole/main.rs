@@ -1,6 +1,7 @@
 //! The whole system in one thread and virtual time: the shipped service, its sockets and clock replaced by a simulated
 //! world. An hour of deployment takes some milliseconds, and the same seed gives the same run.
 
+mod access;
 mod crashes;
 mod deployments;
 mod rig;

@@ -169,6 +169,50 @@ impl Rig {
         (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
     }
 
+    /// A machine's call of the boot plane, from that address.
+    pub async fn boot_call(&self, method: &str, path: &str, from: &str, body: &str) -> (StatusCode, String) {
+        let peer = SocketAddr::new(from.parse().unwrap(), 40000);
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::CONTENT_TYPE, "application/json")
+            .extension(ConnectInfo(peer))
+            .body(Body::from(body.to_owned()))
+            .unwrap();
+        let response = self.boot.clone().oneshot(request).await.unwrap();
+        let status = response.status();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// The answer of the control plane as it is.
+    pub async fn text(&self, path: &str) -> String {
+        let request = Request::get(path)
+            .header(header::AUTHORIZATION, format!("Bearer {}", self.token))
+            .extension(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 4000))))
+            .body(Body::empty())
+            .unwrap();
+        let response = self.service.control.clone().oneshot(request).await.unwrap();
+        assert!(response.status().is_success(), "{path}: {}", response.status());
+        String::from_utf8_lossy(&response.into_body().collect().await.unwrap().to_bytes()).into_owned()
+    }
+
+    /// The operator's token.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Everything in the store's files.
+    pub fn database(&self) -> Vec<u8> {
+        let files = ["metalform.db", "metalform.db-wal"].map(|name| std::fs::read(self.folder.0.join(name)));
+        files.into_iter().filter_map(Result::ok).flatten().collect()
+    }
+
+    /// Waits until everything seen so far is recorded and taken in.
+    pub async fn settled(&mut self) {
+        self.settle().await;
+    }
+
     /// A plan of `nodes` nodes for this world.
     pub fn plan(&self, name: &str, nodes: usize) -> Value {
         let ids = lock(&self.world).plan_ids();
