@@ -1,6 +1,8 @@
 //! The service is killed: as a child process, for real, and started again on the same store. The deployment goes on by itself;
 //! the simulated cloud's own ledger says that nothing was ordered twice and nothing forgotten.
 
+#![expect(clippy::print_stderr, reason = "captured, and shown when the test fails")]
+
 use crate::site::Site;
 use serde_json::Value;
 use std::{

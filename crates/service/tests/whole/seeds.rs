@@ -1,6 +1,8 @@
 //! Deployments under random faults and random deaths of the process. Each seed is one run, and the same seed is the same
 //! run; `METALFORM_SEEDS=1000` makes as many (`cargo xtask nightly`), `METALFORM_FIRST_SEED=n` begins elsewhere.
 
+#![expect(clippy::print_stderr, reason = "captured, and shown when the test fails")]
+
 use super::{
     rig::{Rig, lock},
     transports::CutOff,
