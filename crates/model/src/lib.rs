@@ -1,6 +1,7 @@
 //! Metalform's nouns and decisions: the plan, nodes and clusters with their phases, what comes next, and the documents
 //! that machines get. Nothing here does I/O, waits, or reads a clock.
 
+mod causes;
 mod cluster;
 mod config_document;
 mod decide_cluster;
@@ -22,6 +23,7 @@ mod settings;
 mod status;
 mod time;
 
+pub use causes::with_causes;
 pub use cluster::{
     Check, ClusterPhase, ClusterRecord, ClusterSeen, FormationAttempt, FormationSeen, FormationState, Intents,
     MemberSays, MemberSeen, Refusal, Site, SubnetFacts,

@@ -4,12 +4,13 @@ use crate::{
     CallErrorKind, Member, Orchestrator, Wanted,
     crash::crash_point,
     flow::{Pass, STEPS},
-    resource_step::{Holder, Step, name_of, with_causes},
+    resource_step::{Holder, Step, name_of},
 };
 use futures_util::future::join;
 use metalform_model::{
     BootAttempt, BootProgress, CvmProgress, Decision, Failure, NewEvent, NodeAction, NodePhase, NodePlan, NodeView,
     Placement, PowerAction, PowerCall, ServerSeen, Slot, Timestamp, Trouble, decide_node, kind, node_looks,
+    with_causes,
 };
 use metalform_store::{NodeState, StoreError};
 use serde_json::json;

@@ -8,7 +8,7 @@
 use crate::{
     CallError, CallErrorKind, Deletion, Found, Orchestrator, ResourceKind, Wanted, crash::crash_point, flow::Pass,
 };
-use metalform_model::{NewEvent, Resource, ResourceState, Slot, kind, resource_name};
+use metalform_model::{NewEvent, Resource, ResourceState, Slot, kind, resource_name, with_causes};
 use metalform_store::{Changes, StoreError};
 use serde_json::json;
 use std::time::Duration;
@@ -35,17 +35,6 @@ impl Step {
             _ => Step::Again { error: message, retry_after: error.retry_after },
         }
     }
-}
-
-/// An error with what caused it, on one line, for a reason that is stored and shown.
-pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 /// Whose resource it is, and all that belongs to that owner.

@@ -8,7 +8,7 @@ use metalform_boot::ImageSet;
 use metalform_ibm_cloud::ErrorKind;
 use metalform_model::{
     CheckedPlan, Clock, ClusterRecord, FormationChoice, NewEvent, NodePlan, NodeRecord, PlanFault, PlanFormat, Site,
-    Timestamp, kind, plan_hash, read_plan,
+    Timestamp, kind, plan_hash, read_plan, with_causes,
 };
 use metalform_store::{Accepted, ClusterState, NewCluster};
 use serde_json::json;
@@ -154,14 +154,4 @@ fn new_deployment_id(clock: &dyn Clock) -> Uuid {
     let millis = u64::try_from(clock.now().0 / 1000).unwrap_or_default();
     let random: [u8; 10] = rand::random();
     uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
-}
-
-pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

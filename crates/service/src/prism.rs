@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use metalform_model::{Check, ClusterSeen, CvmAnswer, MemberSays, MemberSeen, ShowCredentials};
-use metalform_nutanix::{ClusterView, CreateCluster, Error, ErrorKind, Fingerprint, PinRule, PrismClient, ProbeAnswer};
+use metalform_model::{Check, ClusterSeen, CvmAnswer, MemberSays, MemberSeen, ShowCredentials, with_causes};
+use metalform_nutanix::{ClusterView, CreateCluster, ErrorKind, Fingerprint, PinRule, PrismClient, ProbeAnswer};
 use metalform_orchestrator::{BeginOutcome, ClusterSpec, Formation, Look, Member, Probe};
 
 /// The driver `prism`.
@@ -45,7 +45,7 @@ impl Formation for PrismFormation {
             Ok(_) => return BeginOutcome::Accepted,
             Err(error) => error,
         };
-        let text = in_one_line(&error);
+        let text = with_causes(&error);
         match &*error.kind {
             _ if error.is_permanent_request_error() || error.is_not_offered() => BeginOutcome::Refused { error: text },
             ErrorKind::NotSent(_) | ErrorKind::Unauthorized | ErrorKind::LockedOut | ErrorKind::PinMismatch { .. } => {
@@ -72,7 +72,7 @@ impl Formation for PrismFormation {
             let says = match answer {
                 Ok(view) => MemberSays::InCluster(seen(&view)),
                 Err(error) if matches!(*error.kind, ErrorKind::NotConfigured) => MemberSays::Unconfigured,
-                Err(error) => MemberSays::Nothing { error: in_one_line(&error) },
+                Err(error) => MemberSays::Nothing { error: with_causes(&error) },
             };
             look.seen.members.push(MemberSeen { server_id: member.server_id.clone(), says });
         }
@@ -102,7 +102,7 @@ impl Formation for PrismFormation {
                     check("redundancy", ok, format!("current {current}, desired {desired}"));
                 }
             }
-            Err(error) => check("cluster address answers UP", false, in_one_line(&error)),
+            Err(error) => check("cluster address answers UP", false, with_causes(&error)),
         }
         let probes = members.iter().map(|m| async move { (m, self.probe(m, ShowCredentials::Yes).await) });
         for (member, probe) in join_all(probes).await {
@@ -123,14 +123,4 @@ fn pin_of(member: &Member) -> PinRule {
 
 fn seen(view: &ClusterView) -> ClusterSeen {
     ClusterSeen { name: view.name.clone(), status: view.cluster_status.clone(), num_nodes: view.num_nodes }
-}
-
-fn in_one_line(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

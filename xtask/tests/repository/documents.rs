@@ -51,10 +51,11 @@ fn named_paths(text: &str) -> Vec<&str> {
         .collect()
 }
 
-/// A path from the root; a bare file name may be anywhere.
+/// A file, or a folder with a file in it: an empty one is not in anybody's clone. From the root; a bare file name may be
+/// anywhere.
 fn exists(path: &str) -> bool {
-    root().join(path).exists()
-        || (!path.contains('/') && files().iter().any(|file| file.file_name().is_some_and(|name| name == path)))
+    let anywhere = !path.contains('/');
+    files().iter().any(|file| file.starts_with(path) || (anywhere && file.file_name().is_some_and(|name| name == path)))
 }
 
 /// Where links lead that stay inside the checkout.
