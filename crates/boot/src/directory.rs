@@ -46,7 +46,7 @@ impl Unavailable {
 
     /// What to do about it.
     pub fn hint(&self) -> &'static str {
-        "look at the store: `metalform doctor` checks that it answers"
+        "look at the data folder: is its disk full, is it writable"
     }
 }
 

@@ -165,10 +165,10 @@ impl Refusal {
             }
             Refusal::TokenMissing => "the URL in the server's user data ends in `?t=TOKEN`",
             Refusal::TokenWrong => "a token is good for one boot attempt: reinitialize the server for a new one",
-            Refusal::NotInstalling => "`metalform explain SERVER_ID` says where the node stands",
+            Refusal::NotInstalling => "`metalform status` says where the node stands",
             Refusal::Installed => "to install it again, retry the cluster",
             Refusal::NotNow | Refusal::ImageNotReady => "ask again after Retry-After",
-            Refusal::StoreAway => "ask again after Retry-After; `metalform doctor` checks the store",
+            Refusal::StoreAway => "ask again after Retry-After; the service's own log says what the store lacks",
             Refusal::NoScript => "the service's log names the template or value at fault",
             Refusal::UnknownParameter => "remove everything from the query but `t`",
             Refusal::BadAddress => "use the node's `mgmt_ip`",
@@ -178,7 +178,7 @@ impl Refusal {
             Refusal::UnknownImage => "SHA256SUMS lists the files of a set",
             Refusal::RangeBeyond { .. } => "HEAD tells the length",
             Refusal::ImageUnreadable => "the service needs read permission: 0644 for files, 0755 for folders",
-            Refusal::NotReady { .. } => "`metalform doctor` says what is missing",
+            Refusal::NotReady { .. } => "the service's own log says what is missing",
             Refusal::UnknownPath => "machines use /boot/ipxe, /boot/server, /boot/report and /pxe/images",
             Refusal::WrongMethod => "GET and HEAD everywhere, POST for reports",
         }

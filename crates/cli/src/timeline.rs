@@ -155,6 +155,7 @@ mod tests {
             since: Timestamp::from_seconds(0),
             late: percent.is_some(),
             reason: "installing\u{1b}[31m".into(),
+            failure: None,
             hint: None,
             percent,
         }

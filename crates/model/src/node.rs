@@ -273,7 +273,7 @@ impl CvmAnswer {
             CvmAnswer::Silent => "it doesn't answer".into(),
             CvmAnswer::TlsUp => "TLS answers, HTTP doesn't yet".into(),
             CvmAnswer::HttpUp { status: 500.. } => "HTTP answers, and its services are still starting".into(),
-            CvmAnswer::HttpUp { .. } => "HTTP answers; its readiness is asked next".into(),
+            CvmAnswer::HttpUp { status } => format!("HTTP answers {status}; it isn't ready yet"),
             CvmAnswer::Unauthorized => "it refuses our credentials".into(),
             CvmAnswer::LockedOut => "its account is locked".into(),
             CvmAnswer::OtherKey { .. } => "it shows another key than before".into(),

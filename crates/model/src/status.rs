@@ -44,6 +44,9 @@ pub struct NodeStatus {
     pub late: bool,
     /// What is awaited, or why it failed.
     pub reason: String,
+    /// The stable word of a failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
@@ -63,6 +66,7 @@ impl NodeStatus {
             since: record.since,
             late: record.is_late(now),
             reason: record.failure.as_ref().map_or(&record.reason, |f| &f.reason).clone(),
+            failure: record.failure.as_ref().map(|f| f.code.clone()),
             hint: record.failure.as_ref().map(|f| f.hint.clone()),
             percent: record.boot.report.as_ref().and_then(|r| r.percent),
         }

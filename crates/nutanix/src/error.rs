@@ -187,7 +187,9 @@ impl Error {
     /// What a person may do about it.
     pub fn hint(&self) -> Option<&'static str> {
         if self.is_not_offered() {
-            return Some("this release forms no clusters over this API; choose formation \"cvm-ssh\"");
+            return Some(
+                "this release of Nutanix forms no clusters over this API, and this version of Metalform knows no other way",
+            );
         }
         if self.is_ambiguous() {
             return Some("look whether the cluster exists, on every node, before it is created again");
@@ -203,7 +205,7 @@ impl Error {
                  at any other time find out who answers at this address",
             ),
             ErrorKind::Unauthorized if self.operation == Operation::CreateThroughFoundation => {
-                Some("check foundation_user and foundation_password_file; repeated failures may lock the account")
+                Some("check Foundation's user and password; repeated failures may lock the account")
             }
             ErrorKind::Unauthorized => {
                 Some("check prism_user and prism_password_file; repeated failures lock the account")
@@ -358,7 +360,7 @@ mod tests {
         assert_eq!(error.hint(), Some("look whether the cluster exists, on every node, before it is created again"));
         assert_eq!(
             answered(Operation::CreateThroughFoundation, 401, "").hint(),
-            Some("check foundation_user and foundation_password_file; repeated failures may lock the account")
+            Some("check Foundation's user and password; repeated failures may lock the account")
         );
     }
 }

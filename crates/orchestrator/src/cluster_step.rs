@@ -262,10 +262,13 @@ impl Orchestrator {
         let step = step?;
         let wait = match &step {
             Step::Again { retry_after, .. } => *retry_after,
-            Step::Done | Step::Refused { .. } => None,
+            Step::Done | Step::UnderWay | Step::Refused { .. } => None,
         };
         match step {
             Step::Done => record.trouble = None,
+            Step::UnderWay => {
+                record.trouble = Some(trouble(&record.trouble, doing.into(), "under way".into(), None, now));
+            }
             Step::Refused { code, error, hint } if make => {
                 let in_phase = record.phase.as_str().into();
                 let failure =

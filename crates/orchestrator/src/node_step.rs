@@ -191,6 +191,11 @@ impl Orchestrator {
                     recorded => recorded,
                 }
             }
+            Step::UnderWay => {
+                let again = trouble(&node.record.trouble, doing, "under way".into(), None, now);
+                node.record.trouble = Some(again);
+                self.record_node(pass, node, Vec::new()).await
+            }
             Step::Again { error, retry_after } => {
                 let again = trouble(&node.record.trouble, doing, error, retry_after, now);
                 let event = told_once(&node.record.trouble, &again, now).map(|e| e.of_node(&node.record.server_id));

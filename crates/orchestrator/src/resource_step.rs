@@ -21,6 +21,8 @@ const LOOKUPS: u8 = 3;
 pub(crate) enum Step {
     /// As wanted.
     Done,
+    /// Under way in the cloud; look again.
+    UnderWay,
     /// Not yet; try again.
     Again { error: String, retry_after: Option<Duration> },
     /// It will fail again until a person changes something.
@@ -180,7 +182,7 @@ impl Orchestrator {
             return match self.cloud.exists(kind_of, &resource.subnet, &cloud_id).await {
                 Ok(false) => self.gone(pass, resource).await,
                 Ok(true) if waited >= self.timeouts.delete => self.send_delete(pass, resource, &cloud_id).await,
-                Ok(true) => Ok(Step::Again { error: "its deletion is under way".into(), retry_after: None }),
+                Ok(true) => Ok(Step::UnderWay),
                 Err(error) => Ok(Step::from(error)),
             };
         }

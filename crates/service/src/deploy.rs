@@ -102,7 +102,7 @@ fn formation_is_offered(choice: FormationChoice) -> Result<(), ApiError> {
         FormationChoice::Foundation | FormationChoice::CvmSsh => Err(ApiError::new(
             422,
             "formation_not_available",
-            format!("this version can't form clusters by {choice:?}"),
+            format!("this version can't form clusters by {}", serde_json::to_string(&choice).unwrap_or_default()),
             "write formation = \"auto\" or \"prism\"",
         )),
     }

@@ -6,7 +6,8 @@ use sqlx::{
     sqlite::{Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use std::{
-    fs::{File, TryLockError},
+    fs::{DirBuilder, File, TryLockError},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::Path,
     sync::Arc,
     time::Duration,
@@ -53,8 +54,15 @@ impl Store {
     /// Opens the store in a folder, making both if needed. Fails at once if another process has it.
     pub async fn open(folder: &Path) -> Result<Store> {
         let shown = folder.display().to_string();
-        let lock = std::fs::create_dir_all(folder)
-            .and_then(|()| File::options().create(true).truncate(false).write(true).open(folder.join("lock")))
+        // Nobody else's business: the state names addresses, servers and who did what. What SQLite makes beside its file
+        // has that file's mode.
+        let private = |name| File::options().create(true).append(true).mode(0o600).open(folder.join(name));
+        let lock = DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .and_then(|()| private("metalform.db"))
+            .and_then(|_| private("lock"))
             .map_err(|source| StoreError::Folder { folder: shown.clone(), source })?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => StoreError::InUse { folder: shown },
@@ -90,7 +98,7 @@ impl Store {
     async fn resume(writer: SqlitePool, reader: SqlitePool, held: Held) -> Result<Store> {
         let doing = "resume its leases";
         let mut tx = writer.begin_with("BEGIN IMMEDIATE").await.doing(doing)?;
-        let fresh = Uuid::now_v7().to_string();
+        let fresh = Uuid::new_v4().to_string();
         sqlx::query("INSERT INTO meta (name, value) VALUES ('owner', $1) ON CONFLICT (name) DO NOTHING")
             .bind(&fresh)
             .execute(&mut *tx)

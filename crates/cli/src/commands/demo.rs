@@ -83,7 +83,7 @@ pub enum Machines {
 /// How the CVMs behave.
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
 pub enum Cvm {
-    /// As Nutanix documents it.
+    /// REST from the start, as the first design has it; current releases differ.
     #[default]
     Documented,
 }
@@ -96,7 +96,7 @@ pub async fn run(context: &Context, args: &Demo) -> Result<(), CliError> {
     let simulator = start(settings(args), Arc::new(context.clock), stop.child_token()).await;
     let simulator = simulator.map_err(CliError::Simulator)?;
     let plans = plans(args, &simulator);
-    let (running, config_file) = start_service(&simulator, folder.path(), stop.child_token()).await?;
+    let (running, config_file) = start_service(&simulator, args.speed, folder.path(), stop.child_token()).await?;
     let client = Client::new(&Server::at(&running.control_url, &running.token_file)?, context.connect_for)?;
 
     let deployed = tokio::select! {
@@ -163,11 +163,13 @@ fn plans(args: &Demo, simulator: &RunningSimulator) -> Vec<PlanText> {
 /// Also writes the configuration down as it came out, so that every other command can be pointed at it.
 async fn start_service(
     simulator: &RunningSimulator,
+    speed: f64,
     folder: &Path,
     stop: CancellationToken,
 ) -> Result<(Running, PathBuf), CliError> {
     let text = simulator.config_toml(Some(&folder.join("data")));
     let mut table: Table = text.parse().map_err(CliError::SimulatorConfig)?;
+    set_deadlines(&mut table, speed);
     let timeouts_alone = |name: &str| variable(name).filter(|_| name.starts_with("METALFORM_TIMEOUTS_"));
     let mut config = Config::parse(&table.to_string(), &timeouts_alone).map_err(CliError::Config)?;
     config.boot.public_url = None;
@@ -182,6 +184,16 @@ async fn start_service(
     let failed = |source| CliError::File { doing: "write", path: file.clone(), source };
     std::fs::write(&file, table.to_string()).map_err(failed)?;
     Ok((running, file))
+}
+
+/// The world's deadlines at its speed, thrice as long as real ones would be there and a minute at least: a fault that only a
+/// deadline ends would otherwise keep a demo of seconds waiting for the better part of an hour.
+fn set_deadlines(table: &mut Table, speed: f64) {
+    for (key, minutes) in [("order_to_script", 45.0), ("node_ready", 60.0), ("formation", 30.0)] {
+        let real: f64 = minutes * 60.0;
+        let seconds = (real * 3.0 / speed).max(60.0).min(real);
+        set(table, "timeouts", key, &format!("{seconds:.0}s"));
+    }
 }
 
 fn set(table: &mut Table, section: &str, key: &str, value: &str) {

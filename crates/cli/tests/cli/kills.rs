@@ -24,7 +24,8 @@ fn wait_for(site: &Site, phase: &str) {
         if now_in == phase {
             return;
         }
-        assert!(start.elapsed() < LIMIT, "{CLUSTER} is in {now_in} and not in {phase}:\n{}", story(site));
+        let late = start.elapsed() > LIMIT;
+        assert!(!late, "{CLUSTER} is in {now_in} and not in {phase}: {}\n{}", status.stdout, story(site));
         thread::sleep(Duration::from_millis(100));
     }
 }

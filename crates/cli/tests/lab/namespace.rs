@@ -24,7 +24,7 @@ pub fn run_inside(test: &str, limit: Duration) {
     if !is_root() {
         command.args(["--user", "--map-root-user"]);
     }
-    command.args(["--net", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]);
+    command.args(["--net", "--pid", "--fork", "--kill-child", "--"]);
     command.arg(env::current_exe().expect("a test knows its own program"));
     command.args([test, "--exact", "--nocapture"]).env(INSIDE, "1").stdin(Stdio::null());
     let mut child = command.spawn().unwrap_or_else(|error| panic!("unshare does not start: {error}"));

@@ -15,6 +15,7 @@ fn a_failure_is_shown_with_its_hint_and_a_wait_with_its_reason() {
     };
     let mut failed = node("server-001", "failed", false, "too late");
     failed["hint"] = json!("a hint");
+    failed["failure"] = json!("deadline");
     let waiting = node("server-002", "imaging", true, "for the test");
     let expected = json!({"name": "prod", "phase": "waiting_for_nodes", "since": since, "late": false,
         "reason": "accepted", "nodes": [failed, waiting]});

@@ -3,7 +3,7 @@
 use super::{ApiError, App, error::RefusalCode};
 use axum::{
     extract::{ConnectInfo, Request, State},
-    http::{Method, header},
+    http::{Method, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -45,7 +45,7 @@ pub(super) async fn check(State(app): State<Arc<App>>, request: Request, next: N
     if changes && let Err(error) = app.store.check().await {
         return ApiError::from(error).into_response();
     }
-    let response = next.run(request).await;
+    let response = as_document(next.run(request).await);
     let outcome = match response.extensions().get::<RefusalCode>() {
         Some(RefusalCode(code)) => format!("refused:{code}"),
         None if response.status().is_success() => "ok".to_owned(),
@@ -55,4 +55,17 @@ pub(super) async fn check(State(app): State<Arc<App>>, request: Request, next: N
         tracing::error!(%error, "an audit line could not be written");
     }
     response
+}
+
+/// What the framework refuses by itself (a body over the limit, a path that is no UTF-8) is a text; ours are documents.
+fn as_document(response: Response) -> Response {
+    let status = response.status();
+    if response.extensions().get::<RefusalCode>().is_some() || !status.is_client_error() {
+        return response;
+    }
+    let (code, message, hint) = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => ("too_large", "the body is too large", "a plan may have 256 KiB"),
+        _ => ("bad_request", "the request can't be read", "see /openapi.json"),
+    };
+    ApiError::new(status.as_u16(), code, message, hint).into_response()
 }

@@ -18,7 +18,7 @@ pub struct Folder(PathBuf);
 
 impl Folder {
     pub fn new() -> Folder {
-        Folder(std::env::temp_dir().join(format!("metalform-store-{}", Uuid::now_v7())))
+        Folder(std::env::temp_dir().join(format!("metalform-store-{}", Uuid::new_v4())))
     }
 
     pub fn path(&self) -> &Path {
@@ -67,7 +67,7 @@ pub fn new_cluster(name: &str, nodes: &[(&str, Option<&str>)]) -> NewCluster {
     NewCluster {
         plan_hash: format!("hash of {name}"),
         site: Site::default(),
-        record: ClusterRecord::new(Uuid::now_v7(), &plan, T0),
+        record: ClusterRecord::new(Uuid::new_v4(), &plan, T0),
         nodes: nodes.iter().map(|(id, _)| NodeRecord::new(id, false, T0)).collect(),
         event: NewEvent::new(T0, kind::DEPLOYMENT_STARTED, "accepted"),
         plan,
