@@ -23,6 +23,7 @@ use context::Context;
 use error::CliError;
 use output::Output;
 use serde_json::json;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -67,7 +68,10 @@ fn tell_usage(error: &clap::Error) -> ExitCode {
 /// To standard error, as `METALFORM_LOG` says.
 fn start_log(cli: &Cli) {
     let filter = EnvFilter::try_from_env("METALFORM_LOG").unwrap_or_else(|_| EnvFilter::new(cli.command.default_log()));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     match cli.json {
         true => log.json().init(),
         false => log.init(),

@@ -185,7 +185,8 @@ fn form(view: ClusterView<'_>, now: Timestamp) -> ClusterDecision {
         return Decision::Do(ClusterAction::Prepare { members, in_doubt });
     };
     if let Some(refusal) = attempt.refusals.last().filter(|r| r.permanent) {
-        let hint = "the request itself is refused: mend the plan's [cluster] part, destroy and deploy again";
+        let hint = "mend what the node names: a member that answers no more, or the plan's [cluster] part (then destroy and deploy again); \
+                    `metalform retry` asks again, without re-imaging";
         return needs_operator(view, "formation_refused", format!("{}: {}", refusal.server_id, refusal.error), hint);
     }
     if attempt.entry >= attempt.members.len() {

@@ -15,6 +15,11 @@ impl NodeRecord {
         }
         let at = evidence.at;
         let event = |kind, message: String| NewEvent::new(at, kind, message).of_node(&self.server_id);
+        // Who shows the attempt's token for a later step has had the script, even if the record of that died with the process
+        // that was about to write it.
+        if !matches!(evidence.seen, Seen::ImageServed { .. }) {
+            self.boot.script_at.get_or_insert(at);
+        }
         match &evidence.seen {
             Seen::ScriptServed => {
                 self.boot.scripts += 1;
@@ -23,7 +28,6 @@ impl NodeRecord {
                     event(kind::SCRIPT_SERVED, format!("fetched its boot script ({n}. time)"))
                         .with(json!({"source": evidence.source, "n": n})),
                 ];
-                self.boot.script_at.get_or_insert(at);
                 events
             }
             Seen::ImageServed { file, sent, of } => {

@@ -116,6 +116,7 @@ impl Orchestrator {
         node: &NodeState,
         events: Vec<NewEvent>,
     ) -> Result<(), StoreError> {
+        tell(pass, &events);
         let changes = Changes { nodes: vec![&node.record], events, ..Changes::default() };
         self.store.commit(pass.lease, changes).await
     }
@@ -128,8 +129,17 @@ impl Orchestrator {
         nodes: Vec<&NodeRecord>,
         events: Vec<NewEvent>,
     ) -> Result<(), StoreError> {
+        tell(pass, &events);
         let changes = Changes { cluster: Some(record), nodes, events, ..Changes::default() };
         self.store.commit(pass.lease, changes).await
+    }
+}
+
+/// The log says what the timeline says, for whoever has only the log.
+fn tell(pass: &Pass<'_>, events: &[NewEvent]) {
+    for event in events {
+        let server_id = event.server_id.as_deref().unwrap_or("-");
+        tracing::info!(cluster = pass.plan.cluster.name, server_id, kind = event.kind, "{}", event.message);
     }
 }
 

@@ -330,6 +330,14 @@ impl Config {
         if self.store.url.is_some() {
             return refused("store.url", "this version keeps its state in data_dir only", "leave it out");
         }
+        for (key, url) in
+            [("ibm_cloud.iam_url", &self.ibm_cloud.iam_url), ("ibm_cloud.vpc_url", &self.ibm_cloud.vpc_url)]
+        {
+            if url.as_deref().is_some_and(sends_in_the_clear) {
+                let why = "the API key or its tokens would cross the network in the clear";
+                return refused(key, why, "write https://…; plain HTTP is for loopback only");
+            }
+        }
         if self.ibm_cloud.api_key_file.is_some() && self.ibm_cloud.trusted_profile.is_some() {
             return refused("ibm_cloud", "both an API key and a trusted profile are given", "keep one of them");
         }
@@ -385,6 +393,13 @@ impl Config {
     }
 }
 
+/// Whether that is plain HTTP to another machine.
+fn sends_in_the_clear(url: &str) -> bool {
+    let Some(rest) = url.strip_prefix("http://") else { return false };
+    let host = rest.split(['/', ':', '?']).next().unwrap_or_default();
+    host != "localhost" && !host.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
+}
+
 /// An environment variable is a text, except where the key wants a list (comma-separated) or a number.
 fn from_environment(key: &str, value: String) -> Value {
     match key {
@@ -434,6 +449,7 @@ mod tests {
         check(&format!("{LOOPBACK}[control]\nlisten = \"0.0.0.0:8443\""), "loopback only");
         check(&format!("{LOOPBACK}[control]\ntls = \"self\""), "plain HTTP only");
         check(&format!("{LOOPBACK}[store]\nurl = \"postgres://x\""), "data_dir only");
+        check(&format!("{LOOPBACK}[ibm_cloud]\niam_url = \"http://203.0.113.1\""), "in the clear");
         check(&format!("{LOOPBACK}[timeouts]\nformation = \"soon\""), "no duration");
         check(&format!("{LOOPBACK}[timeouts]\nformation = \"0s\""), "no duration");
     }

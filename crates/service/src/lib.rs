@@ -7,6 +7,7 @@ mod clock;
 mod config;
 mod deploy;
 mod ibm;
+mod listener;
 mod prism;
 mod runner;
 mod secrets;

@@ -7,6 +7,7 @@ use crate::{
     clock::WallClock,
     config::IbmCloudConfig,
     ibm::IbmCloud,
+    listener::{self, Limits},
     prism::PrismFormation,
     runner::{self, Wakes},
     secrets::{self, OperatorToken, SecretError},
@@ -124,10 +125,14 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<Running, S
 
     let control_url = format!("http://{}", control.local_addr().unwrap_or(config.control.listen));
     let (prepare, plane) = (parts.plane.clone(), parts.plane);
+    let limits = Limits::default();
     let parts = vec![
         ("boot images", tokio::spawn(async move { drop(prepare.prepare_images().await) })),
-        ("control plane", answer(control, parts.control, stop.clone())),
-        ("boot plane", answer(boot, metalform_boot::router(plane.clone()), stop.clone())),
+        ("control plane", listener::answer("control plane", control, parts.control, limits, stop.clone())),
+        (
+            "boot plane",
+            listener::answer("boot plane", boot, metalform_boot::router(plane.clone()), limits, stop.clone()),
+        ),
         ("loop", tokio::spawn(runner::run(parts.orchestrator, clock, parts.wakes, stop.clone()))),
     ];
     let token_file = config.data_dir.join("token");
@@ -231,14 +236,6 @@ impl Running {
 
 async fn listen(plane: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
     TcpListener::bind(address).await.map_err(|source| ServeError::Listen { plane, address, source })
-}
-
-fn answer(listener: TcpListener, router: Router, stop: CancellationToken) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        let service = router.into_make_service_with_connect_info::<SocketAddr>();
-        // `axum::serve` never fails: a broken accept is retried inside.
-        axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await.ok();
-    })
 }
 
 fn read_profiles(file: Option<&Path>) -> Result<Profiles, ServeError> {

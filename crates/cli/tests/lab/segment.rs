@@ -1,11 +1,12 @@
 //! The network between machines and service: one bridge, a tap for each machine, and DHCP as the VPC does it, which
 //! answers known MAC addresses only, each with its one address.
 
-use super::Process;
+use super::{Process, wait_for};
 use std::{
     fs::OpenOptions,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 const BRIDGE: &str = "vpc0";
@@ -55,8 +56,9 @@ impl Segment {
     /// DHCP for these machines, until dropped.
     pub fn start_dhcp(&self, router: &str, leases: &[Lease<'_>]) -> Process {
         let mut dnsmasq = Command::new(program("dnsmasq"));
-        dnsmasq.args(["--keep-in-foreground", "--conf-file=/dev/null", "--no-hosts", "--no-resolv", "--port=0"]);
-        dnsmasq.args(["--user=root", "--group=root", "--pid-file=", "--log-facility=-", "--no-ping"]);
+        // `--no-daemon` also leaves out the change of user and group, which a user namespace doesn't allow.
+        dnsmasq.args(["--no-daemon", "--conf-file=/dev/null", "--no-hosts", "--no-resolv", "--port=0"]);
+        dnsmasq.args(["--no-ping"]);
         dnsmasq.args([&format!("--interface={BRIDGE}"), "--bind-interfaces", "--dhcp-authoritative"]);
         dnsmasq.arg(format!("--dhcp-leasefile={}", self.folder.join("leases").display()));
         let network = router.rsplit_once('.').expect("an IPv4 address").0;
@@ -68,7 +70,12 @@ impl Segment {
             dnsmasq.arg(format!("--dhcp-host={},{},set:m{n}", lease.mac, lease.address));
             dnsmasq.arg(format!("--dhcp-boot=tag:m{n},{}", lease.script_url));
         }
-        Process::start("dnsmasq", &self.folder, &mut dnsmasq)
+        let dnsmasq = Process::start("dnsmasq", &self.folder, &mut dnsmasq);
+        wait_for("DHCP to start", Duration::from_secs(10), || {
+            let said = dnsmasq.last_lines(3);
+            if said.contains("static leases only") { Ok(()) } else { Err(said) }
+        });
+        dnsmasq
     }
 }
 

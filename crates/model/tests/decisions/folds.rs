@@ -49,6 +49,18 @@ fn the_first_fetch_counts_and_each_is_told() {
 }
 
 #[test]
+fn a_later_step_stands_for_a_script_fetch_whose_record_was_lost() {
+    for seen in [Seen::ConfigServed, Seen::Reported(report(1, ReportPhase::Booting))] {
+        for phase in [Ordered, WaitingForBoot] {
+            let node = Node::in_phase(phase).showed(seen.clone(), T0 + seconds(3));
+            assert_eq!(node.record.boot.script_at, Some(T0 + seconds(3)));
+            let by_address_alone = Node::in_phase(phase).showed(fetched("vmlinuz-foundation", 100), T0);
+            assert_eq!(by_address_alone.record.boot.script_at, None);
+        }
+    }
+}
+
+#[test]
 fn only_a_whole_file_counts() {
     let mut node = Node::in_phase(Imaging);
     let told = node.record.fold_evidence(&evidence(1, fetched("initrd-foundation.img", 99), T0));

@@ -21,7 +21,9 @@ pub(super) async fn check(State(app): State<Arc<App>>, request: Request, next: N
     let target: String = request.uri().path().chars().take(200).collect();
     let changes = request.method() != Method::GET && request.method() != Method::HEAD;
     let shown = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let known = shown.and_then(|value| value.strip_prefix("Bearer ")).is_some_and(|token| app.token.matches(token));
+    let known = shown
+        .and_then(|value| value.split_once(' '))
+        .is_some_and(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && app.token.matches(token));
     let who = if known { "operator" } else { "anonymous" };
     let line = |outcome: String| AuditEntry {
         at: app.clock.now(),

@@ -104,8 +104,8 @@ impl Rig {
     pub async fn new(seed: u64) -> Rig {
         let subnet = "10.240.0.0/24".parse().unwrap();
         let mut settings = WorldSettings::new(seed, 1.0, subnet);
-        settings.cloud.iam_url = "http://iam.test".into();
-        settings.cloud.vpc_url = "http://vpc.test/v1".into();
+        settings.cloud.iam_url = "https://iam.test".into();
+        settings.cloud.vpc_url = "https://vpc.test/v1".into();
         let folder = Folder::new();
         let images = folder.0.join("images");
         std::fs::write(images.join("vmlinuz-foundation"), vec![7u8; 70_000]).unwrap();
@@ -430,7 +430,7 @@ async fn start(
     // Looks are rarer than by default: a run is mostly looking, and a sweep is hundreds of runs.
     let text = format!(
         "data_dir = {:?}\n[boot]\nlisten = \"127.0.0.1:0\"\npublic_url = \"http://{BOOT_HOST}\"\n[ibm_cloud]\n\
-         api_key_file = {:?}\niam_url = \"http://iam.test\"\nvpc_url = \"http://vpc.test/v1\"\n\
+         api_key_file = {:?}\niam_url = \"https://iam.test\"\nvpc_url = \"https://vpc.test/v1\"\n\
          [timeouts]\nserver_poll = \"60s\"\nprobe = \"20s\"\nformation_poll = \"20s\"\n",
         folder.0,
         folder.0.join("api-key")
