@@ -46,12 +46,12 @@ fn bios_and_uefi_machines_install_from_a_deployed_plan_and_then_boot_from_their_
         script_url: text(server, "user_data"),
     });
     let _dhcp = segment.start_dhcp(ROUTER, &leases);
-    let machines = chosen.map(|(server, firmware)| {
+    let mut machines = chosen.map(|(server, firmware)| {
         let (name, mac) = (text(server, "name"), text(server, "mac"));
         (name, Machine::switch_on(name, firmware, mac, &uuid_of(name), &segment.new_tap(), &folder))
     });
 
-    for (name, machine) in &machines {
+    for (name, machine) in &mut machines {
         wait_for(&format!("the installed {name} to be sent to its disk"), BOOT, || {
             machine.shows("this server is installed and boots from its disk")
         });

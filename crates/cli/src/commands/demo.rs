@@ -194,6 +194,7 @@ fn set_deadlines(table: &mut Table, speed: f64) {
         let seconds = (real * 3.0 / speed).max(60.0).min(real);
         set(table, "timeouts", key, &format!("{seconds:.0}s"));
     }
+    set(table, "timeouts", "formation_settle", &format!("{:.0}s", (90.0 / speed).clamp(2.0, 30.0)));
 }
 
 fn set(table: &mut Table, section: &str, key: &str, value: &str) {

@@ -84,7 +84,13 @@ fn free_port() -> u16 {
 
 /// A service that looks often.
 fn fast(mut command: Command) -> Command {
-    let timeouts = [("PROBE", "100ms"), ("FORMATION_POLL", "100ms"), ("SERVER_POLL", "200ms"), ("STOP", "2s")];
+    let timeouts = [
+        ("PROBE", "100ms"),
+        ("FORMATION_POLL", "100ms"),
+        ("FORMATION_SETTLE", "2s"),
+        ("SERVER_POLL", "200ms"),
+        ("STOP", "2s"),
+    ];
     command.envs(timeouts.map(|(key, value)| (format!("METALFORM_TIMEOUTS_{key}"), value)));
     command
 }

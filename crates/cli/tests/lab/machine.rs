@@ -24,8 +24,7 @@ pub enum Firmware {
 /// A machine that is switched on.
 pub struct Machine {
     console: PathBuf,
-    /// For its end, and what QEMU itself says.
-    _qemu: Process,
+    qemu: Process,
 }
 
 impl Machine {
@@ -52,13 +51,18 @@ impl Machine {
         qemu.arg("-device").arg(format!("virtio-net-pci,netdev=net,mac={mac},bootindex=1"));
         qemu.arg("-drive").arg(format!("if=none,id=disk,format=raw,file={}", disk.display()));
         qemu.args(["-device", "nvme,drive=disk,serial=lab,bootindex=2"]);
-        Machine { console, _qemu: Process::start(name, folder, &mut qemu) }
+        Machine { console, qemu: Process::start(name, folder, &mut qemu) }
     }
 
-    /// Whether the console has shown that text.
-    pub fn shows(&self, text: &str) -> Result<(), String> {
+    /// Whether the console has shown that text. A machine that has died will not show it any more.
+    pub fn shows(&mut self, text: &str) -> Result<(), String> {
+        let has_ended = self.qemu.has_ended();
         let console = fs::read(&self.console).unwrap_or_default();
-        if String::from_utf8_lossy(&console).contains(text) { Ok(()) } else { Err("not on its console".into()) }
+        match String::from_utf8_lossy(&console).contains(text) {
+            true => Ok(()),
+            false if has_ended => panic!("QEMU has ended: {}", self.qemu.last_lines(20)),
+            false => Err("not on its console".into()),
+        }
     }
 }
 

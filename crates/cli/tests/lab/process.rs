@@ -56,6 +56,11 @@ impl Process {
         Process { name: name.to_owned(), child, log }
     }
 
+    /// Whether it is no longer there.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().is_ok_and(|status| status.is_some())
+    }
+
     /// The end of what it said.
     pub fn last_lines(&self, count: usize) -> String {
         last_lines(&self.log, count)
