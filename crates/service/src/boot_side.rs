@@ -25,6 +25,8 @@ pub struct StoreDirectory {
     last_known: Mutex<HashMap<String, BootNode>>,
 }
 
+type Found = Result<Option<ClusterState>, metalform_store::StoreError>;
+
 impl StoreDirectory {
     /// A directory over the store.
     pub fn new(store: Store, profiles: Arc<Profiles>) -> Self {
@@ -56,11 +58,19 @@ impl StoreDirectory {
         known.values().find(|node| wanted(node)).cloned()
     }
 
-    fn answer(
-        &self,
-        found: Result<Option<ClusterState>, metalform_store::StoreError>,
-        wanted: impl Fn(&BootNode) -> bool,
-    ) -> Result<Option<BootNode>, Unavailable> {
+    /// What is recorded and the loop hasn't taken in yet counts, too: a machine that has just reported itself installed and
+    /// asks for its script must not be told to install once more because a pass is busy elsewhere.
+    async fn up_to_date(&self, found: Found) -> Found {
+        let Some(mut state) = found? else { return Ok(None) };
+        for (_, evidence) in self.store.unfolded_evidence(state.record.id, 1000).await? {
+            if let Some(node) = state.nodes.iter_mut().find(|n| n.record.server_id == evidence.server_id) {
+                node.record.fold_evidence(&evidence);
+            }
+        }
+        Ok(Some(state))
+    }
+
+    fn answer(&self, found: Found, wanted: impl Fn(&BootNode) -> bool) -> Result<Option<BootNode>, Unavailable> {
         match found {
             Ok(state) => {
                 let nodes = state.map(|state| boot_nodes(&state, &self.profiles)).unwrap_or_default();
@@ -85,12 +95,12 @@ impl StoreDirectory {
 #[async_trait]
 impl Directory for StoreDirectory {
     async fn by_server_id(&self, server_id: &str) -> Result<Option<BootNode>, Unavailable> {
-        let found = self.store.cluster_of_node(server_id).await;
+        let found = self.up_to_date(self.store.cluster_of_node(server_id).await).await;
         self.answer(found, |node| node.server_id == server_id)
     }
 
     async fn by_address(&self, mgmt_ip: Ipv4Addr) -> Result<Option<BootNode>, Unavailable> {
-        let found = self.store.cluster_of_address(mgmt_ip).await;
+        let found = self.up_to_date(self.store.cluster_of_address(mgmt_ip).await).await;
         self.answer(found, |node| node.mgmt_ip == Some(mgmt_ip))
     }
 }
@@ -109,7 +119,10 @@ fn boot_nodes(state: &ClusterState, profiles: &Profiles) -> Vec<BootNode> {
                 cluster_id: state.record.id,
                 server_id: record.server_id.clone(),
                 mgmt_ip: record.mgmt_ip,
-                attempt: record.attempt.as_ref().map(|a| BootAttemptRef { id: a.id, open: a.is_open() }),
+                attempt: record
+                    .attempt
+                    .as_ref()
+                    .map(|a| BootAttemptRef { id: a.id, open: a.is_open() && record.boot.installed_at.is_none() }),
                 instruction: instruction(record),
                 config: network.map(|n| node_config(&state.plan, plan, &n, profile)).unwrap_or_default(),
                 last_report: record.boot.report.as_ref().map(|r| (r.seq, r.phase)),
@@ -138,9 +151,9 @@ fn instruction(record: &NodeRecord) -> Instruction {
     let not_now = |reason: &str| Instruction::NotNow { reason: reason.to_owned() };
     match record.phase {
         NodePhase::WaitingForCvm | NodePhase::Ready => Instruction::BootFromDisk,
-        NodePhase::Failed if record.boot.installed_at.is_some() => Instruction::BootFromDisk,
-        NodePhase::Failed => not_now("the node has failed and waits for the operator"),
         NodePhase::Releasing | NodePhase::Released => not_now("the node is being released"),
+        _ if record.boot.installed_at.is_some() => Instruction::BootFromDisk,
+        NodePhase::Failed => not_now("the node has failed and waits for the operator"),
         _ if record.open_attempt().is_some() => Instruction::Install,
         NodePhase::Requested | NodePhase::Ordered | NodePhase::WaitingForBoot | NodePhase::Imaging => {
             not_now("no boot attempt is open")

@@ -185,3 +185,29 @@ async fn with_the_store_away_scripts_and_images_are_served_from_memory_and_every
         assert_eq!(answer["error"]["code"], "store_unavailable");
     }
 }
+
+/// The loop may be busy with something slow: what is recorded counts from the moment it is.
+#[tokio::test]
+async fn a_machine_that_has_just_reported_itself_installed_is_not_told_to_install_again() {
+    let mut rig = Rig::new(25).await;
+    rig.deploy(&rig.plan("c", 1)).await;
+    while rig.state("c").await.nodes[0].record.boot.config_at.is_none() {
+        rig.run_for(Duration::from_secs(10)).await;
+    }
+    let token = {
+        let world = lock(&rig.world);
+        let url = &world.machine("c-1").expect("it was powered on").powered_on().user_data;
+        url.split_once("?t=").expect("the URL carries the token").1.to_owned()
+    };
+    let script = format!("/boot/ipxe/c-1?t={token}");
+    let (_, text) = rig.boot_call("GET", &script, "10.240.0.11", "").await;
+    assert!(text.contains("vmlinuz-foundation"), "{text}");
+    let report = r#"{"seq":99,"phase":"installed","status":"ok"}"#;
+    let (status, text) = rig.boot_call("POST", &format!("/boot/report/c-1?t={token}"), "10.240.0.11", report).await;
+    assert!(status.is_success(), "{text}");
+    // No pass of the loop has run in between.
+    let (_, text) = rig.boot_call("GET", &script, "10.240.0.11", "").await;
+    assert!(text.contains("[installed]") && text.contains("sanboot") && !text.contains("vmlinuz"), "{text}");
+    let (status, _) = rig.boot_call("GET", &format!("/boot/server/10.240.0.11?t={token}"), "10.240.0.11", "").await;
+    assert_eq!(status, StatusCode::CONFLICT);
+}
