@@ -1,6 +1,6 @@
 //! Who is let in. Every refusal changes nothing and leaves one line in the audit.
 
-use super::rig::{Rig, lock};
+use super::rig::Rig;
 use axum::{
     body::Body,
     http::{Request, StatusCode, header},
@@ -69,15 +69,8 @@ async fn only_the_node_itself_with_the_token_of_its_open_attempt_gets_anything()
     let mut rig = Rig::new(22).await;
     rig.deploy(&rig.plan("c", 3)).await;
     // Until both have their configuration; the installation that follows takes a quarter of an hour.
-    while rig.state("c").await.nodes[..2].iter().any(|n| n.record.boot.config_at.is_none()) {
-        rig.run_for(Duration::from_secs(10)).await;
-    }
-    let token = |name: &str| {
-        let world = lock(&rig.world);
-        let url = world.machine(name).expect("it was powered on").powered_on().user_data.clone();
-        url.split_once("?t=").expect("the URL carries the token").1.to_owned()
-    };
-    let (own, of_another) = (token("c-1"), token("c-2"));
+    rig.run_until_configured("c", 2).await;
+    let (own, of_another) = (rig.boot_token("c-1"), rig.boot_token("c-2"));
     let (script, config, report) = ("/boot/ipxe/c-1", "/boot/server/10.240.0.11", "/boot/report/c-1");
     let body = r#"{"seq":99,"phase":"installed","status":"ok","message":"forged"}"#;
     let right = "10.240.0.11";
@@ -137,11 +130,7 @@ async fn no_boot_token_and_no_operator_token_is_in_timeline_audit_or_any_answer(
     rig.deploy(&rig.plan("c", 3)).await;
     rig.run_to("c", "ready", 3 * HOUR).await;
     let mut secrets = vec![rig.token().to_owned()];
-    for name in ["c-1", "c-2", "c-3"] {
-        let world = lock(&rig.world);
-        let url = &world.machine(name).expect("it was powered on").powered_on().user_data;
-        secrets.push(url.split_once("?t=").expect("the URL carries the token").1.to_owned());
-    }
+    secrets.extend(["c-1", "c-2", "c-3"].map(|name| rig.boot_token(name)));
     let mut said = rig.story("c").await;
     for path in ["clusters", "clusters/c", "clusters/c/events", "nodes", "nodes/c-1", "nodes/c-1/script", "audit"] {
         said.push_str(&rig.text(&format!("/api/v1/{path}")).await);
@@ -157,14 +146,8 @@ async fn no_boot_token_and_no_operator_token_is_in_timeline_audit_or_any_answer(
 async fn with_the_store_away_scripts_and_images_are_served_from_memory_and_everything_else_fails_loudly() {
     let mut rig = Rig::new(24).await;
     rig.deploy(&rig.plan("c", 1)).await;
-    while rig.state("c").await.nodes[0].record.boot.config_at.is_none() {
-        rig.run_for(Duration::from_secs(10)).await;
-    }
-    let token = {
-        let world = lock(&rig.world);
-        let url = &world.machine("c-1").expect("it was powered on").powered_on().user_data;
-        url.split_once("?t=").expect("the URL carries the token").1.to_owned()
-    };
+    rig.run_until_configured("c", 1).await;
+    let token = rig.boot_token("c-1");
     rig.store.clone().close().await;
 
     let (status, text) = rig.boot_call("GET", &format!("/boot/ipxe/c-1?t={token}"), "10.240.0.11", "").await;
@@ -191,14 +174,8 @@ async fn with_the_store_away_scripts_and_images_are_served_from_memory_and_every
 async fn a_machine_that_has_just_reported_itself_installed_is_not_told_to_install_again() {
     let mut rig = Rig::new(25).await;
     rig.deploy(&rig.plan("c", 1)).await;
-    while rig.state("c").await.nodes[0].record.boot.config_at.is_none() {
-        rig.run_for(Duration::from_secs(10)).await;
-    }
-    let token = {
-        let world = lock(&rig.world);
-        let url = &world.machine("c-1").expect("it was powered on").powered_on().user_data;
-        url.split_once("?t=").expect("the URL carries the token").1.to_owned()
-    };
+    rig.run_until_configured("c", 1).await;
+    let token = rig.boot_token("c-1");
     let script = format!("/boot/ipxe/c-1?t={token}");
     let (_, text) = rig.boot_call("GET", &script, "10.240.0.11", "").await;
     assert!(text.contains("vmlinuz-foundation"), "{text}");

@@ -197,6 +197,22 @@ impl Rig {
         String::from_utf8_lossy(&response.into_body().collect().await.unwrap().to_bytes()).into_owned()
     }
 
+    /// The token in the user data of the machine behind the server of that name.
+    pub fn boot_token(&self, server: &str) -> String {
+        let world = lock(&self.world);
+        let url = &world.machine(server).expect("it was powered on").powered_on().user_data;
+        url.split_once("?t=").expect("the URL carries the token").1.to_owned()
+    }
+
+    /// Runs until the first so many nodes have their configuration. The installation that follows takes a quarter of an hour.
+    pub async fn run_until_configured(&mut self, name: &str, nodes: usize) {
+        let end = self.clock.now() + Duration::from_secs(3600);
+        while self.state(name).await.nodes[..nodes].iter().any(|n| n.record.boot.config_at.is_none()) {
+            assert!(self.clock.now() < end, "{}", self.story(name).await);
+            self.run_for(Duration::from_secs(10)).await;
+        }
+    }
+
     /// The operator's token.
     pub fn token(&self) -> &str {
         &self.token

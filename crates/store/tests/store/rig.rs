@@ -1,5 +1,4 @@
 //! Plans, clusters and folders for tests.
-#![allow(dead_code, reason = "each test binary uses its part")]
 
 use metalform_model::*;
 use metalform_store::{ClusterState, Lease, NewCluster, Store};
