@@ -5,7 +5,7 @@ use crate::{
     error::{Doing, Result, from_text, to_text},
 };
 use metalform_model::{
-    ClusterRecord, Event, Intents, NewEvent, NodeRecord, Plan, Resource, ResourceState, Site, Slot, Timestamp,
+    ClusterRecord, Intents, NewEvent, NodeRecord, Plan, Resource, ResourceState, Site, Slot, Timestamp,
 };
 use sqlx::{FromRow, Row, sqlite::SqliteRow};
 use uuid::Uuid;
@@ -304,11 +304,6 @@ impl Store {
             vip: resources.into_iter().find(|r| r.slot == Slot::Vip),
             next_at: Timestamp(row.next_at),
         })
-    }
-
-    /// The timeline after `seq`, oldest first.
-    pub async fn events(&self, cluster_id: Uuid, after: i64, limit: u32) -> Result<Vec<Event>> {
-        self.read_events(cluster_id, after, limit).await
     }
 }
 

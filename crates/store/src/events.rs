@@ -59,7 +59,8 @@ impl Store {
         Ok(())
     }
 
-    pub(crate) async fn read_events(&self, cluster_id: Uuid, after: i64, limit: u32) -> Result<Vec<Event>> {
+    /// The timeline after `after`, oldest first, at most `limit` events.
+    pub async fn events(&self, cluster_id: Uuid, after: i64, limit: u32) -> Result<Vec<Event>> {
         let rows: Vec<EventRow> = sqlx::query_as(
             "SELECT e.seq, e.at, c.name AS cluster, e.server_id, e.kind, e.phase, e.message, e.data FROM events e \
              JOIN clusters c ON c.id = e.cluster_id WHERE e.cluster_id = $1 AND e.seq > $2 ORDER BY e.seq LIMIT $3",
