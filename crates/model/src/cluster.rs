@@ -13,7 +13,7 @@
 //!
 //! [`crate::decide_cluster`] says what comes next; this file is what it decides about.
 
-use crate::{Failure, Plan, Timestamp, Trouble};
+use crate::{AccountRecord, Failure, Plan, Timestamp, Trouble};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 use uuid::Uuid;
@@ -103,6 +103,9 @@ pub struct ClusterRecord {
     pub retries_done: u32,
     /// What is there: what the checks at the end saw.
     pub checks: Vec<Check>,
+    /// Its accounts, and how far each has got to a password of its own.
+    #[serde(default)]
+    pub accounts: Vec<AccountRecord>,
     /// A call that keeps failing.
     pub trouble: Option<Trouble>,
 }
@@ -266,6 +269,7 @@ impl ClusterRecord {
             formation: None,
             retries_done: 0,
             checks: Vec::new(),
+            accounts: Vec::new(),
             trouble: None,
         }
     }

@@ -1,6 +1,7 @@
 //! Metalform's nouns and decisions: the plan, nodes and clusters with their phases, what comes next, and the documents
 //! that machines get. Nothing here does I/O, waits, or reads a clock.
 
+mod account;
 mod causes;
 mod cluster;
 mod config_document;
@@ -23,6 +24,7 @@ mod settings;
 mod status;
 mod time;
 
+pub use account::{Account, AccountRecord, AccountState};
 pub use causes::with_causes;
 pub use cluster::{
     Check, ClusterPhase, ClusterRecord, ClusterSeen, FormationAttempt, FormationSeen, FormationState, Intents,
