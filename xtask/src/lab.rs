@@ -7,6 +7,7 @@ use crate::{
     debian,
     failure::Failure,
     repository::Repository,
+    sshd,
     step::{output, run, step},
 };
 use std::{
@@ -28,10 +29,11 @@ const MODULES: [&str; 8] = [
     "virtio_net",
 ];
 
-/// Tools, kernel and initrd.
+/// Tools, kernel and initrd, SSH server.
 pub fn prepare(repository: &Repository) -> Result<(), Failure> {
     step("tools", debian::install_missing)?;
-    step("lab", || build(repository))
+    step("lab", || build(repository))?;
+    step("sshd", || sshd::unpack(repository))
 }
 
 /// `target/lab/images` with the two files of a boot image set.

@@ -12,6 +12,7 @@ mod lab;
 mod nightly;
 mod repository;
 mod sdk;
+mod sshd;
 mod step;
 mod suite;
 
@@ -23,7 +24,7 @@ const USAGE: &str = "usage: cargo xtask <command>
 
   test     everything: tools, format, lints, all tests (real iPXE and IBM's own SDK included), documentation
   check    the fast part of it: format, lints, tests that need no other program
-  lab      prepare the kernel and initrd that real iPXE boots in the tests
+  lab      prepare what the tests run: kernel and initrd for real iPXE, an SSH server
   sdk      install IBM's Python SDK for the tests
   nightly  the long forms of the randomised tests
   deny     licences, sources and bans of all dependencies; known vulnerabilities where the network allows

@@ -1,11 +1,12 @@
 //! The two suites: all, and the fast part.
 
-use crate::{debian, failure::Failure, lab, repository::Repository, sdk, step::run, step::step};
+use crate::{debian, failure::Failure, lab, repository::Repository, sdk, sshd, step::run, step::step};
 
 /// Everything that must pass before a change is taken.
 pub fn test(repository: &Repository) -> Result<(), Failure> {
     step("tools", debian::install_missing)?;
     step("lab", || lab::build(repository))?;
+    step("sshd", || sshd::unpack(repository))?;
     step("sdk", || sdk::install(repository))?;
     format_and_lints(repository)?;
     step("repository checks", || repository.run_cargo(&["test", "--package", "xtask"]))?;

@@ -7,9 +7,9 @@ use crate::{
     error::{CliError, Refusal, RootCause},
     server::Server,
 };
-use metalform_model::{ClusterStatus, Event, PlanFormat};
+use metalform_model::{ClusterStatus, Event, FormationChoice, PlanFormat};
 use reqwest::{Certificate, Method, RequestBuilder, Response, Url, header};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::{io, time::Duration};
 
@@ -34,6 +34,31 @@ pub enum Deployed {
     New(ClusterStatus),
     /// The same plan lives already.
     Same(ClusterStatus),
+}
+
+/// The passwords of a cluster's accounts. They are shown to whoever asked and to nobody else: `Debug` is left out.
+#[derive(Serialize, Deserialize)]
+pub struct ClusterCredentials {
+    /// The cluster.
+    pub cluster: String,
+    /// Its accounts.
+    pub accounts: Vec<Credential>,
+}
+
+/// One account.
+#[derive(Serialize, Deserialize)]
+pub struct Credential {
+    /// Which.
+    pub account: String,
+    /// The name it logs in with.
+    pub user: String,
+    /// Where it logs in, in words.
+    #[serde(rename = "where")]
+    pub place: String,
+    /// Its password.
+    pub password: String,
+    /// How far the account is with it.
+    pub state: String,
 }
 
 #[derive(Deserialize)]
@@ -127,8 +152,14 @@ impl Client {
     }
 
     /// Asks for a stopped deployment to go on.
-    pub async fn retry(&self, name: &str) -> Result<ClusterStatus, CliError> {
-        self.ask("have the cluster tried again", Method::POST, &["clusters", name, "retry"]).await
+    pub async fn retry(&self, name: &str, formation: Option<FormationChoice>) -> Result<ClusterStatus, CliError> {
+        let doing = "have the cluster tried again";
+        let mut request = self.request(Method::POST, &["clusters", name, "retry"]);
+        if let Some(choice) = formation {
+            request = request.json(&serde_json::json!({"formation": choice}));
+        }
+        let response = self.send(doing, request).await?;
+        self.document(doing, response).await
     }
 
     /// Asks for a cluster to be formed whose plan waits for that.
@@ -139,6 +170,11 @@ impl Client {
     /// Asks for everything that was made for a cluster to be deleted.
     pub async fn destroy(&self, name: &str) -> Result<ClusterStatus, CliError> {
         self.ask("have the cluster destroyed", Method::DELETE, &["clusters", name]).await
+    }
+
+    /// The passwords of a cluster's accounts. The service records that they were read.
+    pub async fn credentials(&self, name: &str) -> Result<ClusterCredentials, CliError> {
+        self.get("read the passwords", &["clusters", name, "credentials"]).await
     }
 
     /// A page of the timeline: what comes after `after`; empty at the end.

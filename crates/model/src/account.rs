@@ -70,8 +70,10 @@ impl Account {
 pub enum AccountState {
     /// Still the one that it was born with.
     Default,
-    /// About to be changed, or changed and not seen to work yet.
+    /// About to be changed: after a crash nobody knows whether it was.
     Changing,
+    /// The change was taken, and the new one isn't seen to work yet.
+    Set,
     /// Ours, and seen to work.
     Changed,
     /// There is no such account there, or no way to log in to it.
@@ -84,6 +86,7 @@ impl AccountState {
         match self {
             AccountState::Default => "default",
             AccountState::Changing => "changing",
+            AccountState::Set => "set",
             AccountState::Changed => "changed",
             AccountState::Absent => "absent",
         }

@@ -13,7 +13,7 @@
 //!
 //! [`crate::decide_cluster`] says what comes next; this file is what it decides about.
 
-use crate::{AccountRecord, Failure, Plan, Timestamp, Trouble};
+use crate::{AccountRecord, Check, Failure, FormationAttempt, FormationChoice, Plan, Timestamp, Trouble};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 use uuid::Uuid;
@@ -143,115 +143,9 @@ pub struct Intents {
     pub form: bool,
     /// How often `retry` was asked for.
     pub retries: u32,
-}
-
-/// One attempt at creating the cluster on its prepared nodes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct FormationAttempt {
-    /// 1 for the first.
-    pub n: u32,
-    /// Which driver.
-    pub driver: String,
-    /// The nodes that take part, by server id, in the order they are asked.
-    pub members: Vec<String>,
-    /// Index into `members` of the node that is asked (next).
-    pub entry: usize,
-    /// How far it has come.
-    pub state: FormationState,
-    /// What the node at `entry` said when it was asked and nothing certain came back.
-    pub doubt: String,
-    /// When the node at `entry` was asked.
+    /// The driver that a retry asked for, in place of the plan's.
     #[serde(default)]
-    pub asked_at: Option<Timestamp>,
-    /// When the attempt began: its deadline counts from here.
-    pub started_at: Timestamp,
-    /// The last look at the forming cluster.
-    pub looked_at: Option<Timestamp>,
-    /// What was seen then.
-    pub seen: Option<FormationSeen>,
-    /// The nodes that failed to take the request, and what they said.
-    pub refusals: Vec<Refusal>,
-}
-
-/// How far an attempt has come. The create call may be made once only: it is recorded before it is sent, and sent to
-/// another node not before every member says that it belongs to no cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FormationState {
-    /// An earlier attempt may have left something: every member is looked at before the node at `entry` is asked.
-    LookFirst,
-    /// The node at `entry` may be asked.
-    Unasked,
-    /// It was asked, or is about to be; what became of it isn't known.
-    InDoubt,
-    /// A node has taken the request.
-    Accepted,
-}
-
-/// A node that didn't take the create request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refusal {
-    /// The node.
-    pub server_id: String,
-    /// What it said.
-    pub error: String,
-    /// Whether asking another node can't help.
-    pub permanent: bool,
-}
-
-/// A look at a forming cluster.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FormationSeen {
-    /// What the cluster's own address says; `None`: it doesn't answer yet.
-    pub vip: Option<ClusterSeen>,
-    /// What each asked member says of itself.
-    pub members: Vec<MemberSeen>,
-}
-
-/// What a cluster says of itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClusterSeen {
-    /// Its name.
-    pub name: Option<String>,
-    /// `UP` and others.
-    pub status: Option<String>,
-    /// How many nodes it has.
-    pub num_nodes: Option<u64>,
-}
-
-/// What one member says of itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MemberSeen {
-    /// The node.
-    pub server_id: String,
-    /// Its word.
-    pub says: MemberSays,
-}
-
-/// A member's own word.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "says", rename_all = "snake_case")]
-pub enum MemberSays {
-    /// It belongs to no cluster.
-    Unconfigured,
-    /// It belongs to this one.
-    InCluster(ClusterSeen),
-    /// Nothing that could be understood.
-    Nothing {
-        /// Why not.
-        error: String,
-    },
-}
-
-/// One line of the report at the end.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Check {
-    /// What was checked.
-    pub name: String,
-    /// Whether it holds.
-    pub ok: bool,
-    /// What was seen.
-    pub seen: String,
+    pub formation: Option<FormationChoice>,
 }
 
 impl ClusterRecord {

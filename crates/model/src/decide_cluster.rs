@@ -1,8 +1,9 @@
 //! What comes next for a cluster: a pure function of the plan, what we know of it and its nodes, and the time.
 
 use crate::{
-    ClusterPhase, ClusterRecord, ClusterSeen, Decision, Failure, FormationAttempt, FormationState, Intents, MemberSays,
-    NodePhase, NodeRecord, Plan, Resource, Slot, Start, Timeouts, Timestamp, Trouble, in_words,
+    CleanStep, ClusterPhase, ClusterRecord, Decision, Driver, Failure, FormationAttempt, FormationState, Intents,
+    MemberSays, NodePhase, NodeRecord, Plan, Resource, SecurePlace, Slot, Start, Timeouts, Timestamp, Trouble,
+    decide_formation::form, failed_checks, in_words,
 };
 
 /// One thing to do to the world for a cluster.
@@ -18,8 +19,17 @@ pub enum ClusterAction {
     Prepare {
         /// Who takes part.
         members: Vec<String>,
-        /// Whether an earlier attempt may have left something: look before asking.
-        in_doubt: bool,
+        /// By which driver.
+        driver: Driver,
+        /// Why by this one, for the timeline.
+        why: String,
+    },
+    /// Check whether the nodes are fit to form a cluster.
+    CheckBefore,
+    /// Change the passwords at these places.
+    Secure {
+        /// Where.
+        places: Vec<SecurePlace>,
     },
     /// Every member belongs to no cluster: the node at `entry` may be asked.
     ClearToAsk,
@@ -29,6 +39,17 @@ pub enum ClusterAction {
     NextEntry,
     /// Note that a node has taken the request after all.
     Adopt,
+    /// A create failed: begin to take down what it left.
+    Clean {
+        /// What it said.
+        why: String,
+    },
+    /// One step of that.
+    CleanStep(CleanStep),
+    /// The nodes are free again: note what failed, and ask the next one.
+    NextRound,
+    /// Set what can only be set on a finished cluster.
+    Settle,
     /// Check the finished cluster.
     Verify,
 }
@@ -71,8 +92,10 @@ pub fn cluster_looks(view: ClusterView<'_>, now: Timestamp) -> ClusterLooks {
     ClusterLooks { formation: true }
 }
 
-fn look_due(view: ClusterView<'_>, attempt: &FormationAttempt) -> Timestamp {
-    attempt.looked_at.map_or(Timestamp(0), |at| at + view.timeouts.formation_poll)
+pub(crate) fn look_due(view: ClusterView<'_>, attempt: &FormationAttempt) -> Timestamp {
+    let refused = attempt.seen.as_ref().is_some_and(|seen| seen.refused);
+    let pause = if refused { view.timeouts.probe_after_refusal } else { view.timeouts.formation_poll };
+    attempt.looked_at.map_or(Timestamp(0), |at| at + pause)
 }
 
 /// What comes next for a cluster.
@@ -176,43 +199,6 @@ fn too_few(view: ClusterView<'_>, ready: usize, total: usize) -> Failure {
     }
 }
 
-fn form(view: ClusterView<'_>, now: Timestamp) -> ClusterDecision {
-    let Some(attempt) = &view.record.formation else {
-        let members: Vec<String> =
-            view.nodes.iter().filter(|n| n.phase == NodePhase::Ready).map(|n| n.server_id.clone()).collect();
-        // A node that somebody else imaged may be in a cluster already; what we imaged is in none.
-        let in_doubt = view.plan.nodes.iter().any(|n| n.existing && members.contains(&n.server_id));
-        return Decision::Do(ClusterAction::Prepare { members, in_doubt });
-    };
-    if let Some(refusal) = attempt.refusals.last().filter(|r| r.permanent) {
-        let hint = "mend what the node names: a member that answers no more, or the plan's [cluster] part (then destroy and deploy again); \
-                    `metalform retry` asks again, without re-imaging";
-        return needs_operator(view, "formation_refused", format!("{}: {}", refusal.server_id, refusal.error), hint);
-    }
-    if attempt.entry >= attempt.members.len() {
-        let said: Vec<String> = attempt.refusals.iter().map(|r| format!("{}: {}", r.server_id, r.error)).collect();
-        let reason = format!("no node took the create request; {}", said.join("; "));
-        return needs_operator(view, "formation_refused", reason, "`metalform retry` asks again, without re-imaging");
-    }
-    let decision = match attempt.state {
-        FormationState::Unasked => Decision::Do(ClusterAction::Ask),
-        FormationState::LookFirst | FormationState::InDoubt => resolve_doubt(view, attempt, now),
-        FormationState::Accepted => follow_formation(view, attempt),
-    };
-    let proven = decision.is_settled() || decision == Decision::Do(ClusterAction::Adopt);
-    if !proven && now >= deadline_at(view) {
-        let limit = in_words(view.timeouts.formation);
-        let reason = format!("Cluster creation timed out after {limit}; {}", last_seen(attempt));
-        return needs_operator(
-            view,
-            Failure::DEADLINE,
-            reason,
-            "`metalform retry` looks again and goes on from what it finds",
-        );
-    }
-    decision
-}
-
 fn needs_operator(view: ClusterView<'_>, code: &str, reason: String, hint: &str) -> ClusterDecision {
     let in_phase = view.record.phase.as_str().into();
     Decision::NeedsOperator(Failure { in_phase, code: code.into(), reason, hint: hint.into() })
@@ -223,108 +209,52 @@ impl ClusterView<'_> {
     fn lacks_vip(&self) -> bool {
         self.plan.nodes.iter().any(|n| !n.existing) && !self.vip.is_some_and(Resource::is_created)
     }
-
-    fn is_ours(&self, cluster: &ClusterSeen) -> bool {
-        cluster.name.as_deref() == Some(self.plan.cluster.name.as_str())
-    }
 }
 
-/// Some answer 404 before they belong to a cluster, some with a document that says so.
-fn is_unconfigured(says: &MemberSays) -> bool {
-    match says {
-        MemberSays::Unconfigured => true,
-        MemberSays::InCluster(cluster) => {
-            cluster.status.as_deref().is_some_and(|status| status.eq_ignore_ascii_case("unconfigured"))
-        }
-        MemberSays::Nothing { .. } => false,
-    }
-}
-
-/// The create call was sent, or may have been. Nobody is asked again before every member says that it belongs to no
-/// cluster; one that belongs to ours settles it; one that belongs to another is a person's business.
-fn resolve_doubt(view: ClusterView<'_>, attempt: &FormationAttempt, now: Timestamp) -> ClusterDecision {
-    let Some(seen) = &attempt.seen else {
-        let reason = "looks what became of the create request".into();
-        return Decision::Wait { reason, until: look_due(view, attempt) };
-    };
-    let of_members = seen.members.iter().filter_map(|m| match &m.says {
-        MemberSays::InCluster(cluster) if !is_unconfigured(&m.says) => Some((m.server_id.as_str(), cluster)),
+/// Looks and checks show a password. One that is refused isn't shown a third time: that locks accounts.
+pub(crate) fn refused_too_often(view: ClusterView<'_>) -> Option<ClusterDecision> {
+    let attempt = view.record.formation.as_ref().filter(|a| a.refusals_in_a_row >= 2)?;
+    let of_members = attempt.seen.iter().flat_map(|seen| &seen.members).filter_map(|member| match &member.says {
+        MemberSays::Nothing { error } => Some(format!("{}: {error}", member.server_id)),
         _ => None,
     });
-    let vip = seen.vip.iter();
-    if vip.chain(of_members.clone().map(|(_, cluster)| cluster)).any(|cluster| view.is_ours(cluster)) {
-        return Decision::Do(ClusterAction::Adopt);
-    }
-    for (server_id, cluster) in of_members {
-        if let Some(name) = &cluster.name {
-            return needs_operator(
-                view,
-                "member_of_another_cluster",
-                format!("{server_id} already belongs to the cluster {name}"),
-                "Metalform never takes a node out of a cluster it didn't make; free the node by hand, or leave it out",
-            );
-        }
-    }
-    let unsure: Vec<String> = attempt
-        .members
-        .iter()
-        .filter_map(|id| match seen.members.iter().find(|m| &m.server_id == id).map(|m| &m.says) {
-            Some(says) if is_unconfigured(says) => None,
-            Some(MemberSays::Nothing { error }) => Some(format!("{id} ({error})")),
-            Some(MemberSays::InCluster(_)) => Some(format!("{id} (it is in a cluster that has no name yet)")),
-            Some(MemberSays::Unconfigured) | None => Some(id.clone()),
-        })
-        .collect();
-    if !unsure.is_empty() {
-        let reason = format!("can't tell whether the create request arrived: no word from {}", unsure.join(", "));
-        return Decision::Wait { reason, until: look_due(view, attempt) };
-    }
-    let settled = attempt.asked_at.map_or(now, |at| at + view.timeouts.formation_settle);
-    if attempt.state == FormationState::InDoubt && now < settled {
-        let reason =
-            format!("every member says it is in no cluster; the request may still be at work: {}", attempt.doubt);
-        return Decision::Wait { reason, until: look_due(view, attempt).min(settled) };
-    }
-    Decision::Do(match attempt.state {
-        FormationState::LookFirst => ClusterAction::ClearToAsk,
-        _ => ClusterAction::NextEntry,
-    })
-}
-
-fn follow_formation(view: ClusterView<'_>, attempt: &FormationAttempt) -> ClusterDecision {
-    let status = attempt.seen.as_ref().and_then(|s| s.vip.as_ref()).and_then(|c| c.status.as_deref());
-    match status {
-        Some("UP") => Decision::MoveTo(ClusterPhase::Verifying, "the cluster says UP".into()),
-        Some(status) if status.eq_ignore_ascii_case("failed") => needs_operator(
-            view,
-            "formation_failed",
-            format!("the cluster says {status}"),
-            "`metalform retry` looks again and goes on from what it finds",
-        ),
-        _ => Decision::Wait { reason: last_seen(attempt), until: look_due(view, attempt) },
-    }
-}
-
-fn last_seen(attempt: &FormationAttempt) -> String {
-    match attempt.seen.as_ref().and_then(|s| s.vip.as_ref()) {
-        None => "the cluster's address doesn't answer yet".into(),
-        Some(ClusterSeen { status: Some(status), .. }) => format!("Cluster status: {status}"),
-        Some(_) => "the cluster's address answers, without a status yet".into(),
-    }
+    let mut said: Vec<String> = match view.record.phase {
+        ClusterPhase::Forming => of_members.collect(),
+        _ => failed_checks(&view.record.checks),
+    };
+    said.truncate(3);
+    let hint = "name the password that is in force in [nutanix] (prism_password_file, cvm_password_file), wait for a lock-out \
+                to pass, then `metalform retry`; no node is imaged again";
+    Some(needs_operator(
+        view,
+        "credentials_refused",
+        format!("a password was refused twice: {}", said.join("; ")),
+        hint,
+    ))
 }
 
 fn verify(view: ClusterView<'_>, now: Timestamp) -> ClusterDecision {
-    let failed: Vec<String> =
-        view.record.checks.iter().filter(|c| !c.ok).map(|c| format!("{}: {}", c.name, c.seen)).collect();
+    let failed = failed_checks(&view.record.checks);
     if !view.record.checks.is_empty() && failed.is_empty() {
         return Decision::MoveTo(ClusterPhase::Ready, "up and checked".into());
+    }
+    if let Some(refused) = refused_too_often(view) {
+        return refused;
     }
     // A cluster that got up late, or while we were down, is checked once before the deadline is held against it.
     let overdue = now.since(view.record.since) >= view.timeouts.formation;
     if now >= deadline_at(view) && (overdue || !failed.is_empty()) {
         let seen = if failed.is_empty() { "it was never checked".into() } else { failed.join("; ") };
-        let reason = format!("the cluster is up, but: {seen}");
+        let reason = format!("the cluster is up in part only: {seen}");
         return needs_operator(view, Failure::DEADLINE, reason, "look at the named nodes, then `metalform retry`");
+    }
+    if let Some(attempt) = &view.record.formation {
+        if !attempt.settled {
+            return Decision::Do(ClusterAction::Settle);
+        }
+        if let Some(decision) = view.secure(attempt, false, now) {
+            return decision;
+        }
     }
     Decision::Do(ClusterAction::Verify)
 }

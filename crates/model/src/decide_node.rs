@@ -4,8 +4,9 @@
 //! asks [`decide_node`]. Both may be called any number of times with the same answer.
 
 use crate::{
-    CvmAnswer, Decision, Failure, NodePhase, NodePlan, NodeRecord, PowerAction, PowerCall, Report, ReportPhase,
-    ReportStatus, Resource, ResourceState, ServerSeen, ServerStatus, Slot, Timeouts, Timestamp, in_words,
+    CvmAnswer, Decision, Driver, Failure, FormationChoice, NodePhase, NodePlan, NodeRecord, PowerAction, PowerCall,
+    Report, ReportPhase, ReportStatus, Resource, ResourceState, ServerSeen, ServerStatus, Slot, Timeouts, Timestamp,
+    in_words,
 };
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ pub struct NodeView<'a> {
     pub resources: &'a [Resource],
     /// Whether the cluster is to be gone.
     pub absent: bool,
+    /// The driver that is asked for.
+    pub choice: FormationChoice,
     /// How long things may take.
     pub timeouts: &'a Timeouts,
 }
@@ -47,8 +50,17 @@ pub struct NodeView<'a> {
 pub struct NodeLooks {
     /// The server in the cloud.
     pub server: bool,
-    /// The controller VM, and whether credentials may be shown to it.
-    pub cvm: Option<ShowCredentials>,
+    /// The controller VM.
+    pub cvm: CvmLook,
+}
+
+/// How a controller VM is to be looked at now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CvmLook {
+    /// What it offers, without credentials.
+    pub surface: bool,
+    /// Whether it is ready, as this driver sees it.
+    pub probe: Option<(Driver, ShowCredentials)>,
 }
 
 /// Whether a probe may log in.
@@ -130,9 +142,30 @@ impl<'a> NodeView<'a> {
                 let last = cvm.probed_at.map_or(refused, |at| at.max(refused));
                 (last + self.timeouts.probe_after_refusal, ShowCredentials::Yes)
             }
-            (Some(CvmAnswer::HttpUp { .. } | CvmAnswer::Ready), None) => (next, ShowCredentials::Yes),
+            (
+                Some(CvmAnswer::HttpUp { .. } | CvmAnswer::SshUp | CvmAnswer::Starting { .. } | CvmAnswer::Ready),
+                None,
+            ) => (next, ShowCredentials::Yes),
             _ => (next, ShowCredentials::No),
         }
+    }
+
+    /// The driver that its readiness is judged by, once that is settled.
+    fn driver(&self) -> Option<Driver> {
+        self.choice.forced().or(self.record.cvm.driver)
+    }
+
+    /// When to ask again what it offers: until it is ready if a driver is forced, until one is chosen otherwise.
+    fn surface_due(&self) -> Option<Timestamp> {
+        let cvm = &self.record.cvm;
+        let wanted = self.choice.forced().is_some() || cvm.driver.is_none();
+        wanted.then(|| cvm.surfaced_at.map_or(Timestamp(0), |at| at + self.timeouts.probe))
+    }
+
+    /// When its controller VM is looked at next, in whatever way.
+    fn cvm_due(&self) -> Timestamp {
+        let probe = self.driver().map_or(Timestamp::NEVER, |_| self.probe_due().0);
+        probe.min(self.surface_due().unwrap_or(Timestamp::NEVER))
     }
 }
 
@@ -162,7 +195,8 @@ pub fn node_looks(view: NodeView<'_>, now: Timestamp) -> NodeLooks {
     };
     if cvm && !view.absent && record.cvm.refusals < REFUSALS_ALLOWED {
         let (due, show) = view.probe_due();
-        looks.cvm = (due <= now).then_some(show);
+        looks.cvm.surface = view.surface_due().is_some_and(|due| due <= now);
+        looks.cvm.probe = view.driver().filter(|_| due <= now).map(|driver| (driver, show));
     }
     looks
 }
@@ -196,7 +230,7 @@ fn by_phase(view: NodeView<'_>, now: Timestamp) -> NodeDecision {
         NodePhase::Ordered => follow_server(view),
         NodePhase::WaitingForBoot => await_script(view),
         NodePhase::Imaging => follow_installer(view),
-        NodePhase::WaitingForCvm => follow_cvm(view),
+        NodePhase::WaitingForCvm => follow_cvm(view, now),
         NodePhase::Releasing => release(view, now),
         NodePhase::Ready => rest("ready"),
         NodePhase::Released => rest("released"),
@@ -406,7 +440,7 @@ fn follow_installer(view: NodeView<'_>) -> NodeDecision {
         (None, None) => "the script was fetched; the kernel wasn't yet".into(),
     };
     // Where nothing is probed, reports wake the loop.
-    let until = if view.may_be_installed() { view.probe_due().0 } else { Timestamp::NEVER };
+    let until = if view.may_be_installed() { view.cvm_due() } else { Timestamp::NEVER };
     Decision::Wait { reason, until }
 }
 
@@ -414,7 +448,7 @@ fn deadline_at(view: NodeView<'_>) -> Timestamp {
     node_deadline(view).map_or(Timestamp::NEVER, |(from, limit, _)| from + limit)
 }
 
-fn follow_cvm(view: NodeView<'_>) -> NodeDecision {
+fn follow_cvm(view: NodeView<'_>, now: Timestamp) -> NodeDecision {
     let cvm = &view.record.cvm;
     if cvm.answer == Some(CvmAnswer::Ready) {
         return Decision::MoveTo(NodePhase::Ready, "its controller VM is ready".into());
@@ -433,14 +467,27 @@ fn follow_cvm(view: NodeView<'_>) -> NodeDecision {
             view,
             "credentials_refused",
             format!("the controller VM won't let us in: {answer}"),
-            "set [nutanix] prism_password_file to the node's password, wait for a lock-out to pass, then `metalform retry`",
+            "set [nutanix] prism_password_file (for cvm-ssh: cvm_password_file) to the node's password, wait for a lock-out to pass, then `metalform retry`",
         );
     }
-    let reason = match &cvm.answer {
-        Some(answer) => format!("waits for the controller VM: {}", answer.in_words()),
-        None => "waits for the controller VM".into(),
+    let not_offered = cvm.others_since.zip(view.choice.forced().zip(cvm.surface));
+    if let Some((since, (driver, surface))) = not_offered {
+        let patience = since + view.timeouts.not_offered;
+        if now >= patience {
+            return failure(
+                view,
+                "formation_not_offered",
+                format!("the controller VM doesn't offer {driver}, which is asked for ({})", surface.in_words()),
+                "`metalform retry --formation auto` takes what the nodes offer; the node isn't imaged again",
+            );
+        }
+    }
+    let reason = match (&cvm.answer, cvm.surface) {
+        (Some(answer), _) => format!("waits for the controller VM: {}", answer.in_words()),
+        (None, Some(surface)) => format!("waits for the controller VM ({})", surface.in_words()),
+        (None, None) => "waits for the controller VM".into(),
     };
-    Decision::Wait { reason, until: view.probe_due().0 }
+    Decision::Wait { reason, until: view.cvm_due() }
 }
 
 /// The reverse of the order in which things were made. Each must be seen gone before the next is touched: an interface

@@ -118,6 +118,16 @@ pub mod kind {
     pub const FORMATION_REFUSED: &str = "formation_refused";
     /// What the forming cluster answers has changed.
     pub const FORMATION_PROGRESS: &str = "formation_progress";
+    /// Which driver forms the cluster, and why.
+    pub const FORMATION_DRIVER: &str = "formation_driver";
+    /// The nodes were checked before create.
+    pub const FORMATION_CHECKED: &str = "formation_checked";
+    /// What a create printed.
+    pub const FORMATION_OUTPUT: &str = "formation_output";
+    /// A create failed, and what it left is taken down.
+    pub const FORMATION_CLEANED: &str = "formation_cleaned";
+    /// Passwords of the cluster's own are in force somewhere, or were refused.
+    pub const PASSWORDS: &str = "passwords";
     /// An operator asked for something.
     pub const OPERATOR: &str = "operator";
 }

@@ -2,10 +2,12 @@
 //! for the timeline, so that a repeated observation says nothing.
 
 use crate::{
-    ClusterPhase, ClusterRecord, CvmAnswer, Evidence, FormationState, NewEvent, NodePhase, NodeRecord, Report,
-    ReportPhase, ReportStatus, Seen, ServerSeen, Timestamp, kind,
+    Account, AccountRecord, AccountState, ClusterPhase, ClusterRecord, CvmAnswer, Driver, Evidence, FormationChoice,
+    NewEvent, NodePhase, NodeRecord, Offer, Report, ReportPhase, ReportStatus, SecurePlace, Seen, ServerSeen,
+    ShowPassword, Surface, Timestamp, choose_driver, kind,
 };
 use serde_json::json;
+use std::time::Duration;
 
 impl NodeRecord {
     /// Takes evidence of the boot plane in. Evidence of another boot attempt than the open one changes nothing.
@@ -78,8 +80,44 @@ impl NodeRecord {
         self.server = Some(seen);
     }
 
-    /// Takes a probe of the controller VM in, with the fingerprint of the key it showed.
-    pub fn fold_probe(&mut self, answer: CvmAnswer, fingerprint: Option<String>, at: Timestamp) -> Vec<NewEvent> {
+    /// Takes in what a controller VM offers. Under `auto` that chooses the driver, once.
+    pub fn fold_surface(
+        &mut self,
+        surface: Surface,
+        choice: FormationChoice,
+        settle: Duration,
+        at: Timestamp,
+    ) -> Option<NewEvent> {
+        let cvm = &mut self.cvm;
+        let changed = cvm.surface != Some(surface);
+        // What isn't offered may come and go (nothing listens, no answer): that is no other offer.
+        if cvm.surface.is_none_or(|before| !before.offered().eq(surface.offered())) {
+            cvm.surface_since = Some(at);
+        }
+        cvm.surface = Some(surface);
+        cvm.surfaced_at = Some(at);
+        let since = cvm.surface_since.unwrap_or(at);
+        match choice.forced() {
+            None => cvm.driver = choose_driver(&surface, at.since(since), settle),
+            Some(driver) => {
+                let others = surface.of(driver) == Offer::Refused && surface.offered().any(|d| d != driver);
+                cvm.others_since = others.then(|| cvm.others_since.unwrap_or(at));
+            }
+        }
+        changed.then(|| {
+            let message = format!("controller VM: {}", surface.in_words());
+            NewEvent::new(at, kind::CVM_ANSWER, message).of_node(&self.server_id).with(json!({"offers": surface}))
+        })
+    }
+
+    /// Takes a driver's probe of the controller VM in, with the fingerprint of the key it showed.
+    pub fn fold_probe(
+        &mut self,
+        driver: Driver,
+        answer: CvmAnswer,
+        fingerprint: Option<String>,
+        at: Timestamp,
+    ) -> Vec<NewEvent> {
         let cvm = &mut self.cvm;
         cvm.probed_at = Some(at);
         match answer {
@@ -93,24 +131,29 @@ impl NodeRecord {
             }
             _ => {}
         }
-        if cvm.pin.is_none() {
-            cvm.pin = fingerprint;
+        let pin = if driver == Driver::CvmSsh { &mut cvm.ssh_pin } else { &mut cvm.pin };
+        if pin.is_none() {
+            pin.clone_from(&fingerprint);
         }
+        let pin = pin.clone();
         if cvm.answer.as_ref() == Some(&answer) {
             return Vec::new();
         }
         let message = format!("controller VM: {}", answer.in_words());
-        let data = json!({"answer": answer, "key": cvm.pin});
+        let data = json!({"answer": answer, "driver": driver, "key": pin});
         cvm.answer = Some(answer);
         vec![NewEvent::new(at, kind::CVM_ANSWER, message).of_node(&self.server_id).with(data)]
     }
 
-    /// Takes the key a controller VM shows while its cluster forms: a change is expected then, and told.
+    /// Takes the TLS key a controller VM shows while its cluster forms: a change is expected then, and told. The keys that
+    /// SSH shows are another matter: they stay.
     pub fn fold_key(&mut self, fingerprint: &str, at: Timestamp) -> Option<NewEvent> {
         if self.cvm.pin.as_deref() == Some(fingerprint) {
             return None;
         }
         let before = self.cvm.pin.replace(fingerprint.to_owned());
+        // The first key of all is no change: nothing had answered TLS there before.
+        before.as_ref()?;
         let message = "controller VM shows a new key, as is expected while its cluster forms".to_owned();
         let data = json!({"before": before, "key": fingerprint});
         Some(NewEvent::new(at, kind::CVM_KEY_CHANGED, message).of_node(&self.server_id).with(data))
@@ -124,7 +167,11 @@ impl NodeRecord {
         }
         let failed_in_cvm = self.failure.as_ref().is_some_and(|f| f.in_phase == NodePhase::WaitingForCvm.as_str());
         self.failure = None;
-        self.cvm = crate::CvmProgress { pin: self.cvm.pin.take().filter(|_| !failed_in_cvm), ..Default::default() };
+        let was = std::mem::take(&mut self.cvm);
+        if !failed_in_cvm {
+            self.cvm =
+                crate::CvmProgress { pin: was.pin, ssh_pin: was.ssh_pin, host_pin: was.host_pin, ..Default::default() };
+        }
         if existing || failed_in_cvm {
             // The deadline counts from the script fetch: move it, or the node would fail again at once.
             self.boot.script_at = self.boot.script_at.map(|_| now);
@@ -156,27 +203,20 @@ impl NodeRecord {
 
 impl ClusterRecord {
     /// Gives the cluster another try, by the operator's word: nodes first, or formation alone. An earlier formation may
-    /// have left something, so the next attempt looks before it asks.
-    pub fn retry(&mut self, now: Timestamp) {
+    /// have left something, so the next attempt looks before it asks. `choice`: the driver that is asked for now.
+    pub fn retry(&mut self, choice: FormationChoice, now: Timestamp) {
         let reason = "another try, by the operator's word".to_owned();
         match self.phase {
             ClusterPhase::Failed => self.enter(ClusterPhase::WaitingForNodes, reason, now),
             ClusterPhase::NeedsOperator => {
-                if let Some(attempt) = &mut self.formation {
-                    *attempt = crate::FormationAttempt {
-                        n: attempt.n + 1,
-                        entry: 0,
-                        state: FormationState::LookFirst,
-                        doubt: String::new(),
-                        asked_at: None,
-                        started_at: now,
-                        looked_at: None,
-                        seen: None,
-                        refusals: Vec::new(),
-                        driver: attempt.driver.clone(),
-                        members: attempt.members.clone(),
-                    };
+                let was_up = self.failure.as_ref().is_some_and(|f| f.in_phase == ClusterPhase::Verifying.as_str());
+                self.formation = self.formation.as_ref().map(|a| a.another(choice.forced().unwrap_or(a.driver), now));
+                // A cluster that was up may be in use by now. It is no half-made one, whatever its create once said: only
+                // what is asked for from here on may be taken down.
+                if let Some(attempt) = self.formation.as_mut().filter(|_| was_up) {
+                    attempt.asked_at = None;
                 }
+                self.accounts.iter_mut().for_each(AccountRecord::try_again);
                 self.enter(ClusterPhase::Forming, reason, now);
             }
             _ => return,
@@ -184,4 +224,123 @@ impl ClusterRecord {
         self.failure = None;
         self.checks.clear();
     }
+
+    /// Takes in what became of changing passwords at a place. Everything else there is changed with the account that leads,
+    /// so it is told for all of them.
+    pub fn fold_secure(&mut self, place: &SecurePlace, outcome: &SecureOutcome, at: Timestamp) -> Option<NewEvent> {
+        let mut lead = self.account(place);
+        let before = lead.state;
+        lead.at = at;
+        lead.error = None;
+        match outcome {
+            SecureOutcome::Begun => lead.state = AccountState::Changing,
+            SecureOutcome::Taken => (lead.state, lead.refusals) = (AccountState::Set, 0),
+            // Who comes after a crash can't know since when it is in force, and so whether it is known everywhere.
+            SecureOutcome::Works { .. } if *place == SecurePlace::Prism && before == AccountState::Changing => {
+                (lead.state, lead.refusals) = (AccountState::Set, 0);
+            }
+            SecureOutcome::Works { beside } => {
+                (lead.state, lead.refusals) = (AccountState::Changed, 0);
+                for (account, state) in beside {
+                    self.set_account(AccountRecord { account: *account, state: *state, ..lead.clone() });
+                }
+            }
+            SecureOutcome::TakenInPart { error } => {
+                lead.state = AccountState::Set;
+                lead.refusals += 1;
+                lead.error = Some(error.clone());
+            }
+            SecureOutcome::NotThere { why } => {
+                (lead.state, lead.error) = (AccountState::Absent, Some(why.clone()));
+            }
+            SecureOutcome::Refused { shown, error } => {
+                // Who wasn't let in with the old one has changed nothing: the one it was born with is still in force. Not so
+                // if an earlier change was in doubt: then ours was refused before, and may be in force all the same (it was
+                // locked, or not known everywhere yet).
+                let in_doubt = *shown == ShowPassword::New || (*shown == ShowPassword::Old && lead.refusals > 0);
+                if !in_doubt {
+                    lead.state = AccountState::Default;
+                }
+                lead.refusals += 1;
+                lead.error = Some(error.clone());
+            }
+            SecureOutcome::Failed { error } => lead.error = Some(error.clone()),
+        }
+        let after = lead.clone();
+        self.set_account(lead);
+        if after.state == before && !matches!(outcome, SecureOutcome::Refused { .. }) {
+            return None;
+        }
+        let message = match (after.state, &after.error) {
+            (AccountState::Changed, _) => format!("{} has passwords of its own", place.in_words()),
+            (AccountState::Set, _) => format!("{} took a new password", place.in_words()),
+            (AccountState::Absent, error) => {
+                format!("{} has no passwords to change: {}", place.in_words(), error.as_deref().unwrap_or_default())
+            }
+            (_, Some(error)) => format!("{} refused a password: {error}", place.in_words()),
+            (AccountState::Changing | AccountState::Default, None) => return None,
+        };
+        let event = NewEvent::new(at, kind::PASSWORDS, message).with(json!({"state": after.state}));
+        Some(match place.server_id() {
+            Some(id) => event.of_node(id),
+            None => event,
+        })
+    }
+
+    fn set_account(&mut self, record: AccountRecord) {
+        let same = |r: &&mut AccountRecord| r.account == record.account && r.server_id == record.server_id;
+        match self.accounts.iter_mut().find(same) {
+            Some(known) => *known = record,
+            None => self.accounts.push(record),
+        }
+    }
+}
+
+impl AccountRecord {
+    /// A person has looked: what was refused may be tried again, and what wasn't there may be by now.
+    fn try_again(&mut self) {
+        let was_refused = std::mem::take(&mut self.refusals) > 0;
+        self.state = match self.state {
+            // It was taken and then refused: whether it is in force is in doubt.
+            AccountState::Set if was_refused => AccountState::Changing,
+            AccountState::Absent if SecurePlace::LEADS.contains(&self.account) => AccountState::Default,
+            state => state,
+        };
+    }
+}
+
+/// What became of changing the passwords at a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecureOutcome {
+    /// About to be changed.
+    Begun,
+    /// The change was taken; it isn't known everywhere yet.
+    Taken,
+    /// Ours works in one part of the place, and is refused in another, which counts as a refusal.
+    TakenInPart {
+        /// By whom.
+        error: String,
+    },
+    /// Ours were seen to work.
+    Works {
+        /// What became of the other accounts there.
+        beside: Vec<(Account, AccountState)>,
+    },
+    /// Nothing to log in to.
+    NotThere {
+        /// How that was seen.
+        why: String,
+    },
+    /// The password shown was refused.
+    Refused {
+        /// Which one that was.
+        shown: ShowPassword,
+        /// In which words.
+        error: String,
+    },
+    /// Something else failed, and may work later.
+    Failed {
+        /// What.
+        error: String,
+    },
 }

@@ -5,12 +5,16 @@ mod account;
 mod causes;
 mod cluster;
 mod config_document;
+mod decide_accounts;
 mod decide_cluster;
+mod decide_formation;
 mod decide_node;
 mod decision;
+mod driver;
 mod event;
 mod evidence;
 mod fold;
+mod formation;
 mod node;
 mod plan;
 mod plan_fault;
@@ -26,18 +30,22 @@ mod time;
 
 pub use account::{Account, AccountRecord, AccountState};
 pub use causes::with_causes;
-pub use cluster::{
-    Check, ClusterPhase, ClusterRecord, ClusterSeen, FormationAttempt, FormationSeen, FormationState, Intents,
-    MemberSays, MemberSeen, Refusal, Site, SubnetFacts,
-};
+pub use cluster::{ClusterPhase, ClusterRecord, Intents, Site, SubnetFacts};
 pub use config_document::{NodeNetwork, node_config};
+pub use decide_accounts::{SecurePlace, ShowPassword};
 pub use decide_cluster::{ClusterAction, ClusterDecision, ClusterLooks, ClusterView, cluster_looks, decide_cluster};
 pub use decide_node::{
-    NodeAction, NodeDecision, NodeLooks, NodeView, ShowCredentials, decide_node, node_deadline, node_looks,
+    CvmLook, NodeAction, NodeDecision, NodeLooks, NodeView, ShowCredentials, decide_node, node_deadline, node_looks,
 };
 pub use decision::{Decision, Failure, Trouble};
+pub use driver::{Driver, Offer, Surface, choose_driver};
 pub use event::{Event, NewEvent, kind};
 pub use evidence::{AuditEntry, Evidence, Seen};
+pub use fold::SecureOutcome;
+pub use formation::{
+    Advice, Check, ChecksBefore, CleanStep, Cleaning, ClusterSeen, FormationAttempt, FormationJob, FormationSeen,
+    FormationState, JobSays, MemberSays, MemberSeen, Refusal, failed_checks,
+};
 pub use node::{
     BootAttempt, BootProgress, CvmAnswer, CvmProgress, NodePhase, NodeRecord, PowerAction, PowerCall, ServerSeen,
     ServerStatus,

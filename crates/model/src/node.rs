@@ -13,7 +13,7 @@
 //! A phase is named for what is awaited. An existing node (imaged before us) starts in `waiting_for_cvm`.
 //! [`crate::decide_node`] says what comes next; this file is what it decides about.
 
-use crate::{Failure, Report, Timestamp, Trouble};
+use crate::{Driver, Failure, Report, Surface, Timestamp, Trouble};
 use serde::{Deserialize, Serialize};
 use std::{net::Ipv4Addr, time::Duration};
 use uuid::Uuid;
@@ -233,8 +233,29 @@ pub struct CvmProgress {
     pub refused_at: Option<Timestamp>,
     /// How often credentials were refused. Two, and no more are sent.
     pub refusals: u32,
-    /// Fingerprint of the key it showed first in this boot attempt.
+    /// Fingerprint of the TLS key it showed first in this boot attempt.
     pub pin: Option<String>,
+    /// Fingerprint of the SSH host key it showed first.
+    #[serde(default)]
+    pub ssh_pin: Option<String>,
+    /// Fingerprint of the SSH host key that its AHV host showed first.
+    #[serde(default)]
+    pub host_pin: Option<String>,
+    /// The driver its readiness is judged by: the plan's, or the one that `auto` chose.
+    #[serde(default)]
+    pub driver: Option<Driver>,
+    /// What it offered when last looked at without credentials.
+    #[serde(default)]
+    pub surface: Option<Surface>,
+    /// When that was.
+    #[serde(default)]
+    pub surfaced_at: Option<Timestamp>,
+    /// Since when it offers just that.
+    #[serde(default)]
+    pub surface_since: Option<Timestamp>,
+    /// Since when it offers other drivers and not the one that was asked for.
+    #[serde(default)]
+    pub others_since: Option<Timestamp>,
 }
 
 /// A controller VM's answer to a readiness probe, from nothing to ready.
@@ -251,6 +272,13 @@ pub enum CvmAnswer {
     HttpUp {
         /// The HTTP status.
         status: u16,
+    },
+    /// SSH answers; nobody has logged in yet.
+    SshUp,
+    /// We can log in, and its services aren't all there yet.
+    Starting {
+        /// What is missing, in words.
+        what: String,
     },
     /// The credentials are refused.
     Unauthorized,
@@ -274,6 +302,8 @@ impl CvmAnswer {
             CvmAnswer::TlsUp => "TLS answers, HTTP doesn't yet".into(),
             CvmAnswer::HttpUp { status: 500.. } => "HTTP answers, and its services are still starting".into(),
             CvmAnswer::HttpUp { status } => format!("HTTP answers {status}; it isn't ready yet"),
+            CvmAnswer::SshUp => "SSH answers".into(),
+            CvmAnswer::Starting { what } => format!("it is starting: {what}"),
             CvmAnswer::Unauthorized => "it refuses our credentials".into(),
             CvmAnswer::LockedOut => "its account is locked".into(),
             CvmAnswer::OtherKey { .. } => "it shows another key than before".into(),
@@ -317,6 +347,12 @@ impl NodeRecord {
     /// Whether it stays in its phase longer than usual.
     pub fn is_late(&self, now: Timestamp) -> bool {
         self.phase.expected().is_some_and(|usual| now.since(self.since) > usual)
+    }
+
+    /// The version of the installed software, if its last report says so.
+    pub fn version(&self) -> Option<String> {
+        let report = self.boot.report.as_ref()?;
+        report.facts.get("aos_version").and_then(|v| v.as_str()).map(Into::into)
     }
 
     /// The open boot attempt, if there is one.

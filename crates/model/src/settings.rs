@@ -25,6 +25,17 @@ pub struct Timeouts {
     /// After a create request whose outcome isn't known: how long the members' word that they belong to no cluster isn't
     /// taken for final. The request may still be at work.
     pub formation_settle: Duration,
+    /// How long the checks before create may go on failing. What passes by itself, such as clocks that come into step, has
+    /// that long.
+    pub check: Duration,
+    /// How long taking down a half-made cluster may take.
+    pub clean: Duration,
+    /// How long a step of that may take to show before the next, or the same again.
+    pub clean_step: Duration,
+    /// From a change of Prism's password until every node knows it. Published clients wait 30 s.
+    pub password_sync: Duration,
+    /// How long a controller VM may offer other drivers than the one asked for before that is taken for final.
+    pub not_offered: Duration,
     /// How long a power-off or a reinitialization may take to show before it is sent again.
     pub stop: Duration,
     /// How long an accepted deletion may take before it is sent again.
@@ -44,6 +55,11 @@ impl Default for Timeouts {
             probe_after_refusal: minutes(1),
             formation_poll: Duration::from_secs(2),
             formation_settle: Duration::from_secs(30),
+            check: minutes(3),
+            clean: minutes(10),
+            clean_step: minutes(2),
+            password_sync: Duration::from_secs(30),
+            not_offered: minutes(20),
             stop: minutes(2),
             delete: minutes(5),
         }

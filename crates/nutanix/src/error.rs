@@ -7,7 +7,7 @@
 //!
 //! What is neither needs an operator ([`Error::hint`]) or another way ([`Error::is_not_offered`]).
 
-use crate::{Cause, Fingerprint, Peer, Rejection, Response, TransportError, excerpt};
+use crate::{Cause, Fingerprint, Rejection, TransportError, excerpt};
 use std::{fmt, net::Ipv4Addr};
 
 /// What was asked of a CVM.
@@ -15,17 +15,46 @@ use std::{fmt, net::Ipv4Addr};
 pub enum Operation {
     /// Prism, `GET v2.0/cluster`.
     ReadCluster,
+    /// Prism, `GET v2.0/hosts`.
+    ReadHosts,
+    /// Prism, `POST v1/utils/change_default_system_password`.
+    ChangePassword,
     /// Prism, `POST v2.0/clusters`.
     CreateThroughPrism,
     /// Foundation, `POST /foundation/clusters`.
     CreateThroughFoundation,
+    /// Foundation, `GET /foundation/version`.
+    ReadFoundationVersion,
+    /// Foundation, `POST /foundation/image_nodes` that images nothing.
+    FormThroughImageNodes,
+    /// Foundation, `GET /foundation/progress`.
+    ReadFoundationProgress,
 }
 
 impl Operation {
     fn is_create(self) -> bool {
         match self {
-            Operation::CreateThroughPrism | Operation::CreateThroughFoundation => true,
-            Operation::ReadCluster => false,
+            Operation::CreateThroughPrism | Operation::CreateThroughFoundation | Operation::FormThroughImageNodes => {
+                true
+            }
+            Operation::ReadCluster
+            | Operation::ReadHosts
+            | Operation::ChangePassword
+            | Operation::ReadFoundationVersion
+            | Operation::ReadFoundationProgress => false,
+        }
+    }
+
+    fn is_of_foundation(self) -> bool {
+        match self {
+            Operation::CreateThroughFoundation
+            | Operation::ReadFoundationVersion
+            | Operation::FormThroughImageNodes
+            | Operation::ReadFoundationProgress => true,
+            Operation::ReadCluster
+            | Operation::ReadHosts
+            | Operation::ChangePassword
+            | Operation::CreateThroughPrism => false,
         }
     }
 }
@@ -34,8 +63,13 @@ impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Operation::ReadCluster => "read the cluster from Prism",
+            Operation::ReadHosts => "read the hosts from Prism",
+            Operation::ChangePassword => "change the password of Prism",
             Operation::CreateThroughPrism => "create the cluster through Prism",
             Operation::CreateThroughFoundation => "create the cluster through Foundation",
+            Operation::ReadFoundationVersion => "read Foundation's version",
+            Operation::FormThroughImageNodes => "form the cluster through Foundation",
+            Operation::ReadFoundationProgress => "read the progress of Foundation",
         })
     }
 }
@@ -50,7 +84,7 @@ pub struct Error {
     pub address: Ipv4Addr,
     /// On which port.
     pub port: u16,
-    /// The key that the peer showed, if it answered at all.
+    /// The key that the peer showed, if it answered at all; over plain HTTP there is none.
     pub fingerprint: Option<Fingerprint>,
     /// What went wrong.
     #[source]
@@ -108,29 +142,40 @@ pub enum ErrorKind {
 }
 
 impl Error {
-    pub(crate) fn transport(operation: Operation, peer: &Peer, error: TransportError) -> Self {
+    /// The error of a request without an answer.
+    pub(crate) fn transport(operation: Operation, at: (Ipv4Addr, u16), error: TransportError) -> Self {
         let kind = match error {
             TransportError::PinMismatch { expected, seen } => ErrorKind::PinMismatch { expected, seen },
             lost if lost.may_have_been_sent() => ErrorKind::Unknown(lost),
             unsent => ErrorKind::NotSent(unsent),
         };
-        Self { operation, address: peer.address, port: peer.port, fingerprint: None, kind: Box::new(kind) }
+        Self::answered(operation, at, None, kind)
     }
 
     /// The error of an answer with any status but 2xx.
-    pub(crate) fn refused(operation: Operation, peer: &Peer, answer: &Response) -> Self {
-        let kind = match answer.status {
-            400..600 if says_locked(&answer.body) => ErrorKind::LockedOut,
+    pub(crate) fn refused(
+        operation: Operation,
+        at: (Ipv4Addr, u16),
+        fingerprint: Option<Fingerprint>,
+        status: u16,
+        body: &[u8],
+    ) -> Self {
+        let kind = match status {
+            400..600 if says_locked(body) => ErrorKind::LockedOut,
             401 => ErrorKind::Unauthorized,
-            status @ 400..600 => ErrorKind::Rejected(Rejection::read(status, &answer.body)),
-            status => ErrorKind::Protocol { status, excerpt: excerpt::of_body(&answer.body), cause: None },
+            400..600 => ErrorKind::Rejected(Rejection::read(status, body)),
+            _ => ErrorKind::Protocol { status, excerpt: excerpt::of_body(body), cause: None },
         };
-        Self::answered(operation, peer, answer, kind)
+        Self::answered(operation, at, fingerprint, kind)
     }
 
-    pub(crate) fn answered(operation: Operation, peer: &Peer, answer: &Response, kind: ErrorKind) -> Self {
-        let fingerprint = Some(answer.fingerprint);
-        Self { operation, address: peer.address, port: peer.port, fingerprint, kind: Box::new(kind) }
+    pub(crate) fn answered(
+        operation: Operation,
+        (address, port): (Ipv4Addr, u16),
+        fingerprint: Option<Fingerprint>,
+        kind: ErrorKind,
+    ) -> Self {
+        Self { operation, address, port, fingerprint, kind: Box::new(kind) }
     }
 
     /// Whether a create may have been carried out. Never true of a read.
@@ -184,17 +229,30 @@ impl Error {
             && matches!(&*self.kind, ErrorKind::Rejected(r) if matches!(r.status, 404 | 405 | 501))
     }
 
+    /// Whether somebody answers there, but not in TLS: as the Foundation of published clients does.
+    pub fn speaks_no_tls(&self) -> bool {
+        matches!(&*self.kind, ErrorKind::NotSent(TransportError::Tls(_)))
+    }
+
+    /// Whether the machine is there and nothing listens on the port.
+    pub fn is_refused_connection(&self) -> bool {
+        matches!(&*self.kind, ErrorKind::NotSent(TransportError::Refused))
+    }
+
     /// What a person may do about it.
     pub fn hint(&self) -> Option<&'static str> {
         if self.is_not_offered() {
             return Some(
-                "this release of Nutanix forms no clusters over this API, and this version of Metalform knows no other way",
+                "this release of Nutanix forms no clusters over this API; the way that every release has is its `cluster` command, over SSH",
             );
         }
         if self.is_ambiguous() {
             return Some("look whether the cluster exists, on every node, before it is created again");
         }
         match &*self.kind {
+            ErrorKind::NotSent(TransportError::Refused) if self.operation.is_of_foundation() => {
+                Some("nothing listens there: Foundation is not running on this CVM, or runs elsewhere")
+            }
             ErrorKind::NotSent(TransportError::Refused) => {
                 Some("nothing listens there yet; many releases start Prism only once a cluster exists")
             }
@@ -253,16 +311,12 @@ pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::PinRule;
     use std::time::Duration;
 
-    fn peer() -> Peer {
-        Peer { address: Ipv4Addr::new(10, 0, 0, 5), port: 9440, pin: PinRule::TrustFirst }
-    }
+    const AT: (Ipv4Addr, u16) = (Ipv4Addr::new(10, 0, 0, 5), 9440);
 
     fn answered(operation: Operation, status: u16, body: &'static str) -> Error {
-        let answer = Response { status, body: body.into(), fingerprint: Fingerprint([1; 32]) };
-        Error::refused(operation, &peer(), &answer)
+        Error::refused(operation, AT, Some(Fingerprint([1; 32])), status, body.as_bytes())
     }
 
     /// `a`mbiguous, `t`ransient, `p`ermanent request error, `n`ot offered.
@@ -322,24 +376,30 @@ mod tests {
             for (operation, expected) in [
                 (Operation::CreateThroughPrism, create),
                 (Operation::CreateThroughFoundation, create),
+                (Operation::FormThroughImageNodes, create),
                 (Operation::ReadCluster, read),
+                (Operation::ReadFoundationVersion, read),
+                (Operation::ReadFoundationProgress, read),
             ] {
-                let error = Error::transport(operation, &peer(), make(second));
+                let error = Error::transport(operation, AT, make(second));
                 assert_eq!(flags(&error), expected, "{operation}: {:?}", error.kind);
+                assert_eq!(error.speaks_no_tls(), matches!(make(second), TransportError::Tls(_)));
             }
         }
     }
 
     #[test]
     fn a_read_is_never_ambiguous() {
-        assert_eq!(flags(&answered(Operation::ReadCluster, 502, "<html>")), "t");
+        for read in [Operation::ReadCluster, Operation::ReadFoundationVersion, Operation::ReadFoundationProgress] {
+            assert_eq!(flags(&answered(read, 502, "<html>")), "t");
+        }
     }
 
     #[test]
     fn an_error_tells_what_failed_then_why_then_what_to_do() {
         let error = Error::transport(
             Operation::CreateThroughPrism,
-            &peer(),
+            AT,
             TransportError::Lost("connection reset by peer".into()),
         );
         let mut chain = vec![error.to_string()];

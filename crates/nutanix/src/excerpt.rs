@@ -25,13 +25,26 @@ pub(crate) fn of_text(text: &str) -> String {
 }
 
 fn without_hashes(text: &str) -> String {
+    hashes_replaced(text, |_| "[hash hidden]".to_owned())
+}
+
+/// The text with an asterisk for each character of a hash: as long as it was. Its mark goes too, so that whoever looks for
+/// hashes by it finds none.
+pub(crate) fn starred(text: &str) -> String {
+    hashes_replaced(text, |hash| "*".repeat(hash.len()))
+}
+
+fn hashes_replaced(text: &str, replacement: impl Fn(&str) -> String) -> String {
     let mut clean = String::new();
     let mut rest = text;
     while let Some((at, prefix)) = HASH_PREFIXES.iter().filter_map(|p| Some((rest.find(p)?, *p))).min() {
-        clean.push_str(&rest[..at + prefix.len()]);
-        clean.push_str("[hidden]");
-        let hash = &rest[at + prefix.len()..];
-        rest = &hash[hash.find(|c: char| !(c.is_ascii_alphanumeric() || "./$=-+".contains(c))).unwrap_or(hash.len())..];
+        clean.push_str(&rest[..at]);
+        let after = &rest[at..];
+        let is_of_hash = |c: char| c.is_ascii_alphanumeric() || "./$=-+".contains(c);
+        let end = after[prefix.len()..].find(|c| !is_of_hash(c)).map_or(after.len(), |end| prefix.len() + end);
+        let (hash, others) = after.split_at(end);
+        clean.push_str(&replacement(hash));
+        rest = others;
     }
     clean + rest
 }
@@ -44,9 +57,9 @@ mod tests {
     fn a_password_hash_is_hidden_wherever_it_stands() {
         let hash = "$6$rounds=5000$Ab.c/12$".to_owned() + &"x".repeat(86);
         for (text, clean) in [
-            (format!("Will seed prism with password hash {hash}"), "Will seed prism with password hash $6$[hidden]"),
-            (format!(r#"{{"a":"{hash}","b":1}}"#), r#"{"a":"$6$[hidden]","b":1}"#),
-            (format!("{hash} and $y$j9T$abc and more"), "$6$[hidden] and $y$[hidden] and more"),
+            (format!("Will seed prism with password hash {hash}"), "Will seed prism with password hash [hash hidden]"),
+            (format!(r#"{{"a":"{hash}","b":1}}"#), r#"{"a":"[hash hidden]","b":1}"#),
+            (format!("{hash} and $y$j9T$abc and more"), "[hash hidden] and [hash hidden] and more"),
         ] {
             assert_eq!(of_text(&text), clean);
         }
@@ -55,7 +68,7 @@ mod tests {
     #[test]
     fn a_hash_across_the_cut_leaves_nothing_behind() {
         let text = "a".repeat(MAX_CHARS - 5) + "$6$salt$secret";
-        assert_eq!(of_text(&text), "a".repeat(MAX_CHARS - 5) + "$6$[h…");
+        assert_eq!(of_text(&text), "a".repeat(MAX_CHARS - 5) + "[hash…");
     }
 
     #[test]

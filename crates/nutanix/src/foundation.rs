@@ -1,11 +1,12 @@
-//! Foundation on a CVM: formation through `POST /foundation/clusters` (port 8000, basic authentication, TLS).
+//! Foundation on a CVM (port 8000), in two tongues.
 //!
-//! Assumed as the product's first design states it. The published clients (the Terraform provider, the Ansible
-//! collection) know no such method: they speak plain HTTP without authentication, and form clusters as a part of
-//! `POST /foundation/image_nodes`. So this driver is for nodes that offer it; where it is not offered, the error says so
-//! ([`Error::is_not_offered`]).
+//! Here: `POST /foundation/clusters`, with TLS and basic authentication, as the product's first design states it. The
+//! published clients (the Terraform provider, the Ansible collection) know no such method: they speak plain HTTP without
+//! authentication, and form clusters as a part of `POST /foundation/image_nodes`, which stands in
+//! [`foundation_session`](crate::FoundationSession). Where the first is not offered the error says so
+//! ([`Error::is_not_offered`], [`Error::speaks_no_tls`]), and nothing was sent that could have had an effect.
 
-use crate::{BasicAuth, Created, Error, Method, Operation, Peer, PinRule, Request, Transport, prism};
+use crate::{BasicAuth, Created, Error, Method, Operation, Peer, PinRule, Request, Transport, TransportError, prism};
 use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::json;
@@ -16,18 +17,26 @@ use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 pub struct FoundationSettings {
     /// TCP port.
     pub port: u16,
-    /// User name.
+    /// User name, for `clusters` only.
     pub user: String,
-    /// Password.
+    /// Password, for `clusters` only.
     pub password: SecretString,
     /// Limit of a create call.
     pub create_limit: Duration,
+    /// Limit of a look: version, progress.
+    pub read_limit: Duration,
 }
 
 impl Default for FoundationSettings {
-    /// Port 8000, `admin` with `nutanix/4u`, 30 s.
+    /// Port 8000, `admin` with `nutanix/4u`; create 30 s, looks 10 s.
     fn default() -> Self {
-        Self { port: 8000, user: "admin".into(), password: "nutanix/4u".into(), create_limit: Duration::from_secs(30) }
+        Self {
+            port: 8000,
+            user: "admin".into(),
+            password: "nutanix/4u".into(),
+            create_limit: Duration::from_secs(30),
+            read_limit: Duration::from_secs(10),
+        }
     }
 }
 
@@ -62,14 +71,24 @@ pub struct FoundationNode {
 /// Speaks with the Foundation of any CVM.
 #[derive(Clone)]
 pub struct FoundationClient {
-    transport: Arc<dyn Transport>,
-    settings: FoundationSettings,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) settings: FoundationSettings,
 }
 
 impl FoundationClient {
     /// A client over `transport`.
     pub fn new(transport: Arc<dyn Transport>, settings: FoundationSettings) -> Self {
         Self { transport, settings }
+    }
+
+    /// Whether Foundation answers at `address`, in either tongue. Says nothing secret.
+    pub async fn offer(&self, address: Ipv4Addr) -> Result<(), Error> {
+        let peer = Peer { address, port: self.settings.port, pin: PinRule::TrustFirst };
+        match self.transport.knock(peer.clone(), self.settings.read_limit).await {
+            Ok(_) => Ok(()),
+            Err(TransportError::Tls(_)) => self.version(address).await.map(drop),
+            Err(error) => Err(Error::transport(Operation::ReadFoundationVersion, peer.place(), error)),
+        }
     }
 
     /// Asks the CVM at `address` to form the cluster. Sent once, never repeated here.

@@ -136,14 +136,28 @@ pub struct ClusterView {
     pub current_redundancy_factor: Option<u64>,
     /// The redundancy factor that was asked for.
     pub desired_redundancy_factor: Option<u64>,
+    /// Its time zone.
+    pub timezone: Option<String>,
+    /// Its name servers.
+    pub name_servers: Option<Vec<String>>,
+    /// Its time servers.
+    pub ntp_servers: Option<Vec<String>>,
     /// The key that the peer showed.
     pub fingerprint: Fingerprint,
 }
 
 impl ClusterView {
-    /// Whether `cluster_status` is `UP`, exactly.
-    pub fn is_up(&self) -> bool {
-        self.cluster_status.as_deref() == Some("UP")
+    /// Whether a cluster of so many members stands. Its `cluster_status` says so, exactly, where there is one; published
+    /// payloads have none, and then all members and the redundancy asked for do.
+    pub fn is_up(&self, members: u64) -> bool {
+        match &self.cluster_status {
+            Some(status) => status == "UP",
+            None => {
+                self.num_nodes == Some(members)
+                    && self.desired_redundancy_factor.is_some()
+                    && self.current_redundancy_factor == self.desired_redundancy_factor
+            }
+        }
     }
 
     fn read(answer: &Value, fingerprint: Fingerprint) -> Self {
@@ -161,9 +175,16 @@ impl ClusterView {
             version: text("version"),
             current_redundancy_factor: number(&redundancy["current_redundancy_factor"]),
             desired_redundancy_factor: number(&redundancy["desired_redundancy_factor"]),
+            timezone: text("timezone"),
+            name_servers: texts(&answer["name_servers"]),
+            ntp_servers: texts(&answer["ntp_servers"]),
             fingerprint,
         }
     }
+}
+
+fn texts(value: &Value) -> Option<Vec<String>> {
+    value.as_array().map(|list| list.iter().filter_map(Value::as_str).map(Into::into).collect())
 }
 
 /// Prism gives some numbers as texts, and -1 for "unknown".
@@ -233,30 +254,75 @@ impl PrismClient {
     /// A CVM without a cluster is [`ErrorKind::NotConfigured`]. Pages and gateway errors while Prism starts are
     /// [`ErrorKind::NotYet`]. Both are transient, as is a refused connection.
     pub async fn cluster(&self, address: Ipv4Addr, pin: PinRule) -> Result<ClusterView, Error> {
-        let operation = Operation::ReadCluster;
+        let (json, fingerprint) = self.read(Operation::ReadCluster, CLUSTER_PATH, address, pin).await?;
+        Ok(ClusterView::read(&json, fingerprint))
+    }
+
+    /// The same client with another password.
+    pub fn with_password(&self, password: &SecretString) -> Self {
+        let settings = PrismSettings { password: password.clone(), ..self.settings.clone() };
+        Self { transport: self.transport.clone(), settings }
+    }
+
+    /// A GET with credentials whose answer is a JSON object; errors as [`PrismClient::cluster`] tells them.
+    pub(crate) async fn read(
+        &self,
+        operation: Operation,
+        path: &str,
+        address: Ipv4Addr,
+        pin: PinRule,
+    ) -> Result<(Value, Fingerprint), Error> {
         let peer = Peer { address, port: self.settings.port, pin };
-        let request = self.get(CLUSTER_PATH, true, self.settings.progress_limit);
+        let request = self.get(path, true, self.settings.progress_limit);
         let answer = self
             .transport
             .send(peer.clone(), request)
             .await
-            .map_err(|error| Error::transport(operation, &peer, error))?;
+            .map_err(|error| Error::transport(operation, peer.place(), error))?;
         let json: Option<Value> = serde_json::from_slice(&answer.body).ok().filter(Value::is_object);
-        if let (200..300, Some(json)) = (answer.status, &json) {
-            return Ok(ClusterView::read(json, answer.fingerprint));
+        let kind = match (answer.status, json) {
+            (200..300, Some(json)) => return Ok((json, answer.fingerprint)),
+            (401, _) => return Err(refused(operation, &peer, &answer)),
+            (404, _) => ErrorKind::NotConfigured,
+            (400.., _) if says_unconfigured(&answer.body) => ErrorKind::NotConfigured,
+            (200..400 | 500.., None) if !says_locked(&answer.body) => {
+                ErrorKind::NotYet { status: answer.status, excerpt: excerpt::of_body(&answer.body) }
+            }
+            _ => return Err(refused(operation, &peer, &answer)),
+        };
+        Err(Error::answered(operation, peer.place(), Some(answer.fingerprint), kind))
+    }
+
+    /// A POST or PUT with credentials; its answer as it comes.
+    pub(crate) async fn write(
+        &self,
+        operation: Operation,
+        method: Method,
+        path: &str,
+        address: Ipv4Addr,
+        pin: PinRule,
+        body: Value,
+    ) -> Result<Response, Error> {
+        let peer = Peer { address, port: self.settings.port, pin };
+        let limit = self.settings.progress_limit;
+        let auth = Some(self.auth());
+        let request = Request { method, path: path.into(), auth, body: Some(body), limit };
+        let answer = self.transport.send(peer.clone(), request).await;
+        let answer = answer.map_err(|error| Error::transport(operation, peer.place(), error))?;
+        match answer.status {
+            200..300 => Ok(answer),
+            _ => Err(refused(operation, &peer, &answer)),
         }
-        Err(match answer.status {
-            401 => Error::refused(operation, &peer, &answer),
-            404 => Error::answered(operation, &peer, &answer, ErrorKind::NotConfigured),
-            400.. if says_unconfigured(&answer.body) => {
-                Error::answered(operation, &peer, &answer, ErrorKind::NotConfigured)
-            }
-            200..400 | 500.. if json.is_none() && !says_locked(&answer.body) => {
-                let (status, excerpt) = (answer.status, excerpt::of_body(&answer.body));
-                Error::answered(operation, &peer, &answer, ErrorKind::NotYet { status, excerpt })
-            }
-            _ => Error::refused(operation, &peer, &answer),
-        })
+    }
+
+    /// The port it calls.
+    pub(crate) fn port(&self) -> u16 {
+        self.settings.port
+    }
+
+    /// The password it shows.
+    pub(crate) fn password(&self) -> &SecretString {
+        &self.settings.password
     }
 
     fn get(&self, path: &str, authenticate: bool, limit: Duration) -> Request {
@@ -275,10 +341,12 @@ pub(crate) async fn create(
     peer: Peer,
     request: Request,
 ) -> Result<Created, Error> {
-    let answer =
-        transport.send(peer.clone(), request).await.map_err(|error| Error::transport(operation, &peer, error))?;
+    let answer = transport
+        .send(peer.clone(), request)
+        .await
+        .map_err(|error| Error::transport(operation, peer.place(), error))?;
     if !(200..300).contains(&answer.status) {
-        return Err(Error::refused(operation, &peer, &answer));
+        return Err(refused(operation, &peer, &answer));
     }
     let body = match serde_json::from_slice(&answer.body) {
         Ok(body) => body,
@@ -286,10 +354,14 @@ pub(crate) async fn create(
         Err(error) => {
             let (status, excerpt) = (answer.status, excerpt::of_body(&answer.body));
             let kind = ErrorKind::Protocol { status, excerpt, cause: Some(error.into()) };
-            return Err(Error::answered(operation, &peer, &answer, kind));
+            return Err(Error::answered(operation, peer.place(), Some(answer.fingerprint), kind));
         }
     };
     Ok(Created { address: peer.address, body, fingerprint: answer.fingerprint })
+}
+
+fn refused(operation: Operation, peer: &Peer, answer: &Response) -> Error {
+    Error::refused(operation, peer.place(), Some(answer.fingerprint), answer.status, &answer.body)
 }
 
 fn judge_readiness(answer: &Response) -> ProbeAnswer {
@@ -466,7 +538,7 @@ mod tests {
                 "version":"6.8","cluster_redundancy_state":{"current_redundancy_factor":1,"desired_redundancy_factor":2}}"#,
         ))]);
         let view = prism.cluster(Ipv4Addr::new(10, 240, 0, 200), PinRule::OneOf(vec![KEY, OTHER_KEY])).await.unwrap();
-        assert!(view.is_up());
+        assert!(view.is_up(3));
         assert_eq!(
             view,
             ClusterView {
@@ -478,6 +550,9 @@ mod tests {
                 version: Some("6.8".into()),
                 current_redundancy_factor: Some(1),
                 desired_redundancy_factor: Some(2),
+                timezone: None,
+                name_servers: None,
+                ntp_servers: None,
                 fingerprint: KEY,
             }
         );
@@ -503,7 +578,7 @@ mod tests {
         let empty = ClusterView::read(&json!({}), KEY);
         let first = prism.cluster(CVM, PinRule::TrustFirst).await.unwrap();
         assert_eq!(first, ClusterView { num_nodes: Some(3), uuid: Some("u2".into()), ..empty.clone() });
-        assert!(!first.is_up());
+        assert!(!first.is_up(3));
         assert_eq!(prism.cluster(CVM, PinRule::TrustFirst).await.unwrap(), empty);
         assert_eq!(prism.cluster(CVM, PinRule::TrustFirst).await.unwrap(), empty);
     }

@@ -103,7 +103,7 @@ mod tests {
             ),
             (r#"{"error":{"message":"No nodes","details":{},"session_id":"s"}}"#, "refused with status 500: No nodes"),
             (r#"{"error":"No nodes"}"#, "refused with status 500: No nodes"),
-            (hashed, "refused with status 500: failed: hash $6$[hidden] kept"),
+            (hashed, "refused with status 500: failed: hash [hash hidden] kept"),
             ("<html>\n<h1>Starting</h1></html>", "refused with status 500: <html> <h1>Starting</h1></html>"),
             (r#"{"unknown":1}"#, r#"refused with status 500: {"unknown":1}"#),
             ("", "refused with status 500"),

@@ -1,6 +1,6 @@
 //! A transport for tests: answers from a list, and remembers what it was asked.
 
-use crate::{Fingerprint, Method, Peer, Request, Response, Transport, TransportError};
+use crate::{Fingerprint, Method, Peer, PlainRequest, PlainResponse, Request, Response, Transport, TransportError};
 use async_trait::async_trait;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -42,10 +42,7 @@ impl Scripted {
 #[async_trait]
 impl Transport for Scripted {
     async fn send(&self, peer: Peer, request: Request) -> Result<Response, TransportError> {
-        let method = match request.method {
-            Method::Get => "GET",
-            Method::Post => "POST",
-        };
+        let method = word(request.method);
         let (status, body) = self.answer(json!({
             "request": format!("{method} https://{}:{}{}", peer.address, peer.port, request.path),
             "pin": peer.pin,
@@ -56,6 +53,20 @@ impl Transport for Scripted {
         Ok(Response { status, body: body.into(), fingerprint: KEY })
     }
 
+    async fn send_plain(
+        &self,
+        address: Ipv4Addr,
+        port: u16,
+        request: PlainRequest,
+    ) -> Result<PlainResponse, TransportError> {
+        let (status, body) = self.answer(json!({
+            "request": format!("{} http://{address}:{port}{}", word(request.method), request.path),
+            "body": request.body,
+            "limit": request.limit.as_secs_f64(),
+        }))?;
+        Ok(PlainResponse { status, body: body.into() })
+    }
+
     async fn knock(&self, peer: Peer, limit: Duration) -> Result<Fingerprint, TransportError> {
         let asked = json!({
             "knock": format!("{}:{}", peer.address, peer.port),
@@ -63,5 +74,13 @@ impl Transport for Scripted {
             "limit": limit.as_secs_f64(),
         });
         self.answer(asked).map(|_| KEY)
+    }
+}
+
+fn word(method: Method) -> &'static str {
+    match method {
+        Method::Get => "GET",
+        Method::Post => "POST",
+        Method::Put => "PUT",
     }
 }

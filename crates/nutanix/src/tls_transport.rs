@@ -1,4 +1,4 @@
-//! The real [`Transport`]: HTTPS to a pinned key, through reqwest and rustls.
+//! The real [`Transport`]: HTTPS to a pinned key, through reqwest and rustls; and plain HTTP where nothing is at stake.
 //!
 //! Every request has a client, a verifier and a connection of its own. So no pooled connection or resumed TLS session
 //! outlives the rule it was made under, and the verifier's memory belongs to exactly one request: when that fails, the
@@ -7,14 +7,20 @@
 //! client for each peer, which would save a handshake every few seconds and cost both properties.
 
 use crate::{
-    Fingerprint, Method, Peer, Request, Response, Transport, TransportError,
+    Fingerprint, Method, Peer, PlainRequest, PlainResponse, Request, Response, Transport, TransportError,
     pin::{PinRule, PinVerifier},
 };
 use async_trait::async_trait;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use rustls::{ClientConfig, client::Resumption, crypto::CryptoProvider, pki_types::ServerName};
 use secrecy::ExposeSecret;
-use std::{error::Error as StdError, io, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    error::Error as StdError,
+    io,
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -59,39 +65,16 @@ impl Transport for TlsTransport {
         let limit = request.limit;
         let (config, verifier) = self.config(peer.pin);
         let exchange = async {
-            let client = reqwest::Client::builder()
-                .user_agent(concat!("metalform/", env!("CARGO_PKG_VERSION")))
-                .tls_backend_preconfigured(config)
-                .http1_only()
-                .https_only(true)
-                .no_proxy()
-                .redirect(reqwest::redirect::Policy::none())
-                .retry(reqwest::retry::never())
-                .referer(false)
-                .pool_max_idle_per_host(0)
-                .timeout(limit)
-                .build()?;
-            let method = match request.method {
-                Method::Get => reqwest::Method::GET,
-                Method::Post => reqwest::Method::POST,
-            };
+            let client = lone_client(config).https_only(true).timeout(limit).build()?;
             let url = format!("https://{}:{}{}", peer.address, peer.port, request.path);
-            let mut call = client.request(method, url).header("accept", "application/json");
+            let mut call = client.request(method_of(request.method), url).header("accept", "application/json");
             if let Some(auth) = &request.auth {
                 call = call.basic_auth(&auth.user, Some(auth.password.expose_secret()));
             }
             if let Some(body) = &request.body {
                 call = call.json(body);
             }
-            let mut response = call.send().await?;
-            let mut body = BytesMut::new();
-            while let Some(chunk) = response.chunk().await? {
-                body.extend_from_slice(&chunk[..chunk.len().min(BODY_LIMIT - body.len())]);
-                if body.len() == BODY_LIMIT {
-                    break;
-                }
-            }
-            Ok((response.status().as_u16(), body.freeze()))
+            read(call.send().await?).await
         };
         match exchange.await {
             Ok((status, body)) => {
@@ -112,6 +95,37 @@ impl Transport for TlsTransport {
         }
     }
 
+    async fn send_plain(
+        &self,
+        address: Ipv4Addr,
+        port: u16,
+        request: PlainRequest,
+    ) -> Result<PlainResponse, TransportError> {
+        let limit = request.limit;
+        // The rule that no key satisfies: should anything here ever come to speak TLS, it ends there.
+        let (config, _) = self.config(PinRule::OneOf(Vec::new()));
+        let exchange = async {
+            // Without TLS nothing proves that a connection stood when the time was up. So connecting has a limit of its
+            // own, well below the whole: what runs into the whole limit was connected, and may have been sent.
+            let client = lone_client(config).connect_timeout(limit / 2).timeout(limit).build()?;
+            let url = format!("http://{address}:{port}{}", request.path);
+            let mut call = client.request(method_of(request.method), url);
+            if let Some(body) = &request.body {
+                call = call.json(body);
+            }
+            read(call.send().await?).await
+        };
+        exchange.await.map(|(status, body)| PlainResponse { status, body }).map_err(|error: reqwest::Error| {
+            let is_unsent = error.is_connect() || error.is_builder();
+            match (is_unsent, error.is_timeout()) {
+                (true, true) => TransportError::ConnectTimeout(limit / 2),
+                (true, false) => unsent(error.without_url()),
+                (false, true) => TransportError::ReplyTimeout(limit),
+                (false, false) => TransportError::Lost(error.without_url().into()),
+            }
+        })
+    }
+
     async fn knock(&self, peer: Peer, limit: Duration) -> Result<Fingerprint, TransportError> {
         let (config, verifier) = self.config(peer.pin);
         let handshake = async {
@@ -125,6 +139,39 @@ impl Transport for TlsTransport {
             (Ok(Err(error)), None) => Err(unsent(error)),
             (Err(_), None) => Err(TransportError::ConnectTimeout(limit)),
         }
+    }
+}
+
+/// A client for one request: no redirects, proxies, repeats or second connections.
+fn lone_client(config: ClientConfig) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .user_agent(concat!("metalform/", env!("CARGO_PKG_VERSION")))
+        .tls_backend_preconfigured(config)
+        .http1_only()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .pool_max_idle_per_host(0)
+}
+
+/// Status and body, which is cut off at [`BODY_LIMIT`].
+async fn read(mut response: reqwest::Response) -> Result<(u16, Bytes), reqwest::Error> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await? {
+        body.extend_from_slice(&chunk[..chunk.len().min(BODY_LIMIT - body.len())]);
+        if body.len() == BODY_LIMIT {
+            break;
+        }
+    }
+    Ok((response.status().as_u16(), body.freeze()))
+}
+
+fn method_of(method: Method) -> reqwest::Method {
+    match method {
+        Method::Get => reqwest::Method::GET,
+        Method::Post => reqwest::Method::POST,
+        Method::Put => reqwest::Method::PUT,
     }
 }
 

@@ -18,6 +18,16 @@ pub trait Transport: Send + Sync {
     /// rule refuses is told nothing: no path, no credentials.
     async fn send(&self, peer: Peer, request: Request) -> Result<Response, TransportError>;
 
+    /// Sends one request in plain HTTP, to whoever answers there, and reads the answer as [`Transport::send`] does. For
+    /// the one service that has neither TLS nor accounts, Foundation: a request that could hold credentials or a pin can't
+    /// be sent this way.
+    async fn send_plain(
+        &self,
+        address: Ipv4Addr,
+        port: u16,
+        request: PlainRequest,
+    ) -> Result<PlainResponse, TransportError>;
+
     /// Opens TCP and TLS and closes again, within `limit`: is there anybody, and with which key? Sends no request.
     async fn knock(&self, peer: Peer, limit: Duration) -> Result<Fingerprint, TransportError>;
 }
@@ -33,6 +43,13 @@ pub struct Peer {
     pub pin: PinRule,
 }
 
+impl Peer {
+    /// Where it is.
+    pub(crate) fn place(&self) -> (Ipv4Addr, u16) {
+        (self.address, self.port)
+    }
+}
+
 /// The HTTP methods in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
@@ -40,6 +57,8 @@ pub enum Method {
     Get,
     /// Asks for a change.
     Post,
+    /// Replaces something.
+    Put,
 }
 
 /// One HTTP request.
@@ -75,6 +94,28 @@ pub struct Response {
     pub body: Bytes,
     /// The key that the peer showed.
     pub fingerprint: Fingerprint,
+}
+
+/// A request that anybody on the way may read and that shows nobody's credentials.
+#[derive(Debug, Clone)]
+pub struct PlainRequest {
+    /// GET or POST.
+    pub method: Method,
+    /// Path with its leading slash, and query.
+    pub path: String,
+    /// A JSON body, if any.
+    pub body: Option<Value>,
+    /// From the first packet to the last byte of the answer.
+    pub limit: Duration,
+}
+
+/// An answer that anybody on the way may have written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlainResponse {
+    /// HTTP status.
+    pub status: u16,
+    /// The body; implementations may cut it off after some megabytes.
+    pub body: Bytes,
 }
 
 /// Whatever an implementation knows of a failure. Anything that turns into a boxed error will do, a plain text too.

@@ -1,13 +1,17 @@
 //! The product on one page.
 
-use crate::{BootLinks, Cloud, Formation};
+use crate::{Accounts, BootLinks, Cloud, ClusterPasswords, Drivers, Passwords};
 use futures_util::future::join_all;
 use metalform_model::{
-    Clock, ClusterPhase, ClusterRecord, NewEvent, NodeRecord, Plan, Resource, Site, Timeouts, Timestamp, kind,
+    Clock, ClusterPhase, ClusterRecord, FormationChoice, NewEvent, NodeRecord, Plan, Resource, Site, Timeouts,
+    Timestamp, kind,
 };
-use metalform_store::{Changes, ClusterState, Lease, NodeState, Store, StoreError};
+use metalform_store::{Changes, ClusterState, Lease, NodeState, Sealer, Store, StoreError};
 use serde_json::json;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -18,7 +22,13 @@ pub struct Orchestrator {
     /// Where servers come from.
     pub cloud: Arc<dyn Cloud>,
     /// How clusters are formed.
-    pub formation: Arc<dyn Formation>,
+    pub drivers: Drivers,
+    /// How passwords are changed.
+    pub accounts: Arc<dyn Accounts>,
+    /// Where new ones come from.
+    pub passwords: Arc<dyn Passwords>,
+    /// Under which key they are written down.
+    pub sealer: Sealer,
     /// What machines are told to boot.
     pub links: Arc<dyn BootLinks>,
     /// What time it is.
@@ -49,6 +59,10 @@ pub(crate) struct Pass<'a> {
     pub site: &'a Site,
     pub deployment: Uuid,
     pub absent: bool,
+    /// The driver that is asked for.
+    pub choice: FormationChoice,
+    /// The cluster's own passwords, once they are read or made.
+    pub passwords: OnceLock<ClusterPasswords>,
 }
 
 impl Orchestrator {
@@ -61,7 +75,15 @@ impl Orchestrator {
         self.take_in(&lease, &mut state).await?;
 
         let ClusterState { plan, site, mut record, intents, mut nodes, mut vip, .. } = state;
-        let pass = Pass { lease: &lease, plan: &plan, site: &site, deployment: cluster_id, absent: intents.absent };
+        let pass = Pass {
+            lease: &lease,
+            plan: &plan,
+            site: &site,
+            deployment: cluster_id,
+            absent: intents.absent,
+            choice: intents.formation.unwrap_or(plan.cluster.formation),
+            passwords: OnceLock::new(),
+        };
         let mut next_at = Timestamp::NEVER;
         for _ in 0..STEPS {
             let plans = plan.nodes.iter();
@@ -121,6 +143,18 @@ impl Orchestrator {
         self.store.commit(pass.lease, changes).await
     }
 
+    /// Records that nothing of a cluster is left, its passwords included.
+    pub(crate) async fn forget_cluster(
+        &self,
+        pass: &Pass<'_>,
+        record: &ClusterRecord,
+        events: Vec<NewEvent>,
+    ) -> Result<(), StoreError> {
+        tell(pass, &events);
+        let changes = Changes { cluster: Some(record), events, forget_credentials: true, ..Changes::default() };
+        self.store.commit(pass.lease, changes).await
+    }
+
     /// Records a cluster, and those of its nodes that changed with it.
     pub(crate) async fn record_cluster(
         &self,
@@ -151,7 +185,7 @@ fn retry(state: &mut ClusterState, now: Timestamp) -> Vec<NewEvent> {
     };
     let before = state.record.phase;
     state.record.retries_done = state.intents.retries;
-    state.record.retry(now);
+    state.record.retry(state.intents.formation.unwrap_or(state.plan.cluster.formation), now);
     if state.record.phase != before {
         let phase = state.record.phase.as_str();
         events.push(entered(phase, kind::CLUSTER_PHASE, &state.record.reason).with(json!({"from": before})));

@@ -9,9 +9,13 @@ mod cluster_step;
 mod crash;
 mod flow;
 mod formation;
+mod formation_step;
 mod node_step;
 mod resource_step;
 
 pub use cloud::{BootLinks, CallError, CallErrorKind, Cloud, Deletion, Found, ResourceKind, Wanted};
 pub use flow::{Orchestrator, ReconcileError};
-pub use formation::{BeginOutcome, ClusterSpec, Formation, Look, Member, Probe};
+pub use formation::{
+    Accounts, BeginOutcome, ClusterPasswords, ClusterSpec, Drivers, Formation, Look, Member, Network, Passwords, Probe,
+    Secured,
+};

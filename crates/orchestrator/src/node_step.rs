@@ -6,11 +6,11 @@ use crate::{
     flow::{Pass, STEPS},
     resource_step::{Holder, Step, name_of},
 };
-use futures_util::future::join;
+use futures_util::future::join3;
 use metalform_model::{
-    BootAttempt, BootProgress, CvmProgress, Decision, Failure, NewEvent, NodeAction, NodePhase, NodePlan, NodeView,
-    Placement, PowerAction, PowerCall, ServerSeen, Slot, Timestamp, Trouble, decide_node, kind, node_looks,
-    with_causes,
+    BootAttempt, BootProgress, CvmProgress, Decision, Driver, Failure, NewEvent, NodeAction, NodePhase, NodePlan,
+    NodeView, Placement, PowerAction, PowerCall, ServerSeen, Slot, Surface, Timestamp, Trouble, decide_node, kind,
+    node_looks, with_causes,
 };
 use metalform_store::{NodeState, StoreError};
 use serde_json::json;
@@ -53,6 +53,7 @@ impl Orchestrator {
             record: &node.record,
             resources: &node.resources,
             absent: pass.absent,
+            choice: pass.choice,
             timeouts: &self.timeouts,
         }
     }
@@ -67,13 +68,21 @@ impl Orchestrator {
                 None => None,
             }
         };
-        let look_at_cvm = async {
-            match (looks.cvm, &member) {
-                (Some(show), Some(member)) => Some(self.formation.probe(member, show).await),
+        let look_at_surface = async {
+            match &member {
+                Some(member) if looks.cvm.surface => Some(self.surface(member).await),
                 _ => None,
             }
         };
-        let (server, cvm) = join(look_at_server, look_at_cvm).await;
+        let look_at_cvm = async {
+            match (looks.cvm.probe, &member) {
+                (Some((driver, show)), Some(member)) => {
+                    Some((driver, self.drivers.get(driver).probe(member, show).await))
+                }
+                _ => None,
+            }
+        };
+        let (server, surface, cvm) = join3(look_at_server, look_at_surface, look_at_cvm).await;
         let now = self.clock.now();
         let mut events = Vec::new();
         let before = node.record.clone();
@@ -92,13 +101,24 @@ impl Orchestrator {
             }
             None => {}
         }
-        if let Some(probe) = cvm {
-            events.extend(node.record.fold_probe(probe.answer, probe.key, now));
+        if let Some(surface) = surface {
+            events.extend(node.record.fold_surface(surface, pass.choice, self.timeouts.formation_settle, now));
+        }
+        if let Some((driver, probe)) = cvm {
+            events.extend(node.record.fold_probe(driver, probe.answer, probe.key, now));
         }
         if node.record != before {
             self.record_node(pass, node, events).await?;
         }
         Ok(())
+    }
+
+    /// What a controller VM offers of each driver, asked without credentials.
+    async fn surface(&self, member: &Member) -> Surface {
+        let offer = |driver| self.drivers.get(driver).offer(member);
+        let (cvm_ssh, prism, foundation) =
+            join3(offer(Driver::CvmSsh), offer(Driver::Prism), offer(Driver::Foundation)).await;
+        Surface { cvm_ssh, prism, foundation }
     }
 
     async fn act_on_node(
@@ -387,7 +407,11 @@ pub(crate) fn member_of(plan: &NodePlan, node: &NodeState) -> Option<Member> {
         ahv_ip: node.record.ahv_ip.or(plan.ahv_ip),
         node_uuid: node.record.node_uuid.clone(),
         node_position: plan.node_position.clone(),
+        version: node.record.version(),
         pin: node.record.cvm.pin.clone(),
+        ssh_pin: node.record.cvm.ssh_pin.clone(),
+        host_pin: node.record.cvm.host_pin.clone(),
+        cvm_password: None,
     })
 }
 

@@ -2,6 +2,7 @@
 
 mod auth;
 mod clusters;
+mod credentials;
 mod error;
 mod events;
 mod nodes;
@@ -20,7 +21,7 @@ use axum::{
 use metalform_boot::{BootHost, Templates};
 use metalform_ibm_cloud::VpcClient;
 use metalform_model::{Clock, MAX_PLAN_BYTES, Profiles};
-use metalform_store::{ClusterState, Store, StoreError};
+use metalform_store::{ClusterState, Sealer, Store, StoreError};
 use std::{path::PathBuf, sync::Arc};
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +36,8 @@ pub(crate) struct App {
     pub boot_host: BootHost,
     pub templates: Templates,
     pub token: OperatorToken,
+    /// Opens the clusters' passwords for whoever may read them.
+    pub sealer: Sealer,
     /// Ends streams, which would otherwise keep the service from stopping.
     pub stop: CancellationToken,
 }
@@ -54,6 +57,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/api/v1/clusters/{name}", get(clusters::show).delete(clusters::destroy))
         .route("/api/v1/clusters/{name}/retry", post(clusters::retry))
         .route("/api/v1/clusters/{name}/form", post(clusters::form))
+        .route("/api/v1/clusters/{name}/credentials", get(credentials::read))
         .route("/api/v1/clusters/{name}/events", get(events::events))
         .route("/api/v1/nodes", get(nodes::list))
         .route("/api/v1/nodes/{server_id}", get(nodes::show))

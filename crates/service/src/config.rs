@@ -123,8 +123,24 @@ pub struct NutanixConfig {
     pub prism_user: String,
     /// A file with its password; `admin` when absent.
     pub prism_password_file: Option<PathBuf>,
+    /// Foundation user.
+    pub foundation_user: String,
+    /// A file with its password; `nutanix/4u` when absent.
+    pub foundation_password_file: Option<PathBuf>,
+    /// The user that logs in to controller VMs.
+    pub cvm_user: String,
+    /// A file with the password that controller VMs are born with; `nutanix/4u` when absent.
+    pub cvm_password_file: Option<PathBuf>,
+    /// A file with the password of `root` that AHV hosts are born with; `nutanix/4u` when absent.
+    pub ahv_password_file: Option<PathBuf>,
     /// Prism port.
     pub prism_port: u16,
+    /// Foundation port.
+    pub foundation_port: u16,
+    /// SSH port of controller VMs and AHV hosts.
+    pub ssh_port: u16,
+    /// Genesis port, over which controller VMs find each other.
+    pub genesis_port: u16,
 }
 
 /// `[timeouts]`: texts such as `45m`, `90s`, `1h 30m`.
@@ -140,6 +156,11 @@ pub struct TimeoutsConfig {
     probe_after_refusal: Option<Span>,
     formation_poll: Option<Span>,
     formation_settle: Option<Span>,
+    check: Option<Span>,
+    clean: Option<Span>,
+    clean_step: Option<Span>,
+    password_sync: Option<Span>,
+    not_offered: Option<Span>,
     stop: Option<Span>,
     delete: Option<Span>,
 }
@@ -195,7 +216,19 @@ impl Default for IbmCloudConfig {
 
 impl Default for NutanixConfig {
     fn default() -> Self {
-        NutanixConfig { prism_user: "admin".into(), prism_password_file: None, prism_port: 9440 }
+        NutanixConfig {
+            prism_user: "admin".into(),
+            prism_password_file: None,
+            foundation_user: "admin".into(),
+            foundation_password_file: None,
+            cvm_user: "nutanix".into(),
+            cvm_password_file: None,
+            ahv_password_file: None,
+            prism_port: 9440,
+            foundation_port: 8000,
+            ssh_port: 22,
+            genesis_port: 2100,
+        }
     }
 }
 
@@ -387,6 +420,11 @@ impl Config {
             probe_after_refusal: or(given.probe_after_refusal, default.probe_after_refusal),
             formation_poll: or(given.formation_poll, default.formation_poll),
             formation_settle: or(given.formation_settle, default.formation_settle),
+            check: or(given.check, default.check),
+            clean: or(given.clean, default.clean),
+            clean_step: or(given.clean_step, default.clean_step),
+            password_sync: or(given.password_sync, default.password_sync),
+            not_offered: or(given.not_offered, default.not_offered),
             stop: or(given.stop, default.stop),
             delete: or(given.delete, default.delete),
         }
@@ -404,7 +442,9 @@ fn sends_in_the_clear(url: &str) -> bool {
 fn from_environment(key: &str, value: String) -> Value {
     match key {
         "allow" => Value::Array(value.split(',').map(|v| Value::String(v.trim().to_owned())).collect()),
-        "prism_port" => value.parse().map(Value::Integer).unwrap_or(Value::String(value)),
+        "prism_port" | "foundation_port" | "ssh_port" | "genesis_port" => {
+            value.parse().map(Value::Integer).unwrap_or(Value::String(value))
+        }
         _ => Value::String(value),
     }
 }

@@ -7,8 +7,8 @@ use crate::{
 use metalform_boot::ImageSet;
 use metalform_ibm_cloud::ErrorKind;
 use metalform_model::{
-    CheckedPlan, Clock, ClusterRecord, FormationChoice, NewEvent, NodePlan, NodeRecord, PlanFault, PlanFormat, Site,
-    Timestamp, kind, plan_hash, read_plan, with_causes,
+    CheckedPlan, Clock, ClusterRecord, NewEvent, NodePlan, NodeRecord, PlanFault, PlanFormat, Site, Timestamp, kind,
+    plan_hash, read_plan, with_causes,
 };
 use metalform_store::{Accepted, ClusterState, NewCluster};
 use serde_json::json;
@@ -32,7 +32,6 @@ pub(crate) async fn deploy(app: &App, text: &str, format: PlanFormat, dry_run: b
     if let Some(state) = app.store.cluster_named(name).await?.filter(is_living) {
         return if state.plan_hash == hash { Ok(Deployed::Same(Box::new(state))) } else { Err(plan_differs(name)) };
     }
-    formation_is_offered(checked.plan.cluster.formation)?;
     let orders = checked.plan.nodes.iter().any(|n| !n.existing);
     if orders {
         images_are_there(app).await?;
@@ -94,18 +93,6 @@ fn plan_differs(name: &str) -> ApiError {
         format!("a cluster named {name} lives already, with another plan"),
         "give the cluster another name, or destroy it first; a living cluster's plan can't be changed",
     )
-}
-
-fn formation_is_offered(choice: FormationChoice) -> Result<(), ApiError> {
-    match choice {
-        FormationChoice::Auto | FormationChoice::Prism => Ok(()),
-        FormationChoice::Foundation | FormationChoice::CvmSsh => Err(ApiError::new(
-            422,
-            "formation_not_available",
-            format!("this version can't form clusters by {}", serde_json::to_string(&choice).unwrap_or_default()),
-            "write formation = \"auto\" or \"prism\"",
-        )),
-    }
 }
 
 async fn images_are_there(app: &App) -> Result<(), ApiError> {

@@ -1,7 +1,8 @@
 //! The two secrets that the service makes for itself at first start, each a file of the data folder that only its owner
-//! may read: the key that boot tokens are made from, and the operator's bearer token.
+//! may read: the key that boot tokens are made from and passwords are sealed with, and the operator's bearer token.
 
 use metalform_boot::TokenKey;
+use metalform_store::Sealer;
 use rand::RngExt;
 use secrecy::{ExposeSecret, SecretString};
 use std::{
@@ -48,18 +49,30 @@ impl SecretError {
             SecretError::File { .. } => "check the owner and mode of the data folder and of the file".into(),
             SecretError::Open { path, .. } => format!("chmod 600 {}", path.display()),
             SecretError::Content { .. } => {
-                "restore it from a backup; removing it makes a new one, and voids every open boot token".into()
+                "restore it from a backup; a new one is made once it is removed, but open boot tokens are void then, and \
+                 clusters' passwords can't be read"
+                    .into()
             }
         }
     }
 }
 
-/// The key of the boot tokens: 32 bytes, as hex in `secret.key`.
+/// The key of the boot tokens: `secret.key` as it is.
 pub(crate) fn token_key(data_dir: &Path) -> Result<TokenKey, SecretError> {
+    secret_key(data_dir).map(TokenKey::new)
+}
+
+/// What seals the clusters' passwords, under a key that it derives from `secret.key` and shares with nothing else.
+pub(crate) fn sealer(data_dir: &Path) -> Result<Sealer, SecretError> {
+    secret_key(data_dir).map(|key| Sealer::new(&key))
+}
+
+/// 32 bytes, as hex in `secret.key`.
+fn secret_key(data_dir: &Path) -> Result<[u8; 32], SecretError> {
     let path = data_dir.join("secret.key");
     let text = read_or_make(&path)?;
     let bytes = hex::decode(text.expose_secret()).ok().and_then(|b| <[u8; 32]>::try_from(b).ok());
-    bytes.map(TokenKey::new).ok_or(SecretError::Content { path, what: "64 hex digits" })
+    bytes.ok_or(SecretError::Content { path, what: "64 hex digits" })
 }
 
 /// The operator's bearer token.
@@ -112,4 +125,27 @@ fn read_or_make(path: &Path) -> Result<SecretString, SecretError> {
     file.write_all(hex::encode(bytes).as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
     std::fs::rename(&half_done, path).map_err(failed)?;
     read(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use metalform_model::Account;
+    use uuid::Uuid;
+
+    /// The token was computed by another implementation of HMAC: a change of it voids every boot that is under way.
+    #[test]
+    fn boot_tokens_are_what_they_were_though_the_same_file_seals_passwords() {
+        let folder = std::env::temp_dir().join(format!("metalform-secrets-{}", Uuid::new_v4()));
+        std::fs::create_dir(&folder).unwrap();
+        let path = folder.join("secret.key");
+        std::fs::write(&path, hex::encode(std::array::from_fn::<u8, 32, _>(|i| i as u8))).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let token = token_key(&folder).unwrap().token(Uuid::from_u128(7));
+        let sealed = sealer(&folder).unwrap().seal(Uuid::from_u128(7), Account::AhvRoot, &"x".into()).unwrap();
+        let again = sealer(&folder).unwrap().open(Uuid::from_u128(7), Account::AhvRoot, &sealed).unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(token.expose(), "341be31b7c6a44e40c7646c8d3484e72bf0a5707e14b952083f662650f2f5ad7");
+        assert_eq!(again.expose_secret(), "x");
+    }
 }

@@ -5,10 +5,10 @@ use crate::{
     api::{self, App},
     boot_side::{Links, StoreDirectory, StoreRecorder},
     clock::WallClock,
-    config::IbmCloudConfig,
+    config::{IbmCloudConfig, NutanixConfig},
+    drivers::{ClusterAccounts, CvmSshFormation, FoundationFormation, PrismFormation, RandomPasswords},
     ibm::IbmCloud,
     listener::{self, Limits},
-    prism::PrismFormation,
     runner::{self, Wakes},
     secrets::{self, OperatorToken, SecretError},
 };
@@ -18,9 +18,13 @@ use metalform_ibm_cloud::{
     Credentials, HttpTransport, IAM_URL, Iam, METADATA_URL, Pause, TokioPause, TrustedProfile, VpcClient, vpc_url,
 };
 use metalform_model::{Clock, ProfileFileError, Profiles};
-use metalform_nutanix::{PrismClient, PrismSettings, TlsTransport};
-use metalform_orchestrator::Orchestrator;
+use metalform_nutanix::{
+    CvmShell, CvmShellSettings, FoundationClient, FoundationSettings, PrismClient, PrismSettings, RusshTransport, Ssh,
+    TlsTransport,
+};
+use metalform_orchestrator::{Drivers, Orchestrator, Passwords};
 use metalform_store::{Store, StoreError};
+use secrecy::SecretString;
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -119,6 +123,8 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<Running, S
         ibm: Arc::new(HttpTransport::new().map_err(|error| ServeError::Cloud(error.into()))?),
         pause: Arc::new(TokioPause),
         nutanix: Arc::new(TlsTransport::new()),
+        ssh: Arc::new(RusshTransport::new()),
+        passwords: RandomPasswords::shared(),
     };
     let clock = outside.clock.clone();
     let parts = assemble(&config, boot_host.clone(), store.clone(), outside, stop.clone()).await?;
@@ -149,6 +155,10 @@ pub struct Outside {
     pub pause: Arc<dyn Pause>,
     /// The way to the controller VMs.
     pub nutanix: Arc<dyn metalform_nutanix::Transport>,
+    /// The way into their shells, and into their hosts'.
+    pub ssh: Arc<dyn Ssh>,
+    /// Where new passwords come from.
+    pub passwords: Arc<dyn Passwords>,
 }
 
 /// The service without its sockets: whoever has it runs the loop and answers requests.
@@ -181,7 +191,7 @@ pub async fn assemble(
     let credentials = credentials(&config.ibm_cloud)?;
     let vpc = ibm_client(&config.ibm_cloud, credentials, outside.ibm, outside.pause, clock.clone());
     let vpc = Arc::new(vpc.map_err(|error| ServeError::Cloud(error.into()))?);
-    let prism = PrismClient::new(outside.nutanix, prism_settings(config)?);
+    let (drivers, accounts) = formation(&config.nutanix, outside.nutanix, outside.ssh)?;
 
     let (wake, wakes) = runner::wakes();
     let directory = Arc::new(StoreDirectory::new(store.clone(), profiles.clone()));
@@ -197,16 +207,20 @@ pub async fn assemble(
     let plane = BootPlane::start(directory, recorder, key, settings, clock.clone());
 
     let key = secrets::token_key(&config.data_dir)?;
+    let sealer = secrets::sealer(&config.data_dir)?;
     let orchestrator = Arc::new(Orchestrator {
         store: store.clone(),
         cloud: Arc::new(IbmCloud(vpc.clone())),
-        formation: Arc::new(PrismFormation(prism)),
+        drivers,
+        accounts: Arc::new(accounts),
+        passwords: outside.passwords,
+        sealer: secrets::sealer(&config.data_dir)?,
         links: Arc::new(Links { key, host: boot_host.clone() }),
         clock: clock.clone(),
         timeouts: config.timeouts(),
     });
     let images_dir = config.images_dir();
-    let app = App { store, vpc, profiles, clock, wake, images_dir, boot_host, templates, token, stop };
+    let app = App { store, vpc, profiles, clock, wake, images_dir, boot_host, templates, token, sealer, stop };
     Ok(Assembly { orchestrator, wakes, plane, control: api::router(Arc::new(app)) })
 }
 
@@ -273,12 +287,59 @@ fn ibm_client(
     VpcClient::new(&url, Arc::new(iam), transport, pause)
 }
 
-fn prism_settings(config: &Config) -> Result<PrismSettings, ServeError> {
-    let nutanix = &config.nutanix;
-    let mut settings = PrismSettings { port: nutanix.prism_port, ..PrismSettings::default() };
-    settings.user = nutanix.prism_user.clone();
-    if let Some(file) = &nutanix.prism_password_file {
-        settings.password = secrets::read(file)?;
+/// The ways to form a cluster, and to change its passwords, over one set of clients.
+fn formation(
+    nutanix: &NutanixConfig,
+    transport: Arc<dyn metalform_nutanix::Transport>,
+    ssh: Arc<dyn Ssh>,
+) -> Result<(Drivers, ClusterAccounts), ServeError> {
+    let prism = PrismSettings::default();
+    let prism = PrismSettings {
+        port: nutanix.prism_port,
+        user: nutanix.prism_user.clone(),
+        password: password(&nutanix.prism_password_file, prism.password)?,
+        ..PrismSettings::default()
+    };
+    let foundation = FoundationSettings::default();
+    let foundation = FoundationSettings {
+        port: nutanix.foundation_port,
+        user: nutanix.foundation_user.clone(),
+        password: password(&nutanix.foundation_password_file, foundation.password)?,
+        ..FoundationSettings::default()
+    };
+    let shell = CvmShellSettings {
+        port: nutanix.ssh_port,
+        user: nutanix.cvm_user.clone(),
+        prism_port: nutanix.prism_port,
+        genesis_port: nutanix.genesis_port,
+        ..CvmShellSettings::default()
+    };
+    let prism = PrismFormation(PrismClient::new(transport.clone(), prism));
+    let cvm = CvmSshFormation {
+        shell: CvmShell::new(ssh.clone(), shell.clone()),
+        password: password(&nutanix.cvm_password_file, FACTORY_PASSWORD.into())?,
+        prism: prism.clone(),
+    };
+    let foundation = FoundationFormation {
+        client: FoundationClient::new(transport, foundation),
+        prism: prism.clone(),
+        ssh: cvm.clone(),
+    };
+    let accounts = ClusterAccounts {
+        cvm: cvm.clone(),
+        host: CvmShell::new(ssh, shell.of_hypervisor()),
+        host_password: password(&nutanix.ahv_password_file, FACTORY_PASSWORD.into())?,
+        prism: prism.clone(),
+    };
+    Ok((Drivers([Arc::new(cvm), Arc::new(prism), Arc::new(foundation)]), accounts))
+}
+
+/// What controller VMs and AHV hosts are born with: published by Nutanix, no secret.
+const FACTORY_PASSWORD: &str = "nutanix/4u";
+
+fn password(file: &Option<PathBuf>, default: SecretString) -> Result<SecretString, ServeError> {
+    match file {
+        Some(file) => Ok(secrets::read(file)?),
+        None => Ok(default),
     }
-    Ok(settings)
 }

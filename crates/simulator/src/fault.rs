@@ -176,15 +176,15 @@ pub enum MachineFault {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CvmFault {
-    /// Its services never come up: connections are refused.
+    /// Its services never come up: connections are refused. Where SSH comes first, genesis never comes up.
     NeverReady,
-    /// It answers no call once it was ready: connections are refused.
+    /// It answers no call once it was ready (Prism, or `cluster status`, has answered): connections are refused.
     Dead,
     /// Its HTTP front answers 503 with an HTML page for a while after the port opens.
     HtmlErrors,
     /// A create fails; the next one is as if nothing had happened.
     FormationFails,
-    /// A create is accepted and never ends.
+    /// A create is accepted and never ends; over SSH as [`CvmFault::ZeusNeverReady`].
     FormationHangs,
     /// A create begins, and its connection closes without an answer.
     CreateReplyLost,
@@ -197,6 +197,43 @@ pub enum CvmFault {
     AlreadyConfigured,
     /// A service of the formed cluster stays down.
     ServiceDown,
+    /// While it is armed, packets between two CVMs are dropped, both ways: between the first by name that matches and the
+    /// first other one.
+    BlockedPair,
+    /// While it is armed, the clock of the first CVM by name that matches is off.
+    ClockSkew {
+        /// Seconds; negative: it is slow.
+        seconds: f64,
+    },
+    /// While it is armed, another machine answers at the address of the first CVM by name that matches: the first other
+    /// CVM, so two addresses lead to one machine.
+    DuplicateAddress,
+    /// A create does not discover a node until genesis was restarted on it.
+    Undiscovered,
+    /// A create fails and says this; `{ip}` stands for a member.
+    CreateSays {
+        /// The line.
+        line: String,
+        /// Some members are configured by then, the others are not.
+        #[serde(default)]
+        partial: bool,
+    },
+    /// A create says "Zeus is not ready yet" without an end.
+    ZeusNeverReady,
+    /// The CVM that was asked to create restarts in the middle of it.
+    RebootsInCreate {
+        /// Seconds after the beginning, at speed 1.
+        seconds: f64,
+    },
+    /// The SSH connection is cut by which a create was begun.
+    SshCut,
+    /// A destroy leaves a node configured.
+    DestroyLeavesNode,
+    /// A service of the formed cluster comes and goes for a while.
+    ServiceFlaps {
+        /// Seconds at speed 1.
+        seconds: f64,
+    },
 }
 
 /// A fault with its count.
@@ -248,6 +285,16 @@ impl Faults {
             }
         }
         None
+    }
+
+    /// The first fault that holds as long as it is armed, however often it is looked at. `wanted` says whether it can hold
+    /// here, from what it matches and what it does. Its count says that it struck, not how often.
+    pub fn standing<T>(&mut self, wanted: impl Fn(&Matches, &FaultEffect) -> Option<T>) -> Option<T> {
+        self.0.iter_mut().find_map(|armed| {
+            let effect = wanted(&armed.fault.matches, &armed.fault.effect)?;
+            (armed.seen, armed.struck) = (1, 1);
+            Some(effect)
+        })
     }
 
     /// [`Faults::take`] of a cloud fault.
@@ -317,6 +364,22 @@ mod tests {
         assert!(faults.take_cloud(post("/v1/bare_metal_servers"), |f| *f == CloudFault::Quota).is_none());
         assert_eq!(faults.list()[0].seen, 0, "an occasion that cannot be struck is not counted");
         assert!(faults.take_cloud(post("/v1/bare_metal_servers"), |_| true).is_some());
+    }
+
+    #[test]
+    fn a_standing_fault_holds_until_it_is_taken_away() {
+        let mut faults = Faults::default();
+        let skew = |_: &Matches, effect: &FaultEffect| match effect {
+            FaultEffect::Cvm(CvmFault::ClockSkew { seconds }) => Some(*seconds),
+            _ => None,
+        };
+        assert_eq!(faults.standing(skew), None);
+        faults.add(builtin("clock_skew").unwrap());
+        assert_eq!([(); 3].map(|()| faults.standing(skew)), [Some(300.0); 3]);
+        assert_eq!((faults.list()[0].seen, faults.list()[0].struck), (1, 1));
+        assert_eq!(faults.standing(|matches, effect| skew(matches, effect).filter(|_| false)), None);
+        faults.remove("clock_skew");
+        assert_eq!(faults.standing(skew), None);
     }
 
     #[test]

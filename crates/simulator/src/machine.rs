@@ -73,6 +73,13 @@ pub enum MachineEffect {
     Http(u64, Http),
     /// The installer has written the boot disk.
     BootDiskOverwritten,
+    /// The installed system is up: the hypervisor. Its CVM starts.
+    HostUp {
+        /// What the node was installed with.
+        config: Box<NodeConfig>,
+        /// Counts its installations.
+        install: u32,
+    },
     /// The CVM's services are up.
     CvmUp {
         /// What the node was installed with.
@@ -80,7 +87,7 @@ pub enum MachineEffect {
         /// Counts its installations.
         install: u32,
     },
-    /// The CVM is gone with its host.
+    /// The CVM, up or starting, is gone with its host.
     CvmDown,
 }
 
@@ -314,7 +321,7 @@ impl Machine {
     // Power and boot order
 
     fn lose_memory(&mut self) {
-        if self.stage == Stage::CvmUp {
+        if matches!(self.stage, Stage::HostUp | Stage::CvmUp) {
             self.effects.push(MachineEffect::CvmDown);
         }
         (self.timer, self.fetch, self.report, self.ipxe, self.installer) = (None, None, None, None, None);
@@ -355,6 +362,8 @@ impl Machine {
         self.print(format!("{} login:", system.config.hostname));
         let wait = self.pace.about(self.settings.durations.cvm);
         self.timer = Some((now + wait, Timer::CvmUp));
+        let config = Box::new(system.config.clone());
+        self.effects.push(MachineEffect::HostUp { config, install: self.installs });
         if !system.announced {
             self.outbox = Outbox::to(system.installer.report_url.clone(), system.installer.reports_lost);
             self.send_report(&system.installer, "installed", "ok", Some(100.0), "the installed system is up");

@@ -11,17 +11,37 @@ const SHORTEST_RETRY: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(crate) struct Pace {
     speed: f64,
+    seed: [u8; 32],
     rng: StdRng,
+    /// How often the generator was asked.
+    drawn: u32,
+}
+
+/// The generator can't be copied, but it can be brought to the same point again.
+impl Clone for Pace {
+    fn clone(&self) -> Self {
+        let mut copy = Pace { speed: self.speed, seed: self.seed, rng: StdRng::from_seed(self.seed), drawn: 0 };
+        while copy.drawn < self.drawn {
+            copy.draw();
+        }
+        copy
+    }
 }
 
 impl Pace {
     pub fn new(seed: u64, name: &str, speed: f64) -> Self {
-        Pace { speed, rng: StdRng::from_seed(digest(seed, name)) }
+        let seed = digest(seed, name);
+        Pace { speed, seed, rng: StdRng::from_seed(seed), drawn: 0 }
+    }
+
+    fn draw(&mut self) -> f64 {
+        self.drawn += 1;
+        self.rng.random_range(0.9..1.1)
     }
 
     /// Within a tenth of `duration`, in this world's time.
     pub fn about(&mut self, duration: Duration) -> Duration {
-        let factor = self.rng.random_range(0.9..1.1) / self.speed;
+        let factor = self.draw() / self.speed;
         duration.mul_f64(factor)
     }
 
@@ -46,4 +66,20 @@ pub(crate) fn uuid(seed: u64, name: &str) -> uuid::Uuid {
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&digest(seed, name)[..16]);
     uuid::Builder::from_random_bytes(bytes).into_uuid()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_goes_on_where_the_original_stands() {
+        let mut pace = Pace::new(7, "copy", 1.0);
+        for _ in 0..5 {
+            pace.about(Duration::from_secs(100));
+        }
+        let mut copy = pace.clone();
+        let three = |pace: &mut Pace| [(); 3].map(|()| pace.about(Duration::from_secs(100)));
+        assert_eq!(three(&mut copy), three(&mut pace));
+    }
 }

@@ -17,9 +17,10 @@ use crate::{
     fault::{Fault, Faults},
     fetch::FetchResult,
     http::{Reply, Request},
-    machine::{Http, Machine, MachineEffect},
+    machine::{Http, Machine, MachineEffect, NodeConfig},
+    ssh::{SshAdmission, SshExec, SshReply},
 };
-use log::Log;
+use log::{Log, SshAsked};
 use metalform_model::Timestamp;
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
@@ -81,6 +82,42 @@ impl World {
             if port == self.settings.cvms.prism_port { Asked::Prism(ip, port) } else { Asked::Foundation(ip, port) };
         self.log.add(now, asked, request, &reply);
         Some(reply)
+    }
+
+    /// Logs in over SSH to a CVM or a hypervisor; `None` where connections are refused.
+    pub fn ssh_login(
+        &mut self,
+        now: Timestamp,
+        ip: Ipv4Addr,
+        port: u16,
+        user: &str,
+        password: &str,
+    ) -> Option<SshAdmission> {
+        self.settle(now);
+        let admission = self.fleet.ssh_login(now, ip, port, user, password, self.cloud.faults_mut())?;
+        self.log.add_ssh(now, (ip, port), user, SshAsked::Login(admission));
+        Some(admission)
+    }
+
+    /// Has a logged-in user's command executed; `None` where connections are refused.
+    pub fn ssh_exec(
+        &mut self,
+        now: Timestamp,
+        ip: Ipv4Addr,
+        port: u16,
+        user: &str,
+        exec: &SshExec,
+    ) -> Option<SshReply> {
+        self.settle(now);
+        let reply = self.fleet.ssh_exec(now, ip, port, user, exec, self.cloud.faults_mut())?;
+        self.log.add_ssh(now, (ip, port), user, SshAsked::Exec(&exec.command, &reply));
+        Some(reply)
+    }
+
+    /// Every place that would let somebody in with one of these passwords, on nodes that live: `prism ADDRESS USER`,
+    /// `cvm ADDRESS USER` or `ahv ADDRESS USER`. For tests: it counts as no attempt.
+    pub fn accepted_passwords(&self, candidates: &[&str]) -> Vec<String> {
+        self.fleet.accepted_passwords(self.now, candidates)
     }
 
     /// Lets everything happen that is due, and says what machines fetch next.
@@ -176,6 +213,11 @@ impl World {
         self.machine(server_name).map_or(0, Machine::script_fetches)
     }
 
+    #[cfg(test)]
+    pub(crate) fn fleet_mut(&mut self) -> &mut Fleet {
+        &mut self.fleet
+    }
+
     /// Carries out all that is due at `now`.
     fn settle(&mut self, now: Timestamp) {
         self.now = now;
@@ -195,6 +237,7 @@ impl World {
             }
             self.take_effects(now, &server_id);
         }
+        self.fleet.advance(now, self.cloud.faults_mut());
     }
 
     fn power(&mut self, now: Timestamp, event: PowerEvent) {
@@ -220,6 +263,18 @@ impl World {
         self.take_effects(now, &server_id);
     }
 
+    fn host(&self, server_id: &str, config: NodeConfig, install: u32) -> CvmHost {
+        let machine = &self.machines[server_id];
+        CvmHost {
+            server_id: server_id.to_owned(),
+            server_name: machine.powered_on().name.clone(),
+            node_uuid: machine.uuid(),
+            mgmt_ip: machine.powered_on().address,
+            install,
+            config,
+        }
+    }
+
     fn take_effects(&mut self, now: Timestamp, server_id: &str) {
         let Some(machine) = self.machines.get_mut(server_id) else { return };
         for effect in machine.take_effects() {
@@ -233,16 +288,12 @@ impl World {
                     self.cloud.boot_disk_overwritten(server_id);
                     self.fleet.forget(server_id);
                 }
+                MachineEffect::HostUp { config, install } => {
+                    let host = self.host(server_id, *config, install);
+                    self.fleet.host_up(now, &host, self.cloud.faults_mut());
+                }
                 MachineEffect::CvmUp { config, install } => {
-                    let machine = &self.machines[server_id];
-                    let host = CvmHost {
-                        server_id: server_id.to_owned(),
-                        server_name: machine.powered_on().name.clone(),
-                        node_uuid: machine.uuid(),
-                        mgmt_ip: machine.powered_on().address,
-                        install,
-                        config: *config,
-                    };
+                    let host = self.host(server_id, *config, install);
                     self.fleet.start(now, host, self.cloud.faults_mut());
                 }
                 MachineEffect::CvmDown => self.fleet.stop(server_id),

@@ -5,7 +5,7 @@ use crate::{
     error::{Doing, Result, from_text, to_text},
 };
 use metalform_model::{
-    ClusterRecord, Intents, NewEvent, NodeRecord, Plan, Resource, ResourceState, Site, Slot, Timestamp,
+    ClusterRecord, FormationChoice, Intents, NewEvent, NodeRecord, Plan, Resource, ResourceState, Site, Slot, Timestamp,
 };
 use sqlx::{FromRow, Row, sqlite::SqliteRow};
 use uuid::Uuid;
@@ -76,7 +76,10 @@ pub enum OperatorRequest {
     /// Form it now.
     Form,
     /// Give what failed another try.
-    Retry,
+    Retry {
+        /// The driver to form the cluster by from now on; `None`: as before.
+        formation: Option<FormationChoice>,
+    },
 }
 
 #[derive(FromRow)]
@@ -89,10 +92,11 @@ struct ClusterRow {
     absent: i64,
     form: i64,
     retries: i64,
+    formation: Option<String>,
     next_at: i64,
 }
 
-const COLUMNS: &str = "id, plan, plan_hash, site, record, absent, form, retries, next_at";
+const COLUMNS: &str = "id, plan, plan_hash, site, record, absent, form, retries, formation, next_at";
 
 impl Store {
     /// Accepts a plan, all of it or nothing: the cluster, its nodes and the first line of its timeline.
@@ -255,13 +259,21 @@ impl Store {
             OperatorRequest::Form => {
                 "UPDATE clusters SET form = 1, unheard = 1 WHERE name = $1 AND living = 1 RETURNING id"
             }
-            OperatorRequest::Retry => {
-                "UPDATE clusters SET retries = retries + 1, unheard = 1 WHERE name = $1 AND living = 1 RETURNING id"
+            OperatorRequest::Retry { .. } => {
+                "UPDATE clusters SET retries = retries + 1, formation = COALESCE($2, formation), unheard = 1 \
+                 WHERE name = $1 AND living = 1 RETURNING id"
             }
         };
+        let formation = match request {
+            OperatorRequest::Retry { formation: Some(choice) } => Some(to_text("formation", &choice)?),
+            _ => None,
+        };
         let mut tx = self.begin(doing).await?;
-        let row: Option<(String,)> =
-            sqlx::query_as(statement).bind(name).fetch_optional(&mut *tx).await.doing(doing)?;
+        let mut query = sqlx::query_as(statement).bind(name);
+        if matches!(request, OperatorRequest::Retry { .. }) {
+            query = query.bind(formation.map(|word| word.trim_matches('"').to_owned()));
+        }
+        let row: Option<(String,)> = query.fetch_optional(&mut *tx).await.doing(doing)?;
         let Some((id,)) = row else { return Err(StoreError::NoCluster { name: name.to_owned() }) };
         let id = parse_id(&id);
         self.append_events(&mut tx, id, &[event]).await?;
@@ -299,7 +311,12 @@ impl Store {
             plan_hash: row.plan_hash,
             site: from_text("site", &row.site)?,
             record: from_text("cluster", &row.record)?,
-            intents: Intents { absent: row.absent != 0, form: row.form != 0, retries: row.retries as u32 },
+            intents: Intents {
+                absent: row.absent != 0,
+                form: row.form != 0,
+                retries: row.retries as u32,
+                formation: row.formation.map(|word| from_text("formation", &format!("{word:?}"))).transpose()?,
+            },
             nodes,
             vip: resources.into_iter().find(|r| r.slot == Slot::Vip),
             next_at: Timestamp(row.next_at),

@@ -1,7 +1,7 @@
 //! The loop's only way to write: all of a step, or nothing, and only under a valid fence.
 
 use crate::{
-    Lease, Store, StoreError,
+    Lease, SealedCredential, Store, StoreError,
     error::{Doing, Result, to_text},
 };
 use metalform_model::{ClusterPhase, ClusterRecord, NewEvent, NodePhase, NodeRecord, Resource, Timestamp};
@@ -19,13 +19,18 @@ pub struct Changes<'a> {
     pub events: Vec<NewEvent>,
     /// Evidence that these records have taken in.
     pub folded: Vec<i64>,
+    /// New passwords. They stand with the record that says they were made, so none is used before it is written down.
+    pub credentials: Vec<SealedCredential>,
+    /// Lets the cluster's passwords go: with the record that says `released`, and without effect before.
+    pub forget_credentials: bool,
     /// When the cluster wants to be looked at again.
     pub next_at: Option<Timestamp>,
 }
 
 impl Store {
     /// Writes a step of the loop. [`StoreError::StaleFence`]: another owner works on the cluster.
-    /// [`StoreError::NodeTaken`]: a node got an address that another living node has. Nothing was written then.
+    /// [`StoreError::NodeTaken`]: a node got an address that another living node has. [`StoreError::PasswordExists`]: an
+    /// account has a password already. Nothing was written then.
     pub async fn commit(&self, lease: &Lease, changes: Changes<'_>) -> Result<()> {
         let doing = "record a step";
         let id = lease.cluster_id.to_string();
@@ -88,6 +93,10 @@ impl Store {
                 .execute(&mut *tx)
                 .await
                 .doing(doing)?;
+        }
+        self.add_credentials(&mut tx, lease.cluster_id, &changes.credentials).await?;
+        if changes.forget_credentials {
+            self.forget_credentials(&mut tx, lease.cluster_id).await?;
         }
         for evidence in changes.folded {
             sqlx::query("UPDATE evidence SET folded = 1 WHERE id = $1")

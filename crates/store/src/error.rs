@@ -1,5 +1,6 @@
 //! What can go wrong with the store.
 
+use metalform_model::Account;
 use thiserror::Error;
 
 /// A store operation that failed. Nothing of it was written.
@@ -53,6 +54,12 @@ pub enum StoreError {
         /// Which id or address.
         what: String,
     },
+    /// The account has a password that is written down, and may be in use: it isn't overwritten.
+    #[error("a password of {} is written down already", account.as_str())]
+    PasswordExists {
+        /// Whose.
+        account: Account,
+    },
     /// No living cluster has that name.
     #[error("no cluster is named {name}")]
     NoCluster {
@@ -74,6 +81,7 @@ impl StoreError {
             StoreError::StaleFence => "nothing to do: the other owner goes on",
             StoreError::NameTaken { .. } => "choose another name, or destroy the cluster first",
             StoreError::NodeTaken { .. } => "choose another server_id or mgmt_ip, or destroy the other cluster first",
+            StoreError::PasswordExists { .. } => "nothing to do: the one that is written down stands",
             StoreError::NoCluster { .. } => "`metalform status` lists the clusters",
         }
     }

@@ -5,6 +5,7 @@
 //! - Request handlers write intents ([`Store::request`]), evidence and audit lines, and nothing else.
 //! - Every transaction is short and spans no network call. After a crash what was committed is there (`synchronous =
 //!   FULL`), and nothing else is.
+//! - Passwords of clusters lie here sealed ([`Sealer`]): written once, before they are used, and never overwritten.
 //!
 //! The statements keep to what SQLite and PostgreSQL share (`$n` placeholders, `RETURNING`, `ON CONFLICT`, TEXT and
 //! BIGINT), so that PostgreSQL becomes a second engine under them and not a second store.
@@ -12,18 +13,22 @@
 mod audit;
 mod clusters;
 mod commit;
+mod credentials;
 mod db;
 mod error;
 mod events;
 mod evidence;
 mod leases;
+mod seal;
 
 pub use audit::{AuditLine, first_broken_audit_line};
 pub use clusters::{Accepted, ClusterState, NewCluster, NodeState, OperatorRequest};
 pub use commit::Changes;
+pub use credentials::SealedCredential;
 pub use db::{Owner, Store};
 pub use error::StoreError;
 pub use leases::Lease;
+pub use seal::{SealError, Sealed, Sealer};
 
 /// The tests inside of the crate use the same fixtures as those beside it.
 #[cfg(test)]

@@ -26,6 +26,7 @@ use futures_util::future::join_all;
 use metalform_model::{ClusterPhase, ClusterStatus, PlanFormat};
 use metalform_service::{Config, Running, serve};
 use metalform_simulator::{
+    cvm::CvmProfile,
     faces::{PlanShape, RunningSimulator, SimulatorSettings, start},
     fault::{BUILTINS, builtin},
 };
@@ -84,8 +85,20 @@ pub enum Machines {
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
 pub enum Cvm {
     /// REST from the start, as the first design has it; current releases differ.
-    #[default]
     Documented,
+    /// What users of current releases see: nothing on port 9440 before a cluster exists, `cluster create` over SSH.
+    #[default]
+    Observed,
+}
+
+impl Cvm {
+    /// The simulator's name for it.
+    pub fn profile(self) -> CvmProfile {
+        match self {
+            Cvm::Documented => CvmProfile::Documented,
+            Cvm::Observed => CvmProfile::Observed,
+        }
+    }
 }
 
 /// Runs it.
@@ -132,6 +145,7 @@ async fn deploy_all(context: &Context, client: &Client, plans: &[PlanText]) -> R
 /// A world with room for all that is asked for.
 fn settings(args: &Demo) -> SimulatorSettings {
     let mut settings = SimulatorSettings::new(args.seed, args.speed);
+    settings.world.cvms.profile = args.cvm.profile();
     settings.faults = args.fault.iter().filter_map(|name| builtin(name)).collect();
     let quota = &mut settings.world.cloud.quota;
     *quota = (*quota).max(args.nodes as usize * args.clusters as usize);
@@ -194,7 +208,19 @@ fn set_deadlines(table: &mut Table, speed: f64) {
         let seconds = (real * 3.0 / speed).max(60.0).min(real);
         set(table, "timeouts", key, &format!("{seconds:.0}s"));
     }
-    set(table, "timeouts", "formation_settle", &format!("{:.0}s", (90.0 / speed).clamp(2.0, 30.0)));
+    let shorter = [
+        ("formation_settle", 30.0, 2.0),
+        ("check", 180.0, 15.0),
+        ("clean", 600.0, 30.0),
+        ("clean_step", 120.0, 5.0),
+        ("password_sync", 30.0, 1.0),
+        ("probe_after_refusal", 60.0, 2.0),
+        ("not_offered", 1200.0, 15.0),
+    ];
+    for (key, real, least) in shorter {
+        let seconds: f64 = real * 3.0 / speed;
+        set(table, "timeouts", key, &format!("{:.0}s", seconds.clamp(least, real)));
+    }
 }
 
 fn set(table: &mut Table, section: &str, key: &str, value: &str) {

@@ -1,6 +1,7 @@
 //! One file a command: its flags, and what it does.
 
 pub mod completions;
+pub mod credentials;
 pub mod demo;
 pub mod deploy;
 pub mod destroy;

@@ -45,6 +45,7 @@ pub async fn run(context: &Context, args: &Simulate) -> Result<(), CliError> {
     let mut signals = StopSignal::listen()?;
     let folder = TemporaryFolder::create("metalform-simulate")?;
     let mut settings = SimulatorSettings { subnet: args.subnet, ..SimulatorSettings::new(args.seed, args.speed) };
+    settings.world.cvms.profile = args.cvm.profile();
     if let Some(listen) = args.listen {
         settings.listen = listen;
     }

@@ -43,6 +43,7 @@ fn where_no_service_answers_it_says_so_and_what_to_do() {
         &["destroy", "a", "--watch"],
         &["form", "a"],
         &["script", "a"],
+        &["credentials", "a"],
     ] {
         let ran = ask_at(&url, &[args, &["--connect-for", "0"]].concat());
         assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (1, "", told.as_str()), "{args:?}");
@@ -260,6 +261,47 @@ fn a_script_is_shown_as_it_is() {
     assert_eq!(service.asked()[0].line, "GET /api/v1/nodes/server-001/script");
     let (ran, _) = ask(&["script", "server-001", "--json"], answer());
     assert_eq!(ran.document(), json!({"server_id": "server-001", "script": "#!ipxe\n…\nboot"}));
+}
+
+fn credentials(states: [&str; 2]) -> Value {
+    let prism = json!({"account": "prism_admin", "user": "admin", "where": "Prism", "password": "Pr1sm.pass",
+        "state": states[0]});
+    let root = json!({"account": "ahv_root", "user": "root", "where": "every AHV host", "password": "Ro0t.pass",
+        "state": states[1]});
+    json!({"cluster": "alpha", "accounts": [prism, root]})
+}
+
+#[test]
+fn passwords_go_to_standard_output_alone() {
+    let (ran, service) = ask(&["credentials", "alpha"], document(200, credentials(["changed", "changed"])));
+    assert_eq!(ran.code, 0);
+    assert_eq!(
+        ran.stdout,
+        "\
+ACCOUNT      USER   WHERE           PASSWORD    STATE
+prism_admin  admin  Prism           Pr1sm.pass  changed
+ahv_root     root   every AHV host  Ro0t.pass   changed
+"
+    );
+    assert_eq!(ran.stderr, "this reading of alpha's passwords stands in the audit\n");
+    assert_eq!(service.asked()[0].line, "GET /api/v1/clusters/alpha/credentials");
+
+    let answer = credentials(["changing", "default"]);
+    let service = Scripted::start(move |_| document(200, answer.clone()));
+    let folder = Folder::new();
+    let mut command = command(&folder, &["credentials", "alpha", "--json"]);
+    command.env("METALFORM_SERVER", &service.url).env("METALFORM_TOKEN", "t").env("METALFORM_LOG", "trace");
+    let ran: Ran = command.output().unwrap().into();
+    assert_eq!((ran.code, ran.document()), (0, credentials(["changing", "default"])));
+    assert!(ran.stderr.contains("\ndefault: not set yet") && ran.stderr.contains("\nchanging: being set"), "{ran:?}");
+    assert!(!ran.stderr.contains(".pass"), "{}", ran.stderr);
+}
+
+#[test]
+fn passwords_that_are_not_there_yet_are_a_refusal_like_any_other() {
+    let (ran, _) = ask(&["credentials", "alpha"], refusal(409, "no_credentials_yet", json!({})));
+    assert_eq!((ran.code, ran.stdout.as_str()), (1, ""));
+    assert_eq!(ran.stderr, "error: it is no_credentials_yet\n  hint: mend it\n");
 }
 
 #[test]

@@ -27,6 +27,7 @@ Commands:
   status       Show how a cluster and its nodes stand, or all clusters
   events       Show a cluster's timeline
   script       Show the boot script of a node, its token left out
+  credentials  Show the passwords of a cluster's accounts
   retry        Give a deployment that stopped another try
   destroy      Delete a cluster and everything that was made for it
   completions  Print a completion script for a shell
@@ -108,6 +109,7 @@ fn the_global_flags_are_taken_after_any_command() {
         &["status"],
         &["events", "c"],
         &["script", "s"],
+        &["credentials", "c"],
         &["retry", "c"],
         &["destroy", "c"],
         &["completions", "bash"],

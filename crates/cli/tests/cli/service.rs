@@ -43,6 +43,7 @@ fn a_cluster_through_its_whole_life() {
         (["form", "my-nutanix-cluster"], "not_awaited"),
         (["status", "nobody"], "unknown_cluster"),
         (["script", "nobody"], "unknown_node"),
+        (["credentials", "nobody"], "unknown_cluster"),
     ] {
         let refused = site.run(&[&args[..], &["--json"]].concat());
         assert_eq!((refused.code, &refused.document()["error"]["code"]), (1, &json!(code)), "{args:?}");

@@ -81,17 +81,42 @@ fn a_node_tells_its_own_id() {
 #[test]
 fn a_probe_is_told_when_its_answer_changes() {
     let mut node = Node::in_phase(WaitingForCvm);
-    assert_eq!(node.record.fold_probe(CvmAnswer::Refused, None, T0).len(), 1);
-    assert_eq!(node.record.fold_probe(CvmAnswer::Refused, None, T0 + seconds(2)), []);
+    assert_eq!(node.record.fold_probe(Driver::Prism, CvmAnswer::Refused, None, T0).len(), 1);
+    assert_eq!(node.record.fold_probe(Driver::Prism, CvmAnswer::Refused, None, T0 + seconds(2)), []);
     assert_eq!(node.record.cvm.probed_at, Some(T0 + seconds(2)));
-    assert_eq!(node.record.fold_probe(CvmAnswer::TlsUp, Some("a".into()), T0 + seconds(4)).len(), 1);
+    assert_eq!(node.record.fold_probe(Driver::Prism, CvmAnswer::TlsUp, Some("a".into()), T0 + seconds(4)).len(), 1);
+}
+
+#[test]
+fn what_a_controller_vm_offers_is_told_when_it_changes() {
+    let mut node = Node::in_phase(WaitingForCvm);
+    let mut offers = |surface: Surface, at: u64| {
+        node.record.fold_surface(surface, FormationChoice::Prism, seconds(30), T0 + seconds(at)).map(|e| e.message)
+    };
+    let (nothing, ssh) = (Offer::Refused, Offer::Offered);
+    let told = "controller VM: SSH: nothing listens, Prism: nothing listens, Foundation: nothing listens";
+    assert_eq!(offers(surface(nothing, nothing, nothing), 0).as_deref(), Some(told));
+    assert_eq!(offers(surface(nothing, nothing, nothing), 2), None);
+    assert!(offers(surface(ssh, nothing, nothing), 4).is_some());
+    assert_eq!(node.record.cvm.surfaced_at, Some(T0 + seconds(4)));
+}
+
+#[test]
+fn the_keys_of_tls_and_of_ssh_are_remembered_apart() {
+    let mut node = Node::in_phase(WaitingForCvm);
+    for (driver, key) in [(Driver::CvmSsh, "s"), (Driver::Prism, "t"), (Driver::CvmSsh, "u"), (Driver::Prism, "v")] {
+        node.record.fold_probe(driver, CvmAnswer::SshUp, Some(key.into()), T0);
+    }
+    assert_eq!((node.record.cvm.ssh_pin.as_deref(), node.record.cvm.pin.as_deref()), (Some("s"), Some("t")));
+    node.record.fold_key("w", T0);
+    assert_eq!((node.record.cvm.ssh_pin.as_deref(), node.record.cvm.pin.as_deref()), (Some("s"), Some("w")));
 }
 
 #[test]
 fn the_first_key_is_remembered_until_formation_changes_it() {
     let mut node = Node::in_phase(WaitingForCvm);
     for key in ["a", "b"] {
-        node.record.fold_probe(CvmAnswer::TlsUp, Some(key.into()), T0);
+        node.record.fold_probe(Driver::Prism, CvmAnswer::TlsUp, Some(key.into()), T0);
     }
     assert_eq!(node.record.cvm.pin.as_deref(), Some("a"));
     assert_eq!(node.record.fold_key("a", T0), None);
@@ -148,7 +173,7 @@ fn a_retry_touches_nothing_but_what_failed() {
     {
         let mut cluster = Cluster::forming(FormationState::Accepted).with(|c| c.record.phase = phase);
         let before = cluster.record.clone();
-        cluster.record.retry(T0 + minutes(1));
+        cluster.record.retry(FormationChoice::Auto, T0 + minutes(1));
         assert_eq!(cluster.record, before);
     }
 }
@@ -160,14 +185,22 @@ fn another_attempt_at_formation_looks_before_it_asks() {
         c.record.phase = ClusterPhase::NeedsOperator;
         c.attempt().entry = 3;
     });
-    cluster.record.retry(now);
+    cluster.record.retry(FormationChoice::Auto, now);
     assert_eq!(cluster.record.phase, ClusterPhase::Forming);
     let attempt = cluster.attempt();
     assert_eq!((attempt.n, attempt.entry, attempt.state), (2, 0, FormationState::LookFirst));
     assert!(cluster.looks(now).formation);
     assert!(matches!(cluster.decide(now), Decision::Wait { .. }));
 
+    let mut asked = Cluster::asked(FormationState::Accepted).with(|c| c.attempt().round = 2);
+    let before = asked.attempt().clone();
+    let mut again = asked.retried(ClusterPhase::Forming, FormationChoice::Auto, now);
+    let attempt = again.attempt();
+    assert_eq!((attempt.round, attempt.started_at, &attempt.seen), (0, now, &None));
+    let remembered = (attempt.ours, attempt.asked_at, &attempt.job);
+    assert_eq!(remembered, (before.ours, before.asked_at, &before.job), "it must know its own traces");
+
     let mut too_few = Cluster::of(&[Ready; 3]).with(|c| c.record.phase = ClusterPhase::Failed);
-    too_few.record.retry(now);
+    too_few.record.retry(FormationChoice::Auto, now);
     assert_eq!((too_few.record.phase, too_few.record.since), (ClusterPhase::WaitingForNodes, now));
 }

@@ -3,10 +3,6 @@
 use crate::rig::*;
 use metalform_model::{NodePhase::*, ReportPhase, ServerStatus as Status, *};
 
-fn after(n: u64) -> Timestamp {
-    T0 + minutes(n)
-}
-
 fn trouble(next_at: Timestamp) -> Trouble {
     Trouble { doing: "look at its server".into(), error: "429".into(), failures: 3, next_at }
 }
@@ -181,16 +177,16 @@ fn a_failed_installation_stops_the_node_with_the_installers_words() {
 #[test]
 fn the_controller_vm_speaks_for_an_installer_that_is_silent_or_restarts_its_machine() {
     let silent = Node::in_phase(Imaging);
-    assert_eq!(silent.looks(T0).cvm, None, "without its configuration nothing can be installed");
+    assert_eq!(silent.shows(T0), None, "without its configuration nothing can be installed");
     check(&silent, T0, "wait 3600s");
     let configured = silent.showed(Seen::ConfigServed, T0);
-    assert_eq!(configured.looks(T0).cvm, Some(ShowCredentials::No));
+    assert_eq!(configured.shows(T0), Some(ShowCredentials::No));
 
     let installing = configured.clone().showed(Seen::Reported(report(1, ReportPhase::Installing)), T0);
-    assert_eq!(installing.looks(T0).cvm, None);
+    assert_eq!(installing.shows(T0), None);
     check(&installing, T0, "wait 3600s");
     let restarting = configured.clone().showed(Seen::Reported(report(1, ReportPhase::Rebooting)), T0);
-    assert_eq!(restarting.looks(T0).cvm, Some(ShowCredentials::No));
+    assert_eq!(restarting.shows(T0), Some(ShowCredentials::No));
 
     for node in [configured, restarting] {
         check(&node.clone().probed(CvmAnswer::Refused, T0), T0, "wait 2s");
@@ -202,7 +198,8 @@ fn the_controller_vm_speaks_for_an_installer_that_is_silent_or_restarts_its_mach
 fn a_controller_vm_that_wont_let_us_in_was_installed_and_is_never_imaged_again() {
     let node = Node::in_phase(Imaging).showed(Seen::ConfigServed, T0);
     let once = node.clone().probed(CvmAnswer::Unauthorized, T0);
-    check(&once, T0, "wait 60s");
+    assert_eq!((once.shows(T0 + seconds(59)), once.shows(after(1))), (None, Some(ShowCredentials::Yes)));
+    check(&once, T0, "wait 2s");
     check(&once.probed(CvmAnswer::Unauthorized, T0), T0, "move waiting_for_cvm");
     check(&node.clone().probed(CvmAnswer::LockedOut, T0), T0, "move waiting_for_cvm");
     check(&node.probed(CvmAnswer::OtherKey { seen: "k".into() }, T0), T0, "move waiting_for_cvm");
@@ -211,11 +208,14 @@ fn a_controller_vm_that_wont_let_us_in_was_installed_and_is_never_imaged_again()
 #[test]
 fn each_answer_of_a_controller_vm_has_its_consequence() {
     let table = [
-        (CvmAnswer::Refused, "wait 2s", Some(ShowCredentials::No)),
-        (CvmAnswer::Silent, "wait 2s", Some(ShowCredentials::No)),
-        (CvmAnswer::TlsUp, "wait 2s", Some(ShowCredentials::No)),
-        (CvmAnswer::HttpUp { status: 503 }, "wait 2s", Some(ShowCredentials::Yes)),
-        (CvmAnswer::Unauthorized, "wait 60s", Some(ShowCredentials::Yes)),
+        (CvmAnswer::Refused, "wait 2s", Some((2, ShowCredentials::No))),
+        (CvmAnswer::Silent, "wait 2s", Some((2, ShowCredentials::No))),
+        (CvmAnswer::TlsUp, "wait 2s", Some((2, ShowCredentials::No))),
+        (CvmAnswer::HttpUp { status: 503 }, "wait 2s", Some((2, ShowCredentials::Yes))),
+        (CvmAnswer::SshUp, "wait 2s", Some((2, ShowCredentials::Yes))),
+        (CvmAnswer::Starting { what: "genesis".into() }, "wait 2s", Some((2, ShowCredentials::Yes))),
+        // What it offers is looked at meanwhile, without credentials.
+        (CvmAnswer::Unauthorized, "wait 2s", Some((60, ShowCredentials::Yes))),
         (CvmAnswer::LockedOut, "fail credentials_refused", None),
         (CvmAnswer::OtherKey { seen: "k".into() }, "fail cvm_key_changed", None),
         (CvmAnswer::Ready, "move ready", None),
@@ -223,9 +223,10 @@ fn each_answer_of_a_controller_vm_has_its_consequence() {
     for (answer, expected, next_look) in table {
         let node = Node::in_phase(WaitingForCvm).probed(answer.clone(), T0);
         check(&node, T0, expected);
-        if let (Decision::Wait { until, .. }, Some(show)) = (node.decide(T0), next_look) {
-            assert_eq!(node.looks(Timestamp(until.0 - 1)).cvm, None, "{answer:?}: not before");
-            assert_eq!(node.looks(until).cvm, Some(show), "{answer:?}: then");
+        if let Some((wait, show)) = next_look {
+            let then = T0 + seconds(wait);
+            assert_eq!(node.shows(Timestamp(then.0 - 1)), None, "{answer:?}: not before");
+            assert_eq!(node.shows(then), Some(show), "{answer:?}: then");
         }
     }
 }
@@ -237,7 +238,7 @@ fn credentials_refused_twice_are_never_shown_again_until_the_operator_says_so() 
         .probed(CvmAnswer::Unauthorized, T0 + seconds(2))
         .probed(CvmAnswer::Unauthorized, T0 + seconds(62));
     check(&node, T0 + seconds(62), "fail credentials_refused");
-    assert_eq!(node.looks(after(50)).cvm, None);
+    assert_eq!(node.looks(after(50)).cvm, CvmLook::default());
 
     let mut again = node.with(|n| {
         n.record.failure = Some(failure(n, T0));
@@ -245,7 +246,7 @@ fn credentials_refused_twice_are_never_shown_again_until_the_operator_says_so() 
     });
     again.record.retry(false, true, after(5));
     assert_eq!(again.record.phase, WaitingForCvm);
-    assert_eq!(again.looks(after(5)).cvm, Some(ShowCredentials::No));
+    assert_eq!(again.shows(after(5)), Some(ShowCredentials::No));
 }
 
 #[test]
@@ -253,9 +254,9 @@ fn after_a_refusal_any_answer_is_followed_by_a_minute_of_rest() {
     for answer in [CvmAnswer::Refused, CvmAnswer::Silent, CvmAnswer::HttpUp { status: 503 }] {
         let at = T0 + seconds(60);
         let node = Node::in_phase(WaitingForCvm).probed(CvmAnswer::Unauthorized, T0).probed(answer, at);
-        check(&node, at, "wait 60s");
-        assert_eq!(node.looks(at).cvm, None);
-        assert_eq!(node.looks(at + seconds(60)).cvm, Some(ShowCredentials::Yes));
+        check(&node, at, "wait 2s");
+        assert_eq!(node.shows(at + seconds(59)), None);
+        assert_eq!(node.shows(at + seconds(60)), Some(ShowCredentials::Yes));
     }
 }
 
@@ -264,7 +265,8 @@ fn an_existing_node_only_waits_for_its_controller_vm() {
     let record = NodeRecord::new("server-001", true, T0);
     let node = Node { plan: node_plan("server-001", true), record, ..Node::new() };
     assert_eq!(node.record.phase, WaitingForCvm);
-    assert_eq!(node.looks(T0), NodeLooks { server: false, cvm: Some(ShowCredentials::No) });
+    let both = CvmLook { surface: true, probe: Some((Driver::Prism, ShowCredentials::No)) };
+    assert_eq!(node.looks(T0), NodeLooks { server: false, cvm: both });
     check(&node.clone().probed(CvmAnswer::Ready, T0), T0, "move ready");
     check(&node.clone().probed(CvmAnswer::Refused, after(60)), after(60), "fail deadline");
     let gone = node.with(|n| {

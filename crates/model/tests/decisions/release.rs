@@ -35,7 +35,7 @@ fn every_phase_is_left_at_once_when_the_cluster_is_to_be_gone() {
             NodePhase::Released => check(&node, now, "wait"),
             _ => check(&node, now, "move releasing"),
         }
-        assert_eq!(node.looks(T0).cvm, None);
+        assert_eq!(node.looks(T0).cvm, CvmLook::default());
     }
 }
 

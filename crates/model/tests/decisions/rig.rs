@@ -1,5 +1,6 @@
-//! Nodes and clusters in any state, made in one line.
+//! Nodes in any state, made in one line.
 
+pub use crate::cluster_rig::*;
 use metalform_model::*;
 use std::{net::Ipv4Addr, time::Duration};
 use uuid::Uuid;
@@ -98,6 +99,7 @@ pub struct Node {
     pub record: NodeRecord,
     pub resources: Vec<Resource>,
     pub absent: bool,
+    pub choice: FormationChoice,
     pub timeouts: Timeouts,
 }
 
@@ -109,6 +111,7 @@ impl Node {
             record: NodeRecord::new("server-001", false, T0),
             resources: Vec::new(),
             absent: false,
+            choice: FormationChoice::Prism,
             timeouts: Timeouts::default(),
         }
     }
@@ -153,9 +156,16 @@ impl Node {
         self
     }
 
-    /// The controller VM was probed.
-    pub fn probed(mut self, answer: CvmAnswer, at: Timestamp) -> Node {
-        self.record.fold_probe(answer, Some("key".into()), at);
+    /// The controller VM was probed, and what it offers was looked at, as the loop does both at once.
+    pub fn probed(self, answer: CvmAnswer, at: Timestamp) -> Node {
+        let mut node = self.offers(surface(Offer::Refused, Offer::Offered, Offer::Refused), at);
+        node.record.fold_probe(Driver::Prism, answer, Some("key".into()), at);
+        node
+    }
+
+    /// What the controller VM offers was looked at.
+    pub fn offers(mut self, surface: Surface, at: Timestamp) -> Node {
+        self.record.fold_surface(surface, self.choice, self.timeouts.formation_settle, at);
         self
     }
 
@@ -176,6 +186,7 @@ impl Node {
             record: &self.record,
             resources: &self.resources,
             absent: self.absent,
+            choice: self.choice,
             timeouts: &self.timeouts,
         }
     }
@@ -187,6 +198,26 @@ impl Node {
     pub fn looks(&self, now: Timestamp) -> NodeLooks {
         node_looks(self.view(), now)
     }
+
+    /// With what its controller VM is probed now, if it is.
+    pub fn shows(&self, now: Timestamp) -> Option<ShowCredentials> {
+        self.looks(now).cvm.probe.map(|(_, show)| show)
+    }
+}
+
+pub const OFFERS: [Offer; 4] = [Offer::Refused, Offer::Silent, Offer::Starting, Offer::Offered];
+
+pub const CHOICES: [FormationChoice; 4] =
+    [FormationChoice::Auto, FormationChoice::CvmSsh, FormationChoice::Prism, FormationChoice::Foundation];
+
+pub fn surface(cvm_ssh: Offer, prism: Offer, foundation: Offer) -> Surface {
+    Surface { cvm_ssh, prism, foundation }
+}
+
+/// Everything that a controller VM may offer.
+pub fn surfaces() -> Vec<Surface> {
+    let each = |ssh| OFFERS.into_iter().flat_map(move |prism| OFFERS.map(|foundation| surface(ssh, prism, foundation)));
+    OFFERS.into_iter().flat_map(each).collect()
 }
 
 pub fn attempt_id(n: u32) -> Uuid {
@@ -236,128 +267,4 @@ pub fn wait_word(until: Timestamp, now: Timestamp) -> String {
         Timestamp::NEVER => "wait".into(),
         until => format!("wait {}s", until.since(now).as_secs()),
     }
-}
-
-/// A cluster and everything its decision depends on.
-#[derive(Debug, Clone)]
-pub struct Cluster {
-    pub plan: Plan,
-    pub record: ClusterRecord,
-    pub intents: Intents,
-    pub nodes: Vec<NodeRecord>,
-    pub vip: Option<Resource>,
-    pub timeouts: Timeouts,
-}
-
-impl Cluster {
-    /// With nodes in these phases, its address reserved, and its first lines told.
-    pub fn of(phases: &[NodePhase]) -> Cluster {
-        let ids: Vec<String> = (1..=phases.len()).map(|n| format!("server-{n:03}")).collect();
-        let plan = Plan {
-            cluster: ClusterPlan {
-                name: "prod".into(),
-                external_ip: Ipv4Addr::new(10, 240, 0, 200),
-                redundancy_factor: 2,
-                cluster_functions: vec!["AOS".into()],
-                timezone: "UTC".into(),
-                dns_servers: Vec::new(),
-                ntp_servers: Vec::new(),
-                formation: FormationChoice::Auto,
-                min_nodes: 3,
-                start: Start::WhenReady,
-            },
-            nodes: ids.iter().map(|id| node_plan(id, false)).collect(),
-        };
-        let mut record = ClusterRecord::new(Uuid::from_u128(7), &plan, T0);
-        record.nodes_waiting_told = true;
-        let nodes = ids.iter().zip(phases).map(|(id, phase)| {
-            let mut node = NodeRecord::new(id, false, T0);
-            node.enter(*phase, "for the test".into(), T0);
-            node
-        });
-        Cluster {
-            record,
-            intents: Intents::default(),
-            nodes: nodes.collect(),
-            vip: Some(resource(Slot::Vip, ResourceState::Created)),
-            timeouts: Timeouts::default(),
-            plan,
-        }
-    }
-
-    /// Three ready nodes, of which the first is asked, with the attempt in this state since `T0`.
-    pub fn forming(state: FormationState) -> Cluster {
-        let mut cluster = Cluster::of(&[NodePhase::Ready; 3]);
-        cluster.record.enter(ClusterPhase::Forming, "for the test".into(), T0);
-        cluster.record.formation = Some(FormationAttempt {
-            n: 1,
-            driver: "prism".into(),
-            members: cluster.nodes.iter().map(|n| n.server_id.clone()).collect(),
-            entry: 0,
-            state,
-            doubt: "asked, and nothing came back".into(),
-            asked_at: None,
-            started_at: T0,
-            looked_at: None,
-            seen: None,
-            refusals: Vec::new(),
-        });
-        cluster
-    }
-
-    pub fn attempt(&mut self) -> &mut FormationAttempt {
-        self.record.formation.as_mut().expect("it forms")
-    }
-
-    /// What a look at `T0` showed.
-    pub fn looked(mut self, vip: Option<ClusterSeen>, members: &[MemberSays]) -> Cluster {
-        let attempt = self.attempt();
-        let says = attempt.members.iter().zip(members);
-        let members = says.map(|(id, says)| MemberSeen { server_id: id.clone(), says: says.clone() }).collect();
-        attempt.looked_at = Some(T0);
-        attempt.seen = Some(FormationSeen { vip, members });
-        self
-    }
-
-    pub fn with(mut self, change: impl FnOnce(&mut Cluster)) -> Cluster {
-        change(&mut self);
-        self
-    }
-
-    pub fn fail_node(mut self, place: usize, code: &str, reason: &str) -> Cluster {
-        let node = &mut self.nodes[place];
-        node.failure = Some(Failure {
-            in_phase: "imaging".into(),
-            code: code.into(),
-            reason: reason.into(),
-            hint: "a hint".into(),
-        });
-        node.enter(NodePhase::Failed, reason.into(), T0);
-        self
-    }
-
-    pub fn decide(&self, now: Timestamp) -> ClusterDecision {
-        let nodes: Vec<&NodeRecord> = self.nodes.iter().collect();
-        decide_cluster(self.view(&nodes), now)
-    }
-
-    pub fn looks(&self, now: Timestamp) -> ClusterLooks {
-        let nodes: Vec<&NodeRecord> = self.nodes.iter().collect();
-        cluster_looks(self.view(&nodes), now)
-    }
-
-    pub fn view<'a>(&'a self, nodes: &'a [&'a NodeRecord]) -> ClusterView<'a> {
-        ClusterView {
-            plan: &self.plan,
-            record: &self.record,
-            intents: self.intents,
-            nodes,
-            vip: self.vip.as_ref(),
-            timeouts: &self.timeouts,
-        }
-    }
-}
-
-pub fn cluster_seen(name: Option<&str>, status: Option<&str>) -> ClusterSeen {
-    ClusterSeen { name: name.map(Into::into), status: status.map(Into::into), num_nodes: Some(3) }
 }

@@ -4,7 +4,7 @@
 
 use crate::rig::*;
 use metalform_model::{ServerStatus as Status, *};
-use proptest::{collection::vec, prelude::*};
+use proptest::{collection::vec, prelude::*, sample::select};
 use std::time::Duration;
 
 /// What the loop allows itself in one pass.
@@ -53,17 +53,23 @@ impl World {
             let status = self.choose(&answers);
             self.node.record.fold_server(ServerSeen { at: self.now, status, why: None });
         }
-        if looks.cvm.is_some() {
+        if looks.cvm.surface {
+            let surface = surface(self.choose(&OFFERS), self.choose(&OFFERS), self.choose(&OFFERS));
+            self.node = self.node.clone().offers(surface, self.now);
+        }
+        if let Some((driver, _)) = looks.cvm.probe {
             let answers = [
                 CvmAnswer::Refused,
                 CvmAnswer::Silent,
                 CvmAnswer::TlsUp,
+                CvmAnswer::SshUp,
+                CvmAnswer::Starting { what: "genesis".into() },
                 CvmAnswer::HttpUp { status: 503 },
                 CvmAnswer::Unauthorized,
                 CvmAnswer::Ready,
             ];
             let answer = self.choose(&answers);
-            self.node.record.fold_probe(answer, None, self.now);
+            self.node.record.fold_probe(driver, answer, None, self.now);
         }
     }
 
@@ -203,9 +209,10 @@ proptest! {
     fn a_node_comes_to_an_end_whatever_the_world_answers(
         choices in vec(any::<u8>(), 40..120),
         retries in 0usize..4,
+        driver in select(CHOICES.to_vec()),
         give_up_after in 0u64..9000,
     ) {
-        let mut world = World { node: Node::new(), now: T0, choices, next: 0 };
+        let mut world = World { node: Node { choice: driver, ..Node::new() }, now: T0, choices, next: 0 };
         for _ in 0..=retries {
             // The three deadlines of the way to `ready`, and a little for the steps between them.
             prop_assert!(world.live(minutes(30 + 45 + 60 + 5)), "{:?}", world.node.record);

@@ -9,8 +9,9 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use metalform_model::{ClusterPhase, ClusterStatus, NewEvent, NodePhase, PlanFormat, Start, kind};
+use metalform_model::{ClusterPhase, ClusterStatus, FormationChoice, NewEvent, NodePhase, PlanFormat, Start, kind};
 use metalform_store::{ClusterState, OperatorRequest};
+use serde::Deserialize;
 use serde_json::json;
 use std::sync::Arc;
 
@@ -96,11 +97,33 @@ pub(super) async fn destroy(State(app): State<Arc<App>>, Path(name): Path<String
     ask(&app, &name, OperatorRequest::Absent, "destroy").await
 }
 
-/// Gives what failed another try.
+/// What a retry may say.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RetryRequest {
+    /// The driver to form the cluster by from now on.
+    formation: Option<FormationChoice>,
+}
+
+/// Gives what failed another try. The body may name another way to form the cluster: `{"formation": "cvm-ssh"}`.
 #[utoipa::path(post, path = "/api/v1/clusters/{name}/retry", params(("name" = String, Path, description = "the cluster")),
-    responses((status = 202, description = "under way"), (status = 401, description = "no token"),
+    request_body(content = Option<serde_json::Value>, description = "optional: the way to form the cluster from now on"),
+    responses((status = 202, description = "under way"), (status = 400, description = "a body that isn't understood"),
+    (status = 401, description = "no token"),
     (status = 404, description = "none of that name"), (status = 409, description = "nothing has failed")))]
-pub(super) async fn retry(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<Response, ApiError> {
+pub(super) async fn retry(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    body: String,
+) -> Result<Response, ApiError> {
+    let wanted = match body.trim() {
+        "" => RetryRequest::default(),
+        text => serde_json::from_str(text).map_err(|error| {
+            let hint =
+                "leave the body empty, or send {\"formation\": \"auto\" | \"prism\" | \"foundation\" | \"cvm-ssh\"}";
+            ApiError::new(400, "bad_request", format!("the body of a retry isn't understood: {error}"), hint)
+        })?,
+    };
     let state = app.living(&name).await?;
     let stopped = matches!(state.record.phase, ClusterPhase::Failed | ClusterPhase::NeedsOperator);
     let failed_node = state.record.phase == ClusterPhase::WaitingForNodes
@@ -109,7 +132,11 @@ pub(super) async fn retry(State(app): State<Arc<App>>, Path(name): Path<String>)
         let message = format!("{name} is in {}: nothing of it waits for a retry", state.record.phase.as_str());
         return Err(ApiError::new(409, "nothing_to_retry", message, "`metalform status` says what it waits for"));
     }
-    ask(&app, &name, OperatorRequest::Retry, "retry").await
+    let word = match wanted.formation {
+        Some(choice) => format!("retry by {}", choice.as_str()),
+        None => "retry".into(),
+    };
+    ask(&app, &name, OperatorRequest::Retry { formation: wanted.formation }, &word).await
 }
 
 /// Forms a cluster whose plan says `start = "on-command"`.

@@ -63,6 +63,7 @@ impl From<StoreError> for ApiError {
             StoreError::NameTaken { .. } => (409, "name_taken"),
             StoreError::NodeTaken { .. } => (409, "node_taken"),
             StoreError::StaleFence
+            | StoreError::PasswordExists { .. }
             | StoreError::Database { .. }
             | StoreError::Document { .. }
             | StoreError::InUse { .. }

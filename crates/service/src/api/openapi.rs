@@ -1,6 +1,6 @@
 //! The document that describes the control plane, made from the handlers' own annotations.
 
-use super::{clusters, events, nodes};
+use super::{clusters, credentials, events, nodes};
 use axum::Json;
 use utoipa::OpenApi;
 
@@ -14,6 +14,7 @@ use utoipa::OpenApi;
         clusters::destroy,
         clusters::retry,
         clusters::form,
+        credentials::read,
         events::events,
         nodes::list,
         nodes::show,

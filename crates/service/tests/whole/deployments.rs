@@ -1,8 +1,9 @@
 //! Whole deployments, and what goes wrong in them.
 
-use super::rig::Rig;
+use super::rig::{Rig, lock};
 use axum::http::StatusCode;
 use metalform_model::kind;
+use metalform_simulator::fault::builtin;
 use std::time::Duration;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -158,11 +159,24 @@ async fn formation_is_retried_without_a_second_server_a_reinitialize_or_a_new_sc
 }
 
 #[tokio::test]
+async fn a_node_that_is_dead_before_create_is_named_and_nothing_is_created() {
+    let mut rig = Rig::new(8).await;
+    rig.deploy(&rig.plan("c", 3)).await;
+    rig.fault_of("cvm_dead", "c-1");
+    rig.run_to("c", "needs_operator", 4 * HOUR).await;
+    let failure = rig.state("c").await.record.failure.unwrap();
+    assert!(failure.reason.contains("c-1") && failure.reason.contains("connection refused"), "{}", failure.reason);
+    assert_eq!(rig.requests("POST", "/v2.0/clusters"), [] as [u16; 0]);
+}
+
+#[tokio::test]
 async fn the_second_node_is_asked_when_the_first_is_dead() {
     let mut rig = Rig::new(8).await;
     rig.deploy(&rig.plan("c", 3)).await;
-    // Ready once, and from then on nothing listens there.
-    rig.fault_of("cvm_dead", "c-1");
+    // Ready, looked at, checked, and from then on nothing listens there.
+    let mut fault = builtin("cvm_dead").unwrap();
+    (fault.matches.name, fault.skip) = (Some("c-1".into()), 2);
+    lock(&rig.world).add_fault(fault);
     rig.run_for(2 * HOUR).await;
     let asked: Vec<String> = rig
         .events("c")

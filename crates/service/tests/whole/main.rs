@@ -3,7 +3,9 @@
 
 mod access;
 mod crashes;
+mod credentials;
 mod deployments;
+mod formation;
 mod rig;
 mod seeds;
 mod transports;

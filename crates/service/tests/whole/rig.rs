@@ -7,19 +7,24 @@ use axum::{
     body::Body,
     extract::ConnectInfo,
     http::{Request, StatusCode, header},
+    response::Response,
 };
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use metalform_boot::BootHost;
 use metalform_ibm_cloud::Pause;
 use metalform_model::{Clock, Event, Timestamp};
+use metalform_orchestrator::Passwords;
 use metalform_service::{Assembly, Config, Outside, assemble};
 use metalform_simulator::{
+    cvm::CvmProfile,
     fault::{Fault, builtin},
     fetch::{Answer, FetchResult},
     world::{Fetch, World, WorldSettings},
 };
-use metalform_store::{ClusterState, Store};
+use metalform_store::{ClusterState, Sealer, Store};
+use rand::{SeedableRng, rngs::StdRng};
+use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::{
     collections::HashMap,
@@ -62,6 +67,19 @@ impl Pause for NoPause {
     async fn pause(&self, _: Duration) {}
 }
 
+/// Passwords by the rules of the real ones, the same in every run: different every time, over every restart.
+#[derive(Default)]
+struct CountedPasswords;
+
+static PASSWORDS: AtomicU32 = AtomicU32::new(0);
+
+impl Passwords for CountedPasswords {
+    fn generate(&self) -> SecretString {
+        let seed = PASSWORDS.fetch_add(1, Ordering::SeqCst).into();
+        metalform_nutanix::password::generate(&mut StdRng::seed_from_u64(seed))
+    }
+}
+
 /// A folder of its own, gone afterwards.
 struct Folder(PathBuf);
 
@@ -101,9 +119,21 @@ pub struct Rig {
 }
 
 impl Rig {
+    /// A world whose controller VMs are as the product's first design has them.
     pub async fn new(seed: u64) -> Rig {
+        Rig::with(seed, |_| {}).await
+    }
+
+    /// A world whose controller VMs are as users of current releases see them.
+    pub async fn observed(seed: u64) -> Rig {
+        Rig::with(seed, |settings| settings.cvms.profile = CvmProfile::Observed).await
+    }
+
+    /// A world of one's own.
+    pub async fn with(seed: u64, change: impl FnOnce(&mut WorldSettings)) -> Rig {
         let subnet = "10.240.0.0/24".parse().unwrap();
         let mut settings = WorldSettings::new(seed, 1.0, subnet);
+        change(&mut settings);
         settings.cloud.iam_url = "https://iam.test".into();
         settings.cloud.vpc_url = "https://vpc.test/v1".into();
         let folder = Folder::new();
@@ -161,12 +191,17 @@ impl Rig {
         self.raw_call(request).await
     }
 
-    pub async fn raw_call(&self, mut request: Request<Body>) -> (StatusCode, Value) {
-        request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 4000))));
-        let response = self.service.control.clone().oneshot(request).await.unwrap();
+    pub async fn raw_call(&self, request: Request<Body>) -> (StatusCode, Value) {
+        let response = self.response(request).await;
         let status = response.status();
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+    }
+
+    /// A call of the control plane, and its answer with everything.
+    pub async fn response(&self, mut request: Request<Body>) -> Response {
+        request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 4000))));
+        self.service.control.clone().oneshot(request).await.unwrap()
     }
 
     /// A machine's call of the boot plane, from that address.
@@ -222,6 +257,17 @@ impl Rig {
     pub fn database(&self) -> Vec<u8> {
         let files = ["metalform.db", "metalform.db-wal"].map(|name| std::fs::read(self.folder.0.join(name)));
         files.into_iter().filter_map(Result::ok).flatten().collect()
+    }
+
+    /// What the service seals passwords with.
+    pub fn sealer(&self) -> Sealer {
+        let key = hex::decode(std::fs::read_to_string(self.folder.0.join("secret.key")).unwrap()).unwrap();
+        Sealer::new(&key.try_into().unwrap())
+    }
+
+    /// Where the database is.
+    pub fn database_file(&self) -> PathBuf {
+        self.folder.0.join("metalform.db")
     }
 
     /// Waits until everything seen so far is recorded and taken in.
@@ -457,6 +503,8 @@ async fn start(
         ibm: Arc::new(ToCloud { world: world.clone(), clock: clock.clone(), wire: wire.clone() }),
         pause: Arc::new(NoPause),
         nutanix: Arc::new(ToCvms { world: world.clone(), clock: clock.clone(), wire: wire.clone() }),
+        ssh: Arc::new(ToCvms { world: world.clone(), clock: clock.clone(), wire: wire.clone() }),
+        passwords: Arc::new(CountedPasswords),
     };
     let host: BootHost = BOOT_HOST.parse().unwrap();
     assemble(&config, host, store.clone(), outside, CancellationToken::new()).await.unwrap()

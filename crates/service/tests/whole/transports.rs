@@ -8,7 +8,9 @@ use metalform_model::Clock;
 use metalform_nutanix as nutanix;
 use metalform_simulator::{
     cloud::Face,
+    cvm::{Listener, Service},
     http::{Reply, Request, Response},
+    ssh::{SshAdmission, SshExec, SshReply},
     world::World,
 };
 use std::{
@@ -108,10 +110,28 @@ pub struct ToCvms {
 }
 
 impl ToCvms {
+    fn listener(&self, ip: Ipv4Addr, port: u16) -> Result<Listener, nutanix::TransportError> {
+        let listeners = lock(&self.world).listeners();
+        listeners.into_iter().find(|l| l.ip == ip && l.port == port).ok_or(nutanix::TransportError::Refused)
+    }
+
+    fn host_key(&self, ip: Ipv4Addr, port: u16) -> Result<nutanix::Fingerprint, nutanix::SshError> {
+        match self.listener(ip, port) {
+            Ok(listener) if listener.service == Service::Ssh => {
+                let name = format!("ssh {ip} {:?}", listener.certificate);
+                Ok(nutanix::Fingerprint::of_spki(name.as_bytes()))
+            }
+            Ok(_) => Err(nutanix::SshError::NotSsh("what came back is no SSH".into())),
+            Err(_) => Err(nutanix::SshError::Refused),
+        }
+    }
+
     /// The key of whatever listens there, if the rule takes it.
     fn key(&self, peer: &nutanix::Peer) -> Result<nutanix::Fingerprint, nutanix::TransportError> {
-        let listener = lock(&self.world).listeners().into_iter().find(|l| l.ip == peer.address && l.port == peer.port);
-        let listener = listener.ok_or(nutanix::TransportError::Refused)?;
+        let listener = self.listener(peer.address, peer.port)?;
+        if listener.service != Service::Https {
+            return Err(nutanix::TransportError::Tls("what came back is no TLS".into()));
+        }
         let seen = nutanix::Fingerprint::of_spki(format!("{:?}", listener.certificate).as_bytes());
         match &peer.pin {
             nutanix::PinRule::OneOf(expected) if !expected.contains(&seen) => {
@@ -142,6 +162,7 @@ impl nutanix::Transport for ToCvms {
             method: match request.method {
                 nutanix::Method::Get => "GET".into(),
                 nutanix::Method::Post => "POST".into(),
+                nutanix::Method::Put => "PUT".into(),
             },
             path: request.path.clone(),
             query: Vec::new(),
@@ -159,12 +180,108 @@ impl nutanix::Transport for ToCvms {
         }
     }
 
+    async fn send_plain(
+        &self,
+        address: Ipv4Addr,
+        port: u16,
+        request: nutanix::PlainRequest,
+    ) -> Result<nutanix::PlainResponse, nutanix::TransportError> {
+        match self.listener(address, port)?.service {
+            Service::Http => {}
+            Service::Https | Service::Ssh => {
+                return Err(nutanix::TransportError::Lost("no HTTP in what came back".into()));
+            }
+        }
+        let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
+        let asked = Request {
+            method: match request.method {
+                nutanix::Method::Get => "GET".into(),
+                nutanix::Method::Post => "POST".into(),
+                nutanix::Method::Put => "PUT".into(),
+            },
+            path: path.to_owned(),
+            query: url::form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
+            headers: request.body.iter().map(|_| ("content-type".into(), "application/json".into())).collect(),
+            body: request.body.as_ref().map(|b| b.to_string().into_bytes()).unwrap_or_default(),
+            from: IpAddr::from(Ipv4Addr::LOCALHOST),
+        };
+        let send = || lock(&self.world).cvm_request(self.clock.now(), address, port, &asked);
+        match self.wire.pass(send).await {
+            None => Err(nutanix::TransportError::Refused),
+            Some(reply) => match in_time(reply, request.limit) {
+                Some(r) => Ok(nutanix::PlainResponse { status: r.status, body: r.body.into() }),
+                None => Err(nutanix::TransportError::Lost("the connection closed without an answer".into())),
+            },
+        }
+    }
+
     async fn knock(
         &self,
         peer: nutanix::Peer,
         _limit: Duration,
     ) -> Result<nutanix::Fingerprint, nutanix::TransportError> {
         self.key(&peer)
+    }
+}
+
+#[async_trait]
+impl nutanix::Ssh for ToCvms {
+    async fn greet(&self, address: Ipv4Addr, port: u16, _: Duration) -> Result<(), nutanix::SshError> {
+        self.host_key(address, port).map(drop)
+    }
+
+    async fn open(&self, login: nutanix::SshLogin) -> Result<Box<dyn nutanix::SshSession>, nutanix::SshError> {
+        use secrecy::ExposeSecret;
+        let (address, port) = (login.address, login.port);
+        let seen = self.host_key(address, port)?;
+        match &login.pin {
+            nutanix::PinRule::OneOf(expected) if !expected.contains(&seen) => {
+                return Err(nutanix::SshError::PinMismatch { expected: expected.clone(), seen });
+            }
+            _ => {}
+        }
+        let password = login.password.expose_secret();
+        let admission = lock(&self.world).ssh_login(self.clock.now(), address, port, &login.user, password);
+        match admission {
+            None => Err(nutanix::SshError::Refused),
+            Some(SshAdmission::Denied) => Err(nutanix::SshError::Denied),
+            Some(SshAdmission::Admitted) => {
+                let (world, clock, wire) = (self.world.clone(), self.clock.clone(), self.wire.clone());
+                Ok(Box::new(Session { to: ToCvms { world, clock, wire }, address, port, user: login.user, key: seen }))
+            }
+        }
+    }
+}
+
+/// A login in the simulated world.
+struct Session {
+    to: ToCvms,
+    address: Ipv4Addr,
+    port: u16,
+    user: String,
+    key: nutanix::Fingerprint,
+}
+
+#[async_trait]
+impl nutanix::SshSession for Session {
+    fn fingerprint(&self) -> nutanix::Fingerprint {
+        self.key
+    }
+
+    async fn exec(&self, exec: nutanix::Exec) -> Result<nutanix::ExecOutput, nutanix::SshError> {
+        let asked = SshExec { command: exec.command.clone(), stdin: exec.stdin.clone(), pty: exec.pty };
+        let now = self.to.clock.now();
+        let run = || lock(&self.to.world).ssh_exec(now, self.address, self.port, &self.user, &asked);
+        match self.to.wire.pass(run).await {
+            None => Err(nutanix::SshError::NotStarted("the connection is closed".into())),
+            Some(SshReply::Lost) => Err(nutanix::SshError::Lost("the connection was cut".into())),
+            Some(SshReply::Output { after, .. }) if after > exec.limit => {
+                Err(nutanix::SshError::ReplyTimeout(exec.limit))
+            }
+            Some(SshReply::Output { stdout, stderr, status, .. }) => {
+                Ok(nutanix::ExecOutput::new(Some(status), stdout, stderr))
+            }
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use crate::http::Request;
 use base64::Engine;
 
 /// What is remembered about wrong passwords.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Guard {
     wrong_in_a_row: u32,
     is_locked: bool,
@@ -37,10 +37,15 @@ impl Guard {
         let basic = given.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"));
         let decoded = basic.and_then(|(_, text)| base64::engine::general_purpose::STANDARD.decode(text.trim()).ok());
         let right = format!("{}:{}", account.user, account.password);
+        self.judge(decoded.as_deref() == Some(right.as_bytes()), lockout_after)
+    }
+
+    /// Counts an attempt. A right password does not open a locked account.
+    pub fn judge(&mut self, is_right: bool, lockout_after: Option<u32>) -> Result<(), Denied> {
         if self.is_locked {
             return Err(Denied::Locked);
         }
-        if decoded.as_deref() == Some(right.as_bytes()) {
+        if is_right {
             self.wrong_in_a_row = 0;
             return Ok(());
         }

@@ -2,19 +2,26 @@
 //! available", nulls) follow the API definitions in github.com/nutanix/Automation and the payload of AOS 5.10 in virt-who's
 //! tests; `cluster_status` is not in them, it is the product's first design that has it.
 
-use super::Cvm;
+use super::{Cvm, PrismPassword};
 use metalform_model::Timestamp;
 use serde_json::{Value, json};
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, time::Duration};
 use uuid::Uuid;
 
 const VERSION: &str = "6.8.1";
 
-#[derive(Debug)]
+/// What a cluster's services are to be. `cluster status` calls it the state of the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Target {
+    Start,
+    Stop,
+}
+
+#[derive(Debug, Clone)]
 pub(super) struct Cluster {
     pub uuid: Uuid,
     pub name: String,
-    pub vip: Ipv4Addr,
+    pub vip: Option<Ipv4Addr>,
     pub redundancy_factor: u64,
     pub timezone: String,
     pub name_servers: Vec<String>,
@@ -27,6 +34,15 @@ pub(super) struct Cluster {
     pub settled_at: Timestamp,
     pub vip_at: Timestamp,
     pub service_down: bool,
+    // What follows is of the profile `observed`, where services come and go with what is done to the cluster.
+    pub target: Target,
+    /// Zeus never gets ready (a fault).
+    pub never_starts: bool,
+    /// For so long one service comes and goes (a fault).
+    pub flaps_for: Duration,
+    /// How much later than the first member's Prism the VIP answers.
+    pub vip_after: Duration,
+    pub prism: PrismPassword,
 }
 
 impl Cluster {
@@ -34,10 +50,17 @@ impl Cluster {
         if now >= self.up_at { "UP" } else { "STARTING" }
     }
 
-    /// `GET v2.0/cluster`.
+    /// `GET v2.0/cluster` as the first design has it.
     pub fn show(&self, now: Timestamp) -> Value {
         let is_settled = now >= self.settled_at && !self.service_down;
         let nodes = if now >= self.up_at { self.members.len() } else { 1 };
+        let mut shown = self.show_published(nodes, is_settled);
+        shown["cluster_status"] = self.status(now).into();
+        shown
+    }
+
+    /// `GET v2.0/cluster` as published.
+    pub fn show_published(&self, nodes: usize, is_settled: bool) -> Value {
         let current = if is_settled { self.redundancy_factor } else { 1 };
         json!({
             "id": format!("{}::1", self.uuid),
@@ -45,7 +68,6 @@ impl Cluster {
             "cluster_uuid": self.uuid,
             "cluster_incarnation_id": self.begun_at.0,
             "name": self.name,
-            "cluster_status": self.status(now),
             "cluster_external_ipaddress": self.vip,
             "cluster_external_data_services_ipaddress": null,
             "timezone": self.timezone,
@@ -74,9 +96,7 @@ impl Cluster {
     }
 
     /// An entry of `GET v2.0/hosts`.
-    pub fn show_host(&self, now: Timestamp, index: usize, cvm: &Cvm) -> Value {
-        let is_sick = index == 0 && self.service_down;
-        let is_well = now >= self.up_at && !is_sick && cvm.answers();
+    pub fn show_host(&self, is_well: bool, index: usize, cvm: &Cvm) -> Value {
         json!({
             "uuid": cvm.host.node_uuid,
             "name": cvm.host.config.hostname,
@@ -122,7 +142,7 @@ pub(super) fn show_v1(cvm: &Cvm, cluster: Option<&Cluster>) -> Value {
     json!({
         "uuid": cluster.map(|cluster| cluster.uuid),
         "name": cluster.map_or("Unnamed", |cluster| cluster.name.as_str()),
-        "clusterExternalIPAddress": cluster.map(|cluster| cluster.vip),
+        "clusterExternalIPAddress": cluster.and_then(|cluster| cluster.vip),
         "numNodes": cluster.map_or(1, |cluster| cluster.members.len()),
         "version": VERSION,
         "hypervisorTypes": ["kKvm"],

@@ -110,6 +110,7 @@ impl Fleet {
         let redundancy_factor = if listed == 1 { 1 } else { 2 };
         check_redundancy(redundancy_factor, listed)?;
         let timezone = "UTC".into();
-        Ok(NewCluster { name, vip, redundancy_factor, timezone, name_servers, ntp_servers, members })
+        let (vip, uuid) = (Some(vip), None);
+        Ok(NewCluster { name, vip, redundancy_factor, timezone, name_servers, ntp_servers, members, uuid })
     }
 }

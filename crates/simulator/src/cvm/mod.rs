@@ -5,16 +5,33 @@
 //! for a cluster of that name: the world knows, because its machines really fetched and checked those configurations.
 //!
 //! What a CVM keeps over a restart (its key, its cluster) it keeps here until its node is installed anew or its server is
-//! gone. Two surfaces are known ([`CvmProfile`]); the one that answers REST calls before a cluster exists is the product's
-//! first design, which published sources do not confirm ([`CvmSettings`]).
+//! gone.
+//!
+//! Two surfaces are known ([`CvmProfile`]). The one that answers REST calls before a cluster exists is the product's first
+//! design, which published sources do not confirm ([`CvmSettings`]). In the other, `observed`, a node has two systems that
+//! take SSH logins (`system`), on which commands run in simulated time (`shell`, `process`); a cluster is created by one of
+//! them (`command`), which names its nodes, and all else follows from which services of its members are up (`services`).
 
+mod accounts;
 mod auth;
 mod cluster;
+mod command;
+mod forming;
 mod foundation;
+mod foundation_image_nodes;
+mod life;
+mod password;
 mod prism;
+mod process;
+mod reach;
+mod services;
 mod settings;
+mod shell;
+mod system;
 
-pub use settings::{Account, BeforeCreate, CvmDurations, CvmProfile, CvmSettings};
+pub use settings::{
+    Account, BeforeCreate, CvmDurations, CvmProfile, CvmSettings, FoundationApi, ObservedSettings, PrismBeforeCreate,
+};
 
 use crate::{
     fault::{CvmFault, Faults},
@@ -24,8 +41,20 @@ use crate::{
 };
 use auth::Guard;
 use cluster::Cluster;
+use forming::{NewCluster, check_redundancy};
+use life::Life;
 use metalform_model::Timestamp;
-use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
+use password::PrismPassword;
+use process::{Channel, Process};
+use reach::Conditions;
+use shell::Files;
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    net::Ipv4Addr,
+    time::Duration,
+};
+use system::{Place, Role, System};
 use uuid::Uuid;
 
 /// The node a CVM runs on.
@@ -46,9 +75,9 @@ pub struct CvmHost {
 }
 
 /// Which key pair a listener shows. Whoever owns the sockets makes one for each name, once.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CertificateName {
-    /// Of the server.
+    /// Of the server; for the host key of its hypervisor with a suffix.
     pub server_id: String,
     /// A new installation makes a new key.
     pub install: u32,
@@ -56,21 +85,47 @@ pub struct CertificateName {
     pub generation: u32,
 }
 
-/// An address and port on which HTTPS is answered now. Everything else refuses connections.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+/// What is spoken on a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Service {
+    /// HTTP over TLS.
+    Https,
+    /// Plain HTTP.
+    Http,
+    /// SSH.
+    Ssh,
+}
+
+/// An address and port on which somebody answers now. Everything else refuses connections.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Listener {
-    /// Of a CVM, or a VIP.
+    /// Of a CVM, a hypervisor, or a VIP.
     pub ip: Ipv4Addr,
     /// TCP port.
     pub port: u16,
-    /// What it shows.
+    /// What is spoken there.
+    pub service: Service,
+    /// What it shows; for SSH it names the host key, which is new with each installation and generation 0 always.
     pub certificate: CertificateName,
 }
 
-#[derive(Debug)]
+/// What a connection to port 9440 finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Front {
+    /// Nobody listens.
+    Refused,
+    /// The connection is taken and closed.
+    Reset,
+    /// A web server without anything behind it.
+    Page,
+    /// Prism.
+    Prism,
+}
+
+#[derive(Debug, Clone)]
 struct Cvm {
     host: CvmHost,
-    /// Its services run; they do not over a restart of the host.
+    /// Its services run (its system, in the profile `observed`); they do not over a restart of the host.
     is_up: bool,
     /// Connections are refused for good (a fault).
     is_dead: bool,
@@ -80,8 +135,17 @@ struct Cvm {
     foundation_guard: Guard,
     generation: u32,
     cluster: Option<Uuid>,
-    /// Its drives carry somebody else's cluster (a fault).
+    /// Its drives carry somebody else's cluster (a fault, in the profile `documented`).
     foreign_cluster: Option<Uuid>,
+    /// Prism's password as long as no cluster has one.
+    prism: PrismPassword,
+    system: System,
+    ahv: System,
+    host_is_up: bool,
+    life: Life,
+    services_from: Timestamp,
+    services_take: Duration,
+    prism_takes: Duration,
 }
 
 impl Cvm {
@@ -100,7 +164,7 @@ impl Cvm {
 }
 
 /// All CVMs and clusters of a world.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Fleet {
     settings: CvmSettings,
     pace: Pace,
@@ -108,42 +172,59 @@ pub struct Fleet {
     cvms: BTreeMap<String, Cvm>,
     clusters: BTreeMap<Uuid, Cluster>,
     clusters_made: u64,
+    foundation_sessions: foundation_image_nodes::Sessions,
     /// Counts what may have changed the listeners.
     changes: u64,
+    conditions: Conditions,
+    processes: BTreeMap<u32, Process>,
+    last_process: u32,
+    /// Of SSH requests that are not yet answered in full.
+    channels: BTreeMap<u64, Channel>,
+    last_exec: u64,
+    /// Counts the creates that were begun over SSH.
+    creates_begun: u64,
+    /// What a process on a node that is gone still finds.
+    no_files: Files,
 }
 
 impl Fleet {
     /// No CVM yet.
     pub fn new(settings: CvmSettings) -> Self {
-        let pace = Pace::new(settings.seed, "cvm", settings.speed);
-        Fleet { settings, pace, cvms: BTreeMap::new(), clusters: BTreeMap::new(), clusters_made: 0, changes: 0 }
+        Fleet {
+            pace: Pace::new(settings.seed, "cvm", settings.speed),
+            settings,
+            cvms: BTreeMap::new(),
+            clusters: BTreeMap::new(),
+            clusters_made: 0,
+            foundation_sessions: foundation_image_nodes::Sessions::default(),
+            changes: 0,
+            conditions: Conditions::default(),
+            processes: BTreeMap::new(),
+            last_process: 0,
+            channels: BTreeMap::new(),
+            last_exec: 0,
+            creates_begun: 0,
+            no_files: Files::default(),
+        }
     }
 
-    /// The services of a node's CVM come up.
+    fn is_observed(&self) -> bool {
+        self.settings.profile == CvmProfile::Observed
+    }
+
+    /// The services of a node's CVM come up; in the profile `observed` its system does, at the latest, and then genesis.
     pub fn start(&mut self, now: Timestamp, host: CvmHost, faults: &mut Faults) {
         self.changes += 1;
         let name = host.server_name.clone();
-        if self.cvms.get(&host.server_id).is_none_or(|cvm| cvm.host.install != host.install) {
-            self.forget(&host.server_id);
-            let foreign = faults.take_cvm(&name, |fault| *fault == CvmFault::AlreadyConfigured);
-            let cvm = Cvm {
-                is_up: false,
-                is_dead: false,
-                prism_at: now,
-                guard: Guard::default(),
-                foundation_guard: Guard::default(),
-                generation: 0,
-                cluster: None,
-                foreign_cluster: foreign.map(|_| crate::pace::uuid(self.settings.seed, &format!("foreign {name}"))),
-                host: host.clone(),
-            };
-            self.cvms.insert(host.server_id.clone(), cvm);
-        }
+        self.install(now, &host, faults);
         let never = faults.take_cvm(&name, |fault| *fault == CvmFault::NeverReady).is_some();
         let html = faults.take_cvm(&name, |fault| *fault == CvmFault::HtmlErrors).is_some();
         let mut prism = self.pace.about(self.settings.durations.prism);
         if html {
             prism += self.pace.about(self.settings.durations.html_errors);
+        }
+        if self.is_observed() {
+            return self.start_system(now, &host.server_id, never, prism);
         }
         if let Some(cvm) = self.cvms.get_mut(&host.server_id) {
             (cvm.is_up, cvm.is_dead) = (!never, false);
@@ -154,17 +235,28 @@ impl Fleet {
     /// The host restarts or loses power; the CVM comes back with it.
     pub fn stop(&mut self, server_id: &str) {
         self.changes += 1;
+        self.foundation_sessions.lose(server_id);
         if let Some(cvm) = self.cvms.get_mut(server_id) {
-            cvm.is_up = false;
+            (cvm.is_up, cvm.host_is_up) = (false, false);
+            cvm.life = Life::default();
+        }
+        for role in [Role::Cvm, Role::Ahv] {
+            self.kill_processes(&Place { server_id: server_id.to_owned(), role });
         }
     }
 
     /// The node is installed anew or its server is gone: the CVM and what it kept are lost.
     pub fn forget(&mut self, server_id: &str) {
-        self.changes += 1;
-        if let Some(cvm) = self.cvms.remove(server_id)
-            && let Some(uuid) = cvm.cluster
-            && !self.cvms.values().any(|other| other.cluster == Some(uuid))
+        self.stop(server_id);
+        if let Some(cvm) = self.cvms.remove(server_id) {
+            self.drop_unused_cluster(cvm.cluster);
+        }
+    }
+
+    /// A cluster is gone with the last node that belongs to it.
+    fn drop_unused_cluster(&mut self, cluster: Option<Uuid>) {
+        if let Some(uuid) = cluster
+            && !self.cvms.values().any(|cvm| cvm.cluster == Some(uuid))
         {
             self.clusters.remove(&uuid);
         }
@@ -172,27 +264,52 @@ impl Fleet {
 
     /// What answers now.
     pub fn listeners(&self, now: Timestamp) -> Vec<Listener> {
-        let ports = [self.settings.prism_port, self.settings.foundation_port];
-        let own = self
-            .cvms
-            .values()
-            .filter(|cvm| cvm.answers())
-            .flat_map(|cvm| ports.map(|port| Listener { ip: cvm.ip(), port, certificate: cvm.certificate() }));
-        let vips = self.clusters.values().filter(|cluster| cluster.vip_at <= now).filter_map(|cluster| {
-            let leader = self.leader(cluster)?;
-            Some(Listener { ip: cluster.vip, port: ports[0], certificate: leader.certificate() })
-        });
-        own.chain(vips).collect()
+        let mut listeners = Vec::new();
+        for owner in self.cvms.values() {
+            let Some((cvm, _)) = self.cvm_at(owner.ip()) else { continue };
+            let mut listen = |port, service| {
+                listeners.push(Listener { ip: owner.ip(), port, service, certificate: cvm.certificate() });
+            };
+            if !self.is_observed() || self.front(now, cvm) != Front::Refused {
+                listen(self.settings.prism_port, Service::Https);
+            }
+            if self.has_foundation(now, cvm) {
+                let is_plain = self.settings.foundation_api() == FoundationApi::ImageNodes;
+                listen(self.settings.foundation_port, if is_plain { Service::Http } else { Service::Https });
+            }
+        }
+        for cluster in self.clusters.values().filter(|cluster| self.vip_answers(now, cluster)) {
+            if let (Some(ip), Some(leader)) = (cluster.vip, self.prism_leader(now, cluster)) {
+                let certificate = leader.certificate();
+                listeners.push(Listener { ip, port: self.settings.prism_port, service: Service::Https, certificate });
+            }
+        }
+        if self.is_observed() {
+            for (ip, place) in self.ssh_places() {
+                let (port, certificate) = (self.settings.ssh_port, self.host_key(&place));
+                listeners.push(Listener { ip, port, service: Service::Ssh, certificate });
+            }
+        }
+        listeners
     }
 
     /// Another value whenever [`Fleet::listeners`] may be another.
     pub fn listeners_mark(&self, now: Timestamp) -> (u64, usize) {
-        (self.changes, self.clusters.values().filter(|cluster| cluster.vip_at <= now).count())
+        if !self.is_observed() {
+            return (self.changes, self.clusters.values().filter(|cluster| cluster.vip_at <= now).count());
+        }
+        // There, listeners come and go with services: their digest says more than any counter.
+        let mut hasher = DefaultHasher::new();
+        self.listeners(now).hash(&mut hasher);
+        (self.changes, usize::try_from(hasher.finish() >> 1).unwrap_or_default())
     }
 
     /// When something changes by time alone.
     pub fn next_event_at(&self, now: Timestamp) -> Timestamp {
-        self.clusters.values().map(|cluster| cluster.vip_at).filter(|at| *at > now).min().unwrap_or(Timestamp::NEVER)
+        let vips = self.clusters.values().map(|cluster| cluster.vip_at);
+        let observed = self.is_observed().then(|| self.observed_events()).into_iter().flatten();
+        let next = vips.chain(observed).filter(|at| *at > now).min().unwrap_or(Timestamp::NEVER);
+        self.next_process().map_or(next, |(at, _)| next.min(at))
     }
 
     /// Answers a request to an address and port; `None` if connections there are refused.
@@ -204,12 +321,16 @@ impl Fleet {
         request: &Request,
         faults: &mut Faults,
     ) -> Option<Reply> {
+        self.advance(now, faults);
         let server_id = self.answering(now, ip, port)?.host.server_id.clone();
-        Some(if port == self.settings.prism_port {
-            self.handle_prism(now, &server_id, request, faults)
-        } else {
-            self.handle_foundation(now, &server_id, request, faults)
-        })
+        if port == self.settings.prism_port {
+            return Some(self.handle_prism(now, &server_id, request, faults));
+        }
+        match self.settings.foundation_api() {
+            FoundationApi::Documented => Some(self.handle_foundation(now, &server_id, request, faults)),
+            FoundationApi::ImageNodes => Some(self.handle_image_nodes(now, &server_id, request, faults)),
+            FoundationApi::Absent => None,
+        }
     }
 
     fn answering(&self, now: Timestamp, ip: Ipv4Addr, port: u16) -> Option<&Cvm> {
@@ -218,15 +339,34 @@ impl Fleet {
             return None;
         }
         let of_vip = || {
-            let cluster = self.clusters.values().find(|c| is_prism && c.vip == ip && c.vip_at <= now)?;
-            self.leader(cluster)
+            let has_vip = |cluster: &&Cluster| cluster.vip == Some(ip) && self.vip_answers(now, cluster);
+            self.prism_leader(now, self.clusters.values().find(has_vip).filter(|_| is_prism)?)
         };
-        self.cvms.values().find(|cvm| cvm.answers() && cvm.ip() == ip).or_else(of_vip)
+        let answers = |cvm: &&Cvm| match (is_prism, self.is_observed()) {
+            (true, true) => self.front(now, cvm) != Front::Refused,
+            (true, false) => true,
+            (false, _) => self.has_foundation(now, cvm),
+        };
+        self.cvm_at(ip).map(|(cvm, _)| cvm).filter(answers).or_else(of_vip)
+    }
+
+    fn has_foundation(&self, now: Timestamp, cvm: &Cvm) -> bool {
+        let is_there = self.settings.foundation_api() != FoundationApi::Absent;
+        is_there && if self.is_observed() { cvm.has_genesis(now) } else { cvm.answers() }
+    }
+
+    fn cluster_of(&self, cvm: &Cvm) -> Option<&Cluster> {
+        cvm.cluster.and_then(|uuid| self.clusters.get(&uuid))
+    }
+
+    /// A member that answers.
+    fn leader(&self, cluster: &Cluster) -> Option<&Cvm> {
+        cluster.members.iter().filter_map(|id| self.cvms.get(id)).find(|cvm| cvm.answers())
     }
 
     /// A member that answers for the VIP.
-    fn leader(&self, cluster: &Cluster) -> Option<&Cvm> {
-        cluster.members.iter().filter_map(|id| self.cvms.get(id)).find(|cvm| cvm.answers())
+    fn prism_leader<'a>(&'a self, now: Timestamp, cluster: &'a Cluster) -> Option<&'a Cvm> {
+        if self.is_observed() { self.prism_members(now, cluster).next() } else { self.leader(cluster) }
     }
 
     /// Whose an address is, in words; `None` if it is free.
@@ -236,74 +376,12 @@ impl Fleet {
                 [("CVM", cvm.ip()), ("hypervisor", cvm.host.config.hypervisor_ip), ("machine", cvm.host.mgmt_ip)];
             roles.iter().find(|(_, at)| *at == ip).map(|(role, _)| format!("the {role} of {}", cvm.host.server_name))
         };
-        let vip = |cluster: &Cluster| (cluster.vip == ip).then(|| format!("the cluster {}", cluster.name));
+        let vip = |cluster: &Cluster| (cluster.vip == Some(ip)).then(|| format!("the cluster {}", cluster.name));
         self.cvms.values().find_map(of).or_else(|| self.clusters.values().find_map(vip))
     }
-
-    /// Begins to form a cluster of these nodes. Everything has been checked.
-    fn form(&mut self, now: Timestamp, wanted: NewCluster, faults: &mut Faults, server_name: &str) -> &Cluster {
-        (self.clusters_made, self.changes) = (self.clusters_made + 1, self.changes + 1);
-        let uuid = crate::pace::uuid(self.settings.seed, &format!("cluster {}", self.clusters_made));
-        let takes = self.pace.about(self.settings.durations.create);
-        let hangs = faults.take_cvm(server_name, |fault| *fault == CvmFault::FormationHangs).is_some();
-        let late = match faults.take_cvm(server_name, |fault| matches!(fault, CvmFault::VipLate { .. })) {
-            Some(CvmFault::VipLate { seconds }) => {
-                takes + self.pace.exactly(Duration::try_from_secs_f64(seconds).unwrap_or_default())
-            }
-            _ => takes.mul_f64(self.settings.durations.vip_share),
-        };
-        let service_down = faults.take_cvm(server_name, |fault| *fault == CvmFault::ServiceDown).is_some();
-        for id in &wanted.members {
-            if let Some(cvm) = self.cvms.get_mut(id) {
-                cvm.cluster = Some(uuid);
-                cvm.generation += u32::from(self.settings.new_certificate_at_create);
-            }
-        }
-        let cluster = Cluster {
-            uuid,
-            name: wanted.name,
-            vip: wanted.vip,
-            redundancy_factor: wanted.redundancy_factor,
-            timezone: wanted.timezone,
-            name_servers: wanted.name_servers,
-            ntp_servers: wanted.ntp_servers,
-            members: wanted.members,
-            begun_at: now,
-            up_at: if hangs { Timestamp::NEVER } else { now + takes },
-            settled_at: if hangs { Timestamp::NEVER } else { now + takes.mul_f64(1.05) },
-            vip_at: if hangs { Timestamp::NEVER } else { now + late },
-            service_down,
-        };
-        self.clusters.entry(uuid).or_insert(cluster)
-    }
 }
 
-/// A cluster to be formed.
-struct NewCluster {
-    name: String,
-    vip: Ipv4Addr,
-    redundancy_factor: u64,
-    timezone: String,
-    name_servers: Vec<String>,
-    ntp_servers: Vec<String>,
-    members: Vec<String>,
-}
-
-/// How many nodes a redundancy factor needs: "At least N nodes required to support redundancy factor". One node alone is
-/// formed with factor 1.
-fn check_redundancy(factor: u64, nodes: usize) -> Result<(), String> {
-    let least = match factor {
-        1 if nodes == 1 => return Ok(()),
-        1 => return Err(format!("Invalid redundancy factor 1 for {nodes} nodes")),
-        2 => 3,
-        3 => 5,
-        other => return Err(format!("Invalid redundancy factor {other}")),
-    };
-    if nodes >= least {
-        return Ok(());
-    }
-    Err(format!("At least {least} nodes required to support redundancy factor {factor}, {nodes} are prepared"))
-}
-
+#[cfg(test)]
+mod observed_tests;
 #[cfg(test)]
 mod tests;

@@ -33,6 +33,8 @@ fn host(n: u8, cluster: &str) -> CvmHost {
             cidr: "10.240.0.0/24".parse().unwrap(),
             hostname: format!("server-{n}"),
             node_position: "A".into(),
+            dns_servers: Vec::new(),
+            ntp_servers: Vec::new(),
         },
     }
 }
@@ -411,4 +413,46 @@ fn each_fault_of_a_cvm_shows_as_what_it_is() {
     assert_eq!(rack.status(VIP).as_deref(), Some("UP"), "only a closer look shows it");
     assert_eq!(rack.get(VIP, CLUSTER).1["cluster_redundancy_state"]["current_redundancy_factor"], 1);
     assert_eq!(rack.get(VIP, HOSTS).1["entities"][0]["is_degraded"], true);
+}
+
+const CHANGE: &str = "/PrismGateway/services/rest/v1/utils/change_default_system_password";
+
+fn status_with(rack: &mut Rack, ip: Ipv4Addr, password: &str) -> u16 {
+    match rack.send(ip, 9440, &request("GET", V1, basic("admin", password), None)) {
+        Some(Reply::Answer(response)) => response.status,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn prisms_password_is_changed_cvm_by_cvm_before_a_create_and_everywhere_after_it() {
+    let change = json!({"oldPassword": "admin", "newPassword": "Kz7.pq-Wm2"});
+    let mut rack = Rack::new();
+    let (status, answer) = rack.ask("POST", cvm_ip(1), CHANGE, Some(&change)).unwrap();
+    assert_eq!((status, answer), (200, json!({"value": true})));
+    assert_eq!(
+        (status_with(&mut rack, cvm_ip(1), "Kz7.pq-Wm2"), status_with(&mut rack, cvm_ip(1), "admin")),
+        (200, 401)
+    );
+    assert_eq!(status_with(&mut rack, cvm_ip(2), "admin"), 200);
+
+    let mut rack = Rack::new();
+    rack.create(&create_body(VIP));
+    rack.seconds(600);
+    assert_eq!(rack.ask("POST", cvm_ip(1), CHANGE, Some(&change)).unwrap().0, 200);
+    let takes = |rack: &mut Rack| [1, 2, 3].map(|n| status_with(rack, cvm_ip(n), "Kz7.pq-Wm2"));
+    assert_eq!(takes(&mut rack), [200, 401, 401]);
+    rack.seconds(60);
+    assert_eq!(takes(&mut rack), [200; 3]);
+    assert_eq!(
+        rack.fleet.accepted_passwords(rack.now, &["Kz7.pq-Wm2", "admin", "nutanix/4u"]),
+        [1, 2, 3].map(|n| format!("prism {} admin", cvm_ip(n)))
+    );
+}
+
+#[test]
+fn there_is_no_ssh_in_this_profile() {
+    let mut rack = Rack::new();
+    assert_eq!(rack.fleet.ssh_login(rack.now, cvm_ip(1), 22, "nutanix", "nutanix/4u", &mut rack.faults), None);
+    assert!(rack.fleet.listeners(rack.now).iter().all(|listener| listener.service == Service::Https));
 }

@@ -42,6 +42,27 @@ impl Block {
     }
 }
 
+impl Block {
+    /// A port on which all machines of the block can answer: `wanted`, unless this process may not open it (a port below
+    /// 1024 takes a privilege) or something of this computer listens on it at every address (an SSH server does). Looked
+    /// for once, on the block's first address; another is tried then, and at last the system is asked for any.
+    pub fn port_like(&self, wanted: u16) -> io::Result<u16> {
+        let first = Ipv4Addr::from(u32::from(self.subnet.network()) + 1);
+        let mut refused = None;
+        // Another for each wanted one, so that two of them never fall back on the same.
+        for port in [wanted, wanted.saturating_add(22_000), 0] {
+            match TcpListener::bind((first, port)).and_then(|listener| listener.local_addr()) {
+                Ok(at) => return Ok(at.port()),
+                Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::AddrInUse) => {
+                    refused = Some(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(refused.unwrap_or_else(|| io::ErrorKind::AddrInUse.into()))
+    }
+}
+
 fn lock(subnet: Ipv4Net) -> io::Result<Block> {
     let first = |net: Ipv4Net| Ipv4Addr::from(u32::from(net.network()) + 1);
     let nets: Vec<Ipv4Net> = match subnet.subnets(24) {
@@ -65,6 +86,17 @@ mod tests {
         assert!(matches!(Block::claim(Some(inside), 22), Err(SimulatorError::Subnet { .. })));
         drop(one);
         assert_eq!(Block::claim(Some(inside), 22).unwrap().subnet, inside);
+    }
+
+    #[test]
+    fn a_port_that_is_taken_at_every_address_is_replaced_by_one_that_is_free() {
+        let block = Block::claim(None, 28).unwrap();
+        let everywhere = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        let taken = everywhere.local_addr().unwrap().port();
+        let other = block.port_like(taken).unwrap();
+        assert!(other != taken && other > 1024, "{other}");
+        let free = block.port_like(0).unwrap();
+        assert_eq!(block.port_like(free).unwrap(), free);
     }
 
     #[test]

@@ -7,17 +7,18 @@
 
 mod block;
 mod control;
+mod cut;
 mod cvms;
 mod driver;
 mod fetcher;
 mod folder;
 mod plan;
 mod server;
+mod ssh;
 
 pub use plan::PlanShape;
 
 use crate::{
-    cvm::CvmProfile,
     fault::Fault,
     world::{World, WorldSettings},
 };
@@ -98,9 +99,6 @@ pub enum SimulatorError {
     /// TLS can't be set up.
     #[error("TLS can't be set up")]
     Tls(#[from] rustls::Error),
-    /// Not simulated.
-    #[error("{0} is not simulated")]
-    NotSimulated(&'static str),
 }
 
 impl SimulatorError {
@@ -112,7 +110,6 @@ impl SimulatorError {
             SimulatorError::Listen { .. } => "name another address with --listen, or none",
             SimulatorError::Folder { .. } => "set TMPDIR to a folder that can be written",
             SimulatorError::Tls(_) => "this is a defect: please report it",
-            SimulatorError::NotSimulated(_) => "see --help for what is",
         }
     }
 
@@ -183,9 +180,6 @@ pub async fn start(
     clock: Arc<dyn Clock>,
     shutdown: CancellationToken,
 ) -> Result<RunningSimulator, SimulatorError> {
-    if settings.world.cvms.profile == CvmProfile::Observed {
-        return Err(SimulatorError::NotSimulated("the CVM profile `observed`"));
-    }
     let block = Block::claim(settings.subnet, settings.prefix_len)?;
     let folder = Folder::create(settings.world.cloud.seed, block.subnet)?;
     let beside = SocketAddr::new(settings.listen.ip(), 0);
@@ -194,6 +188,13 @@ pub async fn start(
     let (metadata, metadata_at) = listen(beside).await?;
 
     let mut world = settings.world;
+    // All ports that a driver looks at, those where nothing answers in this profile too: a server of this computer's own
+    // that listens on all addresses would be taken for a service of the CVMs, and be shown their passwords.
+    let cvms = &mut world.cvms;
+    for port in [&mut cvms.ssh_port, &mut cvms.prism_port, &mut cvms.foundation_port] {
+        let address = SocketAddr::from((block.subnet.network(), *port));
+        *port = block.port_like(*port).map_err(|source| SimulatorError::Listen { address, source })?;
+    }
     world.cloud.subnet = block.subnet;
     world.cloud.iam_url = format!("http://{main_at}");
     world.cloud.vpc_url = format!("http://{main_at}/v1");

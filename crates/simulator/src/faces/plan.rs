@@ -68,20 +68,27 @@ pub(super) fn render(world: &World, subnet: Ipv4Net, shape: &PlanShape) -> Strin
 /// A configuration as TOML.
 pub(super) fn render_config(simulator: &RunningSimulator, data_dir: Option<&Path>) -> String {
     let RunningSimulator { iam_url, vpc_url, dns_url, metadata_url, boot_url, .. } = simulator;
-    let (region, prism_port, foundation_port) = simulator.shared.with(|world, _| {
-        let settings = world.settings();
-        (settings.cloud.region.clone(), settings.cvms.prism_port, settings.cvms.foundation_port)
+    let (region, ports) = simulator.shared.with(|world, _| {
+        let cvms = &world.settings().cvms;
+        let ports = [
+            ("ssh_port", cvms.ssh_port, 22),
+            ("foundation_port", cvms.foundation_port, 8000),
+            ("prism_port", cvms.prism_port, 9440),
+            ("genesis_port", cvms.genesis_port, 2100),
+        ];
+        (world.settings().cloud.region.clone(), ports)
     });
     let data_dir = data_dir.map_or_else(String::new, |path| format!("data_dir = {path:?}\n\n"));
-    let foundation = match foundation_port {
-        8000 => String::new(),
-        port => format!("foundation_port = {port}\n"),
-    };
+    let others = ports.iter().filter(|(_, port, usual)| port != usual);
+    let mut nutanix: String = others.map(|(key, port, _)| format!("{key} = {port}\n")).collect();
+    if !nutanix.is_empty() {
+        nutanix.insert_str(0, "\n[nutanix]\n");
+    }
     format!(
         "{data_dir}[boot]\npublic_url = \"{boot_url}\"\nallow = [\"127.0.0.0/8\"]\n\n\
          [ibm_cloud]\napi_key_file = {:?}\nregion = \"{region}\"\niam_url = \"{iam_url}\"\nvpc_url = \"{vpc_url}\"\n\
          dns_url = \"{dns_url}\"\nmetadata_url = \"{metadata_url}\"\n\n\
-         [images]\ndir = {:?}\n\n[nutanix]\nprism_port = {prism_port}\n{foundation}",
+         [images]\ndir = {:?}\n{nutanix}",
         simulator.api_key_file(),
         simulator.images_dir,
     )

@@ -9,6 +9,8 @@ use std::{convert::Infallible, time::Duration};
 use tokio::net::TcpStream;
 use url::Url;
 
+mod ssh;
+
 struct WallClock;
 
 impl Clock for WallClock {
@@ -234,16 +236,58 @@ async fn plans_and_configuration_fit_the_world() {
     let config: toml::Table = simulator.config_toml(Some(Path::new("/var/lib/x"))).parse().unwrap();
     assert_eq!(config["ibm_cloud"]["vpc_url"].as_str(), Some(simulator.vpc_url.as_str()));
     assert_eq!(config["data_dir"].as_str(), Some("/var/lib/x"));
+    assert_eq!(config.get("nutanix"), None, "every port is the usual one");
     assert!(!std::fs::read_to_string(simulator.api_key_file()).unwrap().trim().is_empty());
 }
 
 #[tokio::test]
-async fn what_can_not_be_simulated_is_refused_at_the_start() {
-    let mut settings = SimulatorSettings::new(7, 60.0);
-    settings.world.cvms.profile = CvmProfile::Observed;
-    let refused = start(settings, Arc::new(WallClock), CancellationToken::new()).await.err().unwrap();
-    assert_eq!(refused.to_string(), "the CVM profile `observed` is not simulated");
+async fn what_can_not_be_started_is_refused() {
     let settings = SimulatorSettings { listen: "192.0.2.1:80".parse().unwrap(), ..SimulatorSettings::new(8, 60.0) };
     let refused = start(settings, Arc::new(WallClock), CancellationToken::new()).await.err().unwrap();
     assert!(matches!(refused, SimulatorError::Listen { .. }));
+}
+
+#[tokio::test]
+async fn a_foundation_of_published_clients_answers_in_plain_http_without_credentials() {
+    let mut settings = SimulatorSettings::new(9, 6000.0);
+    settings.world.cvms.foundation_api = Some(crate::cvm::FoundationApi::ImageNodes);
+    let simulator = started(settings).await;
+    let boot = boot_server(simulator.subnet).await;
+    let client = Client::log_in(&simulator).await;
+    client.order_all(&simulator, &boot).await;
+    let url = |method: &str| format!("http://{}:8000/foundation/{method}", boot.nodes[0].cvm_ip);
+    let text = async |method: &str| client.http.get(url(method)).send().await.ok()?.text().await.ok();
+    for node in &boot.nodes {
+        until(async || client.prism(node.cvm_ip, "v1/cluster", None).await).await;
+    }
+    assert_eq!(text("version").await.as_deref(), Some("foundation-5.6-simulated\n"));
+    let nodes: Vec<Value> = boot
+        .nodes
+        .iter()
+        .map(|node| {
+            json!({
+                "node_position": "A", "hypervisor_hostname": node.server_id, "hypervisor": "kvm", "ipmi_ip": "",
+                "hypervisor_ip": node.ahv_ip, "cvm_ip": node.cvm_ip, "image_now": false,
+            })
+        })
+        .collect();
+    let (netmask, gateway) = (simulator.subnet.netmask(), crate::testing::nth(simulator.subnet, 1));
+    let body = json!({
+        "cvm_gateway": gateway, "cvm_netmask": netmask, "hypervisor_gateway": gateway, "hypervisor_netmask": netmask,
+        "nos_package": null, "blocks": [{"nodes": nodes}],
+        "clusters": [{
+            "cluster_name": crate::testing::CLUSTER, "cluster_external_ip": boot.vip, "redundancy_factor": 2,
+            "cluster_members": boot.nodes.iter().map(|node| node.cvm_ip).collect::<Vec<_>>(),
+            "cluster_init_now": true,
+        }],
+    });
+    let begun: Value = client.http.post(url("image_nodes")).json(&body).send().await.unwrap().json().await.unwrap();
+    let progress = format!("progress?session_id={}", begun["session_id"].as_str().unwrap());
+    until(async || {
+        let told: Value = serde_json::from_str(&text(&progress).await?).unwrap();
+        (told["imaging_stopped"] == true && told["aggregate_percent_complete"] == 100.0).then_some(())
+    })
+    .await;
+    let (_, cluster) = client.prism(boot.nodes[2].cvm_ip, "v2.0/cluster", None).await.unwrap();
+    assert_eq!((&cluster["cluster_status"], &cluster["num_nodes"]), (&json!("UP"), &json!(3)));
 }

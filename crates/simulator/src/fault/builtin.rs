@@ -69,6 +69,10 @@ fn status(status: u16, code: &str, message: &str, retry_after: Option<u64>) -> F
     FaultEffect::Cloud(CloudFault::Status { status, code: code.into(), message: message.into(), retry_after })
 }
 
+fn create_says(line: &str, partial: bool) -> FaultEffect {
+    FaultEffect::Cvm(CvmFault::CreateSays { line: line.into(), partial })
+}
+
 const OVERLOAD: &str = "The system is currently unable to fulfill the request. Please retry. If the failure persists, \
                         contact support and provide the trace value from this error.";
 
@@ -202,4 +206,47 @@ pub const BUILTINS: &[Builtin] = &[
     Builtin::new("service_down", "a service of the formed cluster stays down",
         "a status text with \"CVM: ... Up\" while every service is down was taken for success (nutanix-vpc-orchestrator)",
         || Effect::Cvm(Cvm::ServiceDown)),
+    Builtin::new("blocked_pair", "packets between two CVMs are dropped, both ways, as long as the fault is armed",
+        "all CVM-to-CVM ports have to be open (vendor's port lists); security groups and ACLs of a VPC drop silently",
+        || Effect::Cvm(Cvm::BlockedPair)).always(),
+    Builtin::new("clock_skew", "the clock of a CVM is five minutes fast, as long as the fault is armed",
+        "clocks must agree before a create, and an isolated VPC may have no time server",
+        || Effect::Cvm(Cvm::ClockSkew { seconds: 300.0 })).always(),
+    Builtin::new("duplicate_address", "two CVM addresses lead to one machine, as long as the fault is armed",
+        "an address given twice: whoever answers ARP first gets the connections",
+        || Effect::Cvm(Cvm::DuplicateAddress)).always(),
+    Builtin::new("node_undiscovered", "a create does not discover a node until genesis was restarted on it",
+        "\"Could not discover all nodes specified\"; \"run apply again up to 3 times\" (equinix-labs module README)",
+        || Effect::Cvm(Cvm::Undiscovered)),
+    Builtin::new("iptables_fails", "a create fails in the middle: iptables",
+        "\"Failed to configure iptables\", a message of `cluster create`; unconfirmed on current releases",
+        || create_says("Failed to configure iptables on SVM {ip}", true)),
+    Builtin::new("zeus_mapping_fails", "a create fails in the middle: Zeus mapping",
+        "\"Failed to configure Zeus mapping\", as iptables_fails",
+        || create_says("Failed to configure Zeus mapping on SVM node {ip}", true)),
+    Builtin::new("initialization_fails", "a create fails in the middle: initialization",
+        "\"Cluster initialization on x failed\", as iptables_fails",
+        || create_says("Cluster initialization on {ip} failed", true)),
+    Builtin::new("one_ssd", "a create says that there are too few boot SSDs, always",
+        "transcript of December 2025: one node, redundancy factor 2, one SSD",
+        || create_says("Cannot create one node backup cluster as not enough boot ssds found on SVM {ip}, expected: 2, found: 1",
+            false)).always(),
+    Builtin::new("operation_failed", "a create fails without a reason",
+        "\"Operation failed\", the generic end of `cluster`",
+        || create_says("Operation failed", false)),
+    Builtin::new("zeus_never_ready", "a create says for ever that Zeus is not ready",
+        "\"Zeus is not ready yet, trying again in 5 seconds\" loops without a limit (transcript; older material)",
+        || Effect::Cvm(Cvm::ZeusNeverReady)),
+    Builtin::new("cvm_reboots_in_create", "the CVM that creates the cluster restarts 60 s later",
+        "the create is a process on that CVM",
+        || Effect::Cvm(Cvm::RebootsInCreate { seconds: 60.0 })),
+    Builtin::new("ssh_cut", "a create begins, and its SSH connection is cut",
+        "a real create took 358 s against an SSH limit of 300 s (nutanix-vpc-orchestrator)",
+        || Effect::Cvm(Cvm::SshCut)),
+    Builtin::new("destroy_leaves_node", "a destroy leaves a node configured",
+        "vendor's workshop documentation: .node_unconfigure for nodes that stay configured",
+        || Effect::Cvm(Cvm::DestroyLeavesNode)),
+    Builtin::new("service_flaps", "a service of the formed cluster comes and goes for ten minutes",
+        "last_error in the rows of `cluster status`",
+        || Effect::Cvm(Cvm::ServiceFlaps { seconds: 600.0 })),
 ];

@@ -28,6 +28,10 @@ pub struct NodeConfig {
     pub hostname: String,
     /// Position in its block.
     pub node_position: String,
+    /// The name servers its cluster is to have.
+    pub dns_servers: Vec<Ipv4Addr>,
+    /// The time servers its cluster is to have.
+    pub ntp_servers: Vec<String>,
 }
 
 /// What the machine knows about itself, to compare with.
@@ -82,8 +86,8 @@ pub(super) fn check(text: &str, expected: &Expected<'_>) -> Result<NodeConfig, V
     reader.require((1..=3).contains(&redundancy_factor), "cluster_config.redundancy_factor is not 1, 2 or 3");
     reader.texts("cluster_config.cluster_functions", cluster.get("cluster_functions"));
     reader.text("cluster_config.timezone", cluster.get("timezone"));
-    reader.ips("cluster_config.dns_servers", cluster.get("dns_servers"));
-    reader.texts("cluster_config.ntp_servers", cluster.get("ntp_servers"));
+    let dns_servers = reader.ips("cluster_config.dns_servers", cluster.get("dns_servers"));
+    let ntp_servers = reader.texts("cluster_config.ntp_servers", cluster.get("ntp_servers"));
     let cvm_ips = reader.ips("cluster_config.cvm_ips", cluster.get("cvm_ips"));
 
     reader.keys(
@@ -149,6 +153,8 @@ pub(super) fn check(text: &str, expected: &Expected<'_>) -> Result<NodeConfig, V
         cidr,
         hostname,
         node_position,
+        dns_servers,
+        ntp_servers,
     })
 }
 
@@ -225,9 +231,11 @@ impl Reader {
         ip.unwrap_or(Ipv4Addr::UNSPECIFIED)
     }
 
-    fn texts(&mut self, place: &str, value: Option<&Value>) {
-        let good = value.and_then(Value::as_array).is_some_and(|list| list.iter().all(Value::is_string));
-        self.require(good || value.is_none(), &format!("{place} is no list of texts"));
+    fn texts(&mut self, place: &str, value: Option<&Value>) -> Vec<String> {
+        let read = |item: &Value| item.as_str().map(String::from);
+        let texts = value.and_then(Value::as_array).and_then(|list| list.iter().map(read).collect());
+        self.require(texts.is_some() || value.is_none(), &format!("{place} is no list of texts"));
+        texts.unwrap_or_default()
     }
 
     fn ips(&mut self, place: &str, value: Option<&Value>) -> Vec<Ipv4Addr> {

@@ -253,7 +253,9 @@ fn a_machine_boots_installs_reports_and_grows_a_cvm() {
     assert!(percents.is_sorted() && percents.last() == Some(&100.0), "{percents:?}");
     assert_eq!(lab.reports[0]["facts"]["node_uuid"], lab.machine.uuid().to_string());
     assert_eq!(lab.reports[0]["facts"]["disks"][3]["device"], "/dev/nvme2n1");
-    let [MachineEffect::BootDiskOverwritten, MachineEffect::CvmUp { config, install: 1 }] = &lab.happened[..] else {
+    let [MachineEffect::BootDiskOverwritten, MachineEffect::HostUp { .. }, MachineEffect::CvmUp { config, install: 1 }] =
+        &lab.happened[..]
+    else {
         panic!("{:?}", lab.happened)
     };
     assert_eq!((config.cluster_name.as_str(), config.cvm_ip), ("prod", Ipv4Addr::new(10, 240, 0, 101)));
@@ -529,7 +531,9 @@ fn an_installed_machine_boots_its_disk_and_reports_nothing_new() {
     lab.power_on(&PoweredOn { network_boot: false, ..powered_on() });
     assert_eq!(*lab.run(Duration::from_secs(3600)), Stage::CvmUp);
     assert_eq!((lab.reports.len(), lab.machine.script_fetches()), (reports, scripts));
-    let [.., MachineEffect::CvmDown, MachineEffect::CvmUp { install: 1, .. }] = &lab.happened[..] else {
+    let [.., MachineEffect::CvmDown, MachineEffect::HostUp { install: 1, .. }, MachineEffect::CvmUp { install: 1, .. }] =
+        &lab.happened[..]
+    else {
         panic!("{:?}", lab.happened)
     };
 }

@@ -3,7 +3,8 @@
 
 use crate::{
     cloud::Face,
-    http::{Reply, Request},
+    http::{Reply, Request, Response},
+    ssh::{SshAdmission, SshReply},
 };
 use metalform_model::Timestamp;
 use serde::Serialize;
@@ -30,6 +31,14 @@ pub enum Asked {
     Prism(Ipv4Addr, u16),
     /// Foundation at an address and port.
     Foundation(Ipv4Addr, u16),
+    /// The SSH server at an address and port.
+    Ssh(Ipv4Addr, u16),
+}
+
+/// What was asked over SSH. Neither a password nor a standard input is in it.
+pub(super) enum SshAsked<'a> {
+    Login(SshAdmission),
+    Exec(&'a str, &'a SshReply),
 }
 
 /// A request that was received.
@@ -37,22 +46,22 @@ pub enum Asked {
 pub struct LoggedRequest {
     /// When.
     pub at: Timestamp,
-    /// `iam`, `vpc`, `dns`, `metadata`, `prism` or `foundation`.
+    /// `iam`, `vpc`, `dns`, `metadata`, `prism`, `foundation` or `ssh`.
     pub face: &'static str,
     /// The CVM or VIP that was asked, with the port.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
     /// Who asked.
     pub from: IpAddr,
-    /// Upper case.
+    /// Upper case; of SSH `LOGIN` or `EXEC`.
     pub method: String,
-    /// Without the query.
+    /// Without the query; of SSH the user, or the command.
     pub path: String,
     /// Without secrets.
     pub query: Map<String, Value>,
     /// A JSON body without secrets; `null` for anything else.
     pub body: Value,
-    /// `null`: the reply was lost.
+    /// `null`: the reply was lost. Of SSH 200 or 401 for a login, the exit status for a command.
     pub status: Option<u16>,
 }
 
@@ -72,6 +81,7 @@ impl Log {
             Asked::Cloud(Face::Metadata) => ("metadata", None),
             Asked::Prism(ip, port) => ("prism", Some((ip, port))),
             Asked::Foundation(ip, port) => ("foundation", Some((ip, port))),
+            Asked::Ssh(ip, port) => ("ssh", Some((ip, port))),
         };
         let query = request.query.iter().map(|(key, value)| (key.clone(), blanked(key, value.as_str().into())));
         let body = serde_json::from_slice(&request.body).unwrap_or_default();
@@ -92,6 +102,28 @@ impl Log {
         if self.0.len() > KEPT {
             self.0.pop_front();
         }
+    }
+
+    /// Notes a login or a command.
+    pub fn add_ssh(&mut self, at: Timestamp, (ip, port): (Ipv4Addr, u16), user: &str, asked: SshAsked<'_>) {
+        let reply = |status| Reply::Answer(Response::empty(status));
+        let (method, path, reply) = match asked {
+            SshAsked::Login(SshAdmission::Admitted) => ("LOGIN", user, reply(200)),
+            SshAsked::Login(SshAdmission::Denied) => ("LOGIN", user, reply(401)),
+            SshAsked::Exec(command, SshReply::Lost) => ("EXEC", command, Reply::Lost),
+            SshAsked::Exec(command, SshReply::Output { status, .. }) => {
+                ("EXEC", command, reply(u16::try_from(*status).unwrap_or(u16::MAX)))
+            }
+        };
+        let request = Request {
+            method: method.into(),
+            path: path.into(),
+            query: vec![("user".into(), user.into())],
+            headers: Vec::new(),
+            body: Vec::new(),
+            from: Ipv4Addr::UNSPECIFIED.into(),
+        };
+        self.add(at, Asked::Ssh(ip, port), &request, &reply);
     }
 }
 

@@ -1,5 +1,6 @@
 use super::*;
 use crate::{
+    cvm::{CvmProfile, Service},
     http::Response,
     machine::Stage,
     testing::{BootServer, Node, basic, create_body, request},
@@ -24,8 +25,14 @@ fn answer(reply: Reply) -> (u16, Value) {
 
 impl Scene {
     fn new() -> Self {
+        Scene::with(CvmProfile::Documented)
+    }
+
+    fn with(profile: CvmProfile) -> Self {
         let subnet: Ipv4Net = "10.240.0.0/24".parse().unwrap();
-        let world = World::new(WorldSettings::new(7, 1.0, subnet), START);
+        let mut settings = WorldSettings::new(7, 1.0, subnet);
+        settings.cvms.profile = profile;
+        let world = World::new(settings, START);
         Scene { world, boot: BootServer::new("10.240.0.2", subnet, 3), now: START }
     }
 
@@ -171,4 +178,34 @@ fn the_same_seed_and_the_same_requests_give_the_same_world() {
         (scene.now, consoles, scene.boot.reports.into_inner().unwrap())
     };
     assert_eq!(run(), run());
+}
+
+#[test]
+fn in_the_observed_profile_machines_grow_to_hypervisors_then_cvms_then_genesis() {
+    let mut scene = Scene::with(CvmProfile::Observed);
+    let servers = scene.order_all();
+    let (ahv, cvm) = (scene.boot.nodes[0].ahv_ip, scene.boot.nodes[0].cvm_ip);
+    let genesis =
+        SshExec { command: "'/usr/local/nutanix/cluster/bin/genesis' status".into(), stdin: Vec::new(), pty: false };
+    scene.until(|world| world.listeners().iter().any(|listener| listener.ip == ahv));
+    let host_up = scene.now;
+    assert_eq!(*scene.world.machine("server-001").unwrap().stage(), Stage::HostUp);
+    assert_eq!(scene.world.ssh_login(scene.now, ahv, 22, "root", "nutanix/4u"), Some(SshAdmission::Admitted));
+    assert_eq!(scene.world.ssh_login(scene.now, cvm, 22, "nutanix", "nutanix/4u"), None);
+    scene.until(|world| world.listeners().iter().any(|listener| listener.ip == cvm));
+    let cvm_up = scene.now;
+    scene.until(all_up);
+    scene.now = scene.now + Duration::from_secs(90);
+    let told = scene.world.ssh_exec(scene.now, cvm, 22, "nutanix", &genesis);
+    let Some(SshReply::Output { stdout, .. }) = told else { panic!("{told:?}") };
+    assert!(String::from_utf8(stdout).unwrap().starts_with("genesis: [2187"));
+    assert!(host_up + Duration::from_secs(120) < cvm_up && cvm_up + Duration::from_secs(120) < scene.now);
+    let listeners = scene.world.listeners();
+    assert_eq!(listeners.len(), 6, "no Prism, no Foundation: {listeners:?}");
+    assert!(listeners.iter().all(|listener| listener.service == Service::Ssh && listener.port == 22));
+
+    let server = format!("/bare_metal_servers/{}", servers[0]);
+    assert_eq!(scene.cloud("POST", &format!("{server}/stop"), Some(&json!({"type": "hard"}))).0, 204);
+    scene.until(|world| world.listeners().len() == 4);
+    assert_eq!(scene.world.ssh_login(scene.now, ahv, 22, "root", "nutanix/4u"), None);
 }

@@ -1,7 +1,7 @@
 //! What the database is told, and what happens when it can't.
 
 use crate::{Changes, OperatorRequest, Store, StoreError, first_broken_audit_line, rig::*};
-use metalform_model::{ResourceState, Seen, Slot};
+use metalform_model::{Account, ResourceState, Seen, Slot};
 use sqlx::SqlitePool;
 use std::error::Error;
 
@@ -32,6 +32,7 @@ async fn write(store: &Store, id: uuid::Uuid, n: usize) -> Result<(), StoreError
                 nodes: vec![&node],
                 resources: vec![&server],
                 events: vec![event("small"), event(&long)],
+                credentials: vec![credential(id, Account::PrismAdmin)],
                 next_at: Some(T0 + TTL),
                 ..Changes::default()
             };
@@ -42,7 +43,7 @@ async fn write(store: &Store, id: uuid::Uuid, n: usize) -> Result<(), StoreError
             many.event.message = long;
             store.accept(&many).await.map(drop)
         }
-        2 => store.request("prod", OperatorRequest::Retry, event(&long)).await.map(drop),
+        2 => store.request("prod", OperatorRequest::Retry { formation: None }, event(&long)).await.map(drop),
         3 => store.add_evidence(&evidence(id, &long, Seen::ScriptServed)).await,
         _ => store.add_audit(&audit_entry(&long)).await,
     }
@@ -77,9 +78,9 @@ async fn fails_whole_and_recovers(fault: &'static str, cause: &str, mend: &'stat
     for n in 0..WRITES {
         write(&store, id, n).await.unwrap();
     }
-    let (_, events, evidence, audit) = everything(&store, id).await;
+    let (_, events, evidence, audit, credentials) = everything(&store, id).await;
     let seqs: Vec<i64> = events.iter().map(|e| e.seq).collect();
-    assert_eq!((seqs, evidence.len(), audit), (vec![1, 2, 3, 4], 1, 1));
+    assert_eq!((seqs, evidence.len(), audit, credentials.len()), (vec![1, 2, 3, 4], 1, 1, 1));
 }
 
 #[tokio::test]
@@ -105,6 +106,21 @@ async fn a_database_that_cant_be_written_is_loud_and_is_got_over() {
 }
 
 #[tokio::test]
+async fn a_database_from_before_there_were_passwords_is_brought_up_to_date() {
+    let folder = Folder::new();
+    let (store, id) = one_cluster(&folder).await;
+    for statement in ["DROP TABLE credentials", "DELETE FROM _sqlx_migrations WHERE version = 2"] {
+        sqlx::query(statement).execute(&store.writer).await.unwrap();
+    }
+    store.close().await;
+    let store = Store::open(folder.path()).await.unwrap();
+    assert_eq!(store.credentials(id).await.unwrap(), []);
+    let credentials = vec![credential(id, Account::PrismAdmin)];
+    store.commit(&lease(&store, id).await, Changes { credentials, ..Changes::default() }).await.unwrap();
+    assert_eq!(state(&store, id).await.record.name, "prod");
+}
+
+#[tokio::test]
 async fn a_store_in_memory_outlives_the_connection_it_is_worked_through() {
     let store = Store::in_memory().await.unwrap();
     let id = accept(&store, "prod", ["a", "b"]).await;
@@ -124,7 +140,7 @@ async fn writes_that_are_given_up_half_way_leave_the_store_whole() {
             let task = tokio::spawn(async move {
                 for _ in 0..20 {
                     giving_up.add_audit(&audit_entry("x")).await.unwrap();
-                    giving_up.request("prod", OperatorRequest::Retry, event("x")).await.unwrap();
+                    giving_up.request("prod", OperatorRequest::Retry { formation: None }, event("x")).await.unwrap();
                 }
             });
             for _ in 0..n {
@@ -134,7 +150,7 @@ async fn writes_that_are_given_up_half_way_leave_the_store_whole() {
             task.await.ok();
         }
         store.add_audit(&audit_entry("last")).await.unwrap();
-        let (state, events, _, _) = everything(&store, id).await;
+        let (state, events, ..) = everything(&store, id).await;
         assert_eq!(events.len(), 1 + state.intents.retries as usize, "a request and its line stand or fall together");
         let lines = store.audit(0, 10_000).await.unwrap();
         assert_eq!(lines.last().map(|l| l.target.as_str()), Some("last"));

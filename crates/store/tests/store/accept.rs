@@ -117,11 +117,19 @@ async fn an_address_of_the_plan_stays_taken_until_the_node_has_it() {
 async fn what_an_operator_asks_for_is_kept_with_its_line_in_the_timeline() {
     let store = Store::in_memory().await.unwrap();
     let id = accept(&store, "prod", ["a", "b"]).await;
-    for request in [OperatorRequest::Retry, OperatorRequest::Form, OperatorRequest::Retry, OperatorRequest::Absent] {
-        let asked = NewEvent::new(T0, kind::OPERATOR, format!("{request:?}"));
+    for request in [
+        OperatorRequest::Retry { formation: Some(FormationChoice::CvmSsh) },
+        OperatorRequest::Form,
+        OperatorRequest::Retry { formation: None },
+        OperatorRequest::Absent,
+    ] {
+        let words = format!("{request:?}");
+        let asked = NewEvent::new(T0, kind::OPERATOR, words.split(' ').next().unwrap_or_default());
         assert_eq!(store.request("prod", request, asked).await.unwrap(), id);
     }
-    assert_eq!(state(&store, id).await.intents, Intents { absent: true, form: true, retries: 2 });
+    // A retry that names no driver leaves the one that was named before.
+    let formation = Some(FormationChoice::CvmSsh);
+    assert_eq!(state(&store, id).await.intents, Intents { absent: true, form: true, retries: 2, formation });
     let messages: Vec<String> =
         store.events(id, 1, 9).await.unwrap().into_iter().map(|e| format!("{} {}", e.seq, e.message)).collect();
     assert_eq!(messages, ["2 Retry", "3 Form", "4 Retry", "5 Absent"]);

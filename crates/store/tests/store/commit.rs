@@ -22,8 +22,11 @@ async fn a_step_is_written_whole() {
         resources: vec![&vip, &server],
         events: vec![event("one"), event("two").of_node("b").entering("imaging")],
         folded: Vec::new(),
+        credentials: vec![credential(id, Account::PrismAdmin)],
+        forget_credentials: false,
         next_at: Some(T0 + TTL),
     };
+    let written = changes.credentials.clone();
     store.commit(&lease, changes).await.unwrap();
 
     let after = state(&store, id).await;
@@ -36,6 +39,7 @@ async fn a_step_is_written_whole() {
     assert_eq!(shown, [(2, "one", None), (3, "two", Some("b"))]);
     assert_eq!(events[1].phase.as_deref(), Some("imaging"));
     assert!(store.cluster_of_address([10, 240, 0, 11].into()).await.unwrap().is_some());
+    assert_eq!(store.credentials(id).await.unwrap(), written);
 
     let made = resource(Some("b"), Slot::Server, ResourceState::Created);
     store.commit(&lease, Changes { resources: vec![&made], ..Changes::default() }).await.unwrap();
@@ -68,6 +72,8 @@ async fn a_commit_under_a_stale_fence_writes_nothing_at_all() {
     let id = accept(&store, "prod", ["a", "b"]).await;
     let lease = lease(&store, id).await;
     store.add_evidence(&evidence(id, "a", Seen::ScriptServed)).await.unwrap();
+    let written = vec![credential(id, Account::PrismAdmin)];
+    store.commit(&lease, Changes { credentials: written, ..Changes::default() }).await.unwrap();
     let before = everything(&store, id).await;
     let mut record = before.0.record.clone();
     record.enter(ClusterPhase::Released, "x".into(), T0);
@@ -81,6 +87,8 @@ async fn a_commit_under_a_stale_fence_writes_nothing_at_all() {
             resources: vec![&server],
             events: vec![event("x")],
             folded: vec![before.2[0].0],
+            credentials: vec![credential(id, Account::CvmNutanix)],
+            forget_credentials: true,
             next_at: Some(Timestamp::NEVER),
         };
         let stale = Lease { fence, ..lease.clone() };
@@ -133,7 +141,7 @@ async fn the_timeline_has_no_gaps_however_many_write_it() {
         writers.spawn(async move {
             for n in 0..EACH {
                 if writer % 2 == 0 {
-                    store.request("prod", OperatorRequest::Retry, event("request")).await.unwrap();
+                    store.request("prod", OperatorRequest::Retry { formation: None }, event("request")).await.unwrap();
                 } else {
                     let events = vec![event(&format!("{writer} {n} first")), event(&format!("{writer} {n} second"))];
                     store.commit(&lease, Changes { events, ..Changes::default() }).await.unwrap();
@@ -196,7 +204,7 @@ async fn what_no_pass_has_taken_in_makes_its_cluster_due_even_if_the_wake_is_los
     let first = lease(&store, id).await;
     store.commit(&first, rest()).await.unwrap();
     assert_eq!(due().await, Timestamp::NEVER);
-    for request in [OperatorRequest::Absent, OperatorRequest::Form, OperatorRequest::Retry] {
+    for request in [OperatorRequest::Absent, OperatorRequest::Form, OperatorRequest::Retry { formation: None }] {
         store.request("prod", request, event("asked")).await.unwrap();
         // A pass that had loaded the cluster before ends now, and knows nothing of it.
         store.commit(&first, rest()).await.unwrap();

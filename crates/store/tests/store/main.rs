@@ -3,5 +3,6 @@
 mod accept;
 mod audit;
 mod commit;
+mod credentials;
 mod reopen;
 mod rig;

@@ -11,7 +11,12 @@ async fn what_was_committed_is_there_after_reopening() {
     let id = accept(&store, "prod", ["a", "b"]).await;
     let lease = lease(&store, id).await;
     let server = resource(Some("a"), Slot::Server, ResourceState::Created);
-    let changes = Changes { resources: vec![&server], events: vec![event("x")], ..Changes::default() };
+    let changes = Changes {
+        resources: vec![&server],
+        events: vec![event("x")],
+        credentials: vec![credential(id, Account::AhvRoot)],
+        ..Changes::default()
+    };
     store.commit(&lease, changes).await.unwrap();
     store.add_evidence(&evidence(id, "a", Seen::ScriptServed)).await.unwrap();
     store.add_audit(&audit_entry("prod")).await.unwrap();

@@ -1,7 +1,7 @@
 //! Plans, clusters and folders for tests.
 
 use metalform_model::*;
-use metalform_store::{ClusterState, Lease, NewCluster, Store};
+use metalform_store::{ClusterState, Lease, NewCluster, SealedCredential, Sealer, Store};
 use std::{
     net::Ipv4Addr,
     path::{Path, PathBuf},
@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 pub const T0: Timestamp = Timestamp::from_seconds(1_800_000_000);
 pub const TTL: Duration = Duration::from_secs(300);
+pub const PASSWORD: &str = "correct-horse-battery-staple";
 
 /// A folder that goes with its value.
 pub struct Folder(PathBuf);
@@ -129,10 +130,25 @@ pub fn resource(server_id: Option<&str>, slot: Slot, state: ResourceState) -> Re
     }
 }
 
+/// What passwords are sealed with.
+pub fn sealer() -> Sealer {
+    Sealer::new(&[7; 32])
+}
+
+/// A password for that account, another each time it is sealed.
+pub fn credential(cluster_id: Uuid, account: Account) -> SealedCredential {
+    let sealed = sealer().seal(cluster_id, account, &PASSWORD.into()).expect("it can be sealed");
+    SealedCredential { account, user: account.user().into(), sealed, created_at: T0 }
+}
+
+/// Everything the store shows of a cluster.
+pub type Everything = (ClusterState, Vec<Event>, Vec<(i64, Evidence)>, usize, Vec<SealedCredential>);
+
 /// Everything the store shows of a cluster: two of these are equal exactly if nothing was written between.
-pub async fn everything(store: &Store, id: Uuid) -> (ClusterState, Vec<Event>, Vec<(i64, Evidence)>, usize) {
+pub async fn everything(store: &Store, id: Uuid) -> Everything {
     let events = store.events(id, 0, 10_000).await.expect("events");
     let evidence = store.unfolded_evidence(id, 10_000).await.expect("evidence");
     let audit = store.audit(0, 10_000).await.expect("audit").len();
-    (state(store, id).await, events, evidence, audit)
+    let credentials = store.credentials(id).await.expect("credentials");
+    (state(store, id).await, events, evidence, audit, credentials)
 }

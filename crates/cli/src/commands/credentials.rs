@@ -1,0 +1,60 @@
+//! `metalform credentials`: the passwords of a cluster's accounts. The one command that prints secrets: to standard output,
+//! and nowhere else.
+
+use crate::{
+    client::{ClusterCredentials, Credential},
+    context::Context,
+    error::CliError,
+    output::clean,
+};
+use clap::Args;
+use metalform_model::AccountState;
+
+/// Show the passwords of a cluster's accounts
+#[derive(Debug, Args)]
+pub struct Credentials {
+    /// The cluster's name
+    cluster: String,
+}
+
+/// Runs it.
+pub async fn run(context: &Context, args: &Credentials) -> Result<(), CliError> {
+    let credentials = context.client().await?.credentials(&args.cluster).await?;
+    match context.json {
+        true => context.out.json(&credentials)?,
+        false => context.out.data(&table(&credentials.accounts))?,
+    }
+    for note in notes(&credentials) {
+        context.out.note(&note);
+    }
+    Ok(())
+}
+
+fn table(accounts: &[Credential]) -> String {
+    let head = ["ACCOUNT", "USER", "WHERE", "PASSWORD", "STATE"].map(str::to_owned);
+    let row = |c: &Credential| [&c.account, &c.user, &c.place, &c.password, &c.state].map(|text| clean(text));
+    let rows: Vec<[String; 5]> = [head].into_iter().chain(accounts.iter().map(row)).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; 5] = std::array::from_fn(width);
+    let line = |row: &[String; 5]| {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// That it was noticed, and what a state means in which the password shown may not be the one that opens the door.
+fn notes(credentials: &ClusterCredentials) -> Vec<String> {
+    let mut notes = vec![format!("this reading of {}'s passwords stands in the audit", clean(&credentials.cluster))];
+    for (state, meaning) in [
+        (AccountState::Default, "not set yet: the account still has the password it was born with"),
+        (AccountState::Changing, "being set: where this one doesn't work yet, the one it was born with does"),
+        (AccountState::Set, "set, and not seen to work everywhere yet"),
+        (AccountState::Absent, "there is no such account there, or no way to log in to it"),
+    ] {
+        if credentials.accounts.iter().any(|credential| credential.state == state.as_str()) {
+            notes.push(format!("{}: {meaning}", state.as_str()));
+        }
+    }
+    notes
+}
