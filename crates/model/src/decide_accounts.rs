@@ -84,9 +84,24 @@ impl ClusterView<'_> {
 
     /// What is to be done about passwords before create (`true`), or before the cluster counts as ready: `None` if nothing.
     pub(crate) fn secure(&self, attempt: &FormationAttempt, before: bool, now: Timestamp) -> Option<ClusterDecision> {
+        self.secure_all(places(attempt, before), now)
+    }
+
+    /// The controller VMs whose passwords were about to be changed when we died: which one is in force isn't known.
+    pub(crate) fn in_doubt(&self, attempt: &FormationAttempt) -> Vec<SecurePlace> {
+        let cvms = attempt.members.iter().map(|id| SecurePlace::Cvm(id.clone()));
+        cvms.filter(|place| self.account(place).state == AccountState::Changing).collect()
+    }
+
+    /// What is to be done about them: `None` if there are none.
+    pub(crate) fn secure_in_doubt(&self, attempt: &FormationAttempt, now: Timestamp) -> Option<ClusterDecision> {
+        self.secure_all(self.in_doubt(attempt), now)
+    }
+
+    fn secure_all(&self, places: Vec<SecurePlace>, now: Timestamp) -> Option<ClusterDecision> {
         let mut due = Vec::new();
         let mut wait_until = Timestamp::NEVER;
-        for place in places(attempt, before) {
+        for place in places {
             let record = self.account(&place);
             if matches!(record.state, AccountState::Changed | AccountState::Absent) {
                 continue;

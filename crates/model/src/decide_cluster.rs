@@ -86,7 +86,8 @@ pub fn cluster_looks(view: ClusterView<'_>, now: Timestamp) -> ClusterLooks {
     let Some(attempt) = view.record.formation.as_ref().filter(|_| view.record.phase == ClusterPhase::Forming) else {
         return ClusterLooks::default();
     };
-    if view.intents.absent || attempt.state == FormationState::Unasked || look_due(view, attempt) > now {
+    let in_doubt = attempt.state == FormationState::LookFirst && !view.in_doubt(attempt).is_empty();
+    if view.intents.absent || attempt.state == FormationState::Unasked || in_doubt || look_due(view, attempt) > now {
         return ClusterLooks::default();
     }
     ClusterLooks { formation: true }

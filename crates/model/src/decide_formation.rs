@@ -14,6 +14,7 @@ use crate::{
     Advice, CleanStep, ClusterAction, ClusterDecision, ClusterPhase, ClusterSeen, ClusterView, Decision, Driver,
     Failure, FormationAttempt, FormationState, JobSays, MemberSays, NodePhase, NodeRecord, Surface, Timestamp,
     decide_cluster::{look_due, refused_too_often},
+    driver::driver_for_all,
     failed_checks, in_words,
 };
 use std::net::Ipv4Addr;
@@ -92,13 +93,8 @@ impl ClusterView<'_> {
             return Ok((driver, whose.into()));
         }
         let surfaces: Vec<&Surface> = ready.iter().filter_map(|n| n.cvm.surface.as_ref()).collect();
-        let chosen = |driver: &Driver| ready.iter().all(|n| n.cvm.driver == Some(*driver));
-        let offered = |driver: &Driver| {
-            surfaces.len() == ready.len() && surfaces.iter().all(|s| s.offered().any(|d| d == *driver))
-        };
-        let driver = Driver::ALL.into_iter().find(chosen).or_else(|| Driver::ALL.into_iter().find(offered));
         let said = || ready.iter().filter_map(|n| Some(format!("{} ({})", n.server_id, n.cvm.surface?.in_words())));
-        match driver {
+        match driver_for_all(ready) {
             Some(driver) => {
                 let seen = surfaces.first().map_or_else(String::new, |s| format!(" offer it ({})", s.in_words()));
                 Ok((driver, format!("all {} controller VMs{seen}", ready.len())))
@@ -226,6 +222,10 @@ fn has_begun(view: ClusterView<'_>, attempt: &FormationAttempt) -> bool {
 
 /// Something may be there already: from before us, or from an earlier attempt.
 fn look_first(view: ClusterView<'_>, attempt: &FormationAttempt, now: Timestamp) -> ClusterDecision {
+    // A change of passwords that was cut off comes first: a look would show the wrong one.
+    if let Some(decision) = view.secure_in_doubt(attempt, now) {
+        return decision;
+    }
     let Some(seen) = &attempt.seen else { return look_again(view, attempt, "looks what is there already".into()) };
     let is_overdue = attempt.asked_at.is_some_and(|at| now >= at + view.timeouts.formation);
     match (&seen.job, view.standing(attempt)) {

@@ -1,7 +1,7 @@
 //! The ways to form a cluster, what a controller VM shows of them without being asked for anything secret, and which one
 //! is taken.
 
-use crate::FormationChoice;
+use crate::{FormationChoice, NodeRecord};
 use serde::{Deserialize, Serialize};
 use std::{fmt, time::Duration};
 
@@ -127,9 +127,20 @@ impl Surface {
 
 /// The driver `auto` takes for a controller VM that has shown this for so long; `None`: too early to say.
 ///
-/// Foundation alone is believed only once it has stood like that for `settle`: on a controller VM that is still starting
-/// it may answer before SSH does.
+/// On a controller VM that is still starting a lesser one may answer first. So Foundation alone is believed only once that has
+/// stood for `settle`, and so is any driver while a better one is silent or starting: what refuses connections is decided.
 pub fn choose_driver(surface: &Surface, for_so_long: Duration, settle: Duration) -> Option<Driver> {
     let best = surface.offered().next()?;
-    (best != Driver::Foundation || for_so_long >= settle).then_some(best)
+    let better = Driver::ALL.into_iter().take_while(|driver| *driver != best);
+    let is_decided = best != Driver::Foundation && better.into_iter().all(|d| surface.of(d) == Offer::Refused);
+    (is_decided || for_so_long >= settle).then_some(best)
+}
+
+/// The driver `auto` takes for nodes that have shown all this: the one that was chosen for all, or the best that all offer.
+pub(crate) fn driver_for_all(nodes: &[&NodeRecord]) -> Option<Driver> {
+    let chosen = |driver: &Driver| nodes.iter().all(|n| n.cvm.driver == Some(*driver));
+    let offered =
+        |driver: &Driver| nodes.iter().all(|n| n.cvm.surface.is_some_and(|s| s.offered().any(|d| d == *driver)));
+    let find = |wanted: &dyn Fn(&Driver) -> bool| Driver::ALL.into_iter().find(|driver| wanted(driver));
+    find(&chosen).or_else(|| find(&offered)).filter(|_| !nodes.is_empty())
 }

@@ -2,9 +2,9 @@
 //! for the timeline, so that a repeated observation says nothing.
 
 use crate::{
-    Account, AccountRecord, AccountState, ClusterPhase, ClusterRecord, CvmAnswer, Driver, Evidence, FormationChoice,
-    NewEvent, NodePhase, NodeRecord, Offer, Report, ReportPhase, ReportStatus, SecurePlace, Seen, ServerSeen,
-    ShowPassword, Surface, Timestamp, choose_driver, kind,
+    Account, AccountRecord, AccountState, ClusterPhase, ClusterRecord, CvmAnswer, Driver, Evidence, FormationAttempt,
+    FormationChoice, NewEvent, NodePhase, NodeRecord, Offer, Report, ReportPhase, ReportStatus, SecurePlace, Seen,
+    ServerSeen, ShowPassword, Surface, Timestamp, choose_driver, driver::driver_for_all, kind,
 };
 use serde_json::json;
 use std::time::Duration;
@@ -203,14 +203,20 @@ impl NodeRecord {
 
 impl ClusterRecord {
     /// Gives the cluster another try, by the operator's word: nodes first, or formation alone. An earlier formation may
-    /// have left something, so the next attempt looks before it asks. `choice`: the driver that is asked for now.
-    pub fn retry(&mut self, choice: FormationChoice, now: Timestamp) {
+    /// have left something, so the next attempt looks before it asks. `choice`: the driver that is asked for now; `nodes`:
+    /// what they have shown of theirs.
+    pub fn retry(&mut self, choice: FormationChoice, nodes: &[&NodeRecord], now: Timestamp) {
         let reason = "another try, by the operator's word".to_owned();
         match self.phase {
             ClusterPhase::Failed => self.enter(ClusterPhase::WaitingForNodes, reason, now),
             ClusterPhase::NeedsOperator => {
                 let was_up = self.failure.as_ref().is_some_and(|f| f.in_phase == ClusterPhase::Verifying.as_str());
-                self.formation = self.formation.as_ref().map(|a| a.another(choice.forced().unwrap_or(a.driver), now));
+                let driver = |a: &FormationAttempt| {
+                    let of_members: Vec<&NodeRecord> =
+                        nodes.iter().copied().filter(|n| a.members.contains(&n.server_id)).collect();
+                    choice.forced().or_else(|| driver_for_all(&of_members)).unwrap_or(a.driver)
+                };
+                self.formation = self.formation.as_ref().map(|a| a.another(driver(a), now));
                 // A cluster that was up may be in use by now. It is no half-made one, whatever its create once said: only
                 // what is asked for from here on may be taken down.
                 if let Some(attempt) = self.formation.as_mut().filter(|_| was_up) {
@@ -262,6 +268,13 @@ impl ClusterRecord {
                     lead.state = AccountState::Default;
                 }
                 lead.refusals += 1;
+                lead.error = Some(error.clone());
+            }
+            // Nothing was said to anybody, so what is in force is as it was before.
+            SecureOutcome::NotReached { shown, error } => {
+                if *shown != ShowPassword::New && lead.refusals == 0 {
+                    lead.state = AccountState::Default;
+                }
                 lead.error = Some(error.clone());
             }
             SecureOutcome::Failed { error } => lead.error = Some(error.clone()),
@@ -336,6 +349,13 @@ pub enum SecureOutcome {
         /// Which one that was.
         shown: ShowPassword,
         /// In which words.
+        error: String,
+    },
+    /// No login came about: nothing was changed.
+    NotReached {
+        /// Which one would have been shown.
+        shown: ShowPassword,
+        /// Why not.
         error: String,
     },
     /// Something else failed, and may work later.

@@ -113,6 +113,8 @@ pub enum FormationState {
 pub struct FormationJob {
     /// The node.
     pub server_id: String,
+    /// The driver that knows how to look at it.
+    pub driver: Driver,
     /// The job's name there: `[a-z0-9-]+`, never used twice.
     pub name: String,
     /// The session under which the node works on it, for drivers that have such.

@@ -185,7 +185,9 @@ fn retry(state: &mut ClusterState, now: Timestamp) -> Vec<NewEvent> {
     };
     let before = state.record.phase;
     state.record.retries_done = state.intents.retries;
-    state.record.retry(state.intents.formation.unwrap_or(state.plan.cluster.formation), now);
+    let choice = state.intents.formation.unwrap_or(state.plan.cluster.formation);
+    let nodes: Vec<&NodeRecord> = state.nodes.iter().map(|n| &n.record).collect();
+    state.record.retry(choice, &nodes, now);
     if state.record.phase != before {
         let phase = state.record.phase.as_str();
         events.push(entered(phase, kind::CLUSTER_PHASE, &state.record.reason).with(json!({"from": before})));

@@ -37,7 +37,15 @@ impl Orchestrator {
         let members = self.members(pass, record, nodes);
         let spec = spec(pass, record);
         let Some(attempt) = record.formation.as_mut() else { return Ok(()) };
-        let look = self.drivers.get(attempt.driver).look(&spec, &members, attempt.job.as_ref()).await;
+        let job = attempt.job.as_ref();
+        let own = job.filter(|job| job.driver == attempt.driver);
+        let mut look = self.drivers.get(attempt.driver).look(&spec, &members, own).await;
+        // The trace of a create by another driver, from before the operator chose this one: only that one can read it.
+        if let Some(job) = job.filter(|job| job.driver != attempt.driver) {
+            let before = self.drivers.get(job.driver).look(&spec, &members, Some(job)).await;
+            (look.seen.job, look.printed, look.read) = (before.seen.job, before.printed, before.read);
+            look.seen.refused |= before.seen.refused;
+        }
         let now = self.clock.now();
         let mut events = Vec::new();
         for (server_id, key) in &look.keys {
@@ -93,6 +101,8 @@ impl Orchestrator {
                 let event = NewEvent::new(now, kind::FORMATION_MONITORING, "a node has taken the request");
                 if let Some(attempt) = &mut record.formation {
                     attempt.state = FormationState::Accepted;
+                    // What is at work is followed by whoever began it.
+                    attempt.driver = attempt.job.as_ref().map_or(attempt.driver, |job| job.driver);
                 }
                 self.record_cluster(pass, record, Vec::new(), vec![event]).await?;
                 crash_point("recorded.formation");
@@ -195,7 +205,7 @@ impl Orchestrator {
         let mut failed = Vec::new();
         for (place, Secured { outcome, key }) in places.iter().zip(outcomes) {
             events.extend(record.fold_secure(place, &outcome, now));
-            if let SecureOutcome::Failed { error } = &outcome {
+            if let SecureOutcome::Failed { error } | SecureOutcome::NotReached { error, .. } = &outcome {
                 failed.push(format!("{}: {error}", place.in_words()));
             }
             let node = nodes.iter_mut().find(|n| Some(n.record.server_id.as_str()) == place.server_id());
@@ -233,7 +243,7 @@ impl Orchestrator {
         attempt.seen = None;
         attempt.ours = true;
         attempt.job =
-            Some(FormationJob { server_id: member.server_id.clone(), name: job.clone(), session: None, read: 0 });
+            Some(FormationJob { server_id: member.server_id.clone(), driver: attempt.driver, name: job.clone(), session: None, read: 0 });
         let ready_at = nodes.iter().map(|n| n.record.since).max().unwrap_or(now);
         let message = format!("Initiating cluster creation through {} ({})", member.server_id, member.cvm_ip);
         let data = json!({"driver": attempt.driver, "attempt": attempt.n, "round": attempt.round,

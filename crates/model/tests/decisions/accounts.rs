@@ -260,3 +260,29 @@ fn what_became_of_a_place_is_told_once() {
     assert_eq!(record.fold_secure(&cvm(), &works, T0), None);
     assert_eq!(record.account(&cvm()).refusals, 0);
 }
+
+#[test]
+fn a_change_that_was_cut_off_is_settled_before_anybody_looks() {
+    let mut cluster = Cluster::asked(FormationState::LookFirst);
+    let place = SecurePlace::Cvm(cluster.attempt().members[0].clone());
+    cluster.record.fold_secure(&place, &SecureOutcome::Begun, T0);
+    assert!(!cluster.looks(T0).formation, "a look would show the old password, and ours may be in force");
+    let expected = ClusterAction::Secure { places: vec![place.clone()] };
+    assert_eq!(cluster.decide(T0), Decision::Do(expected));
+    cluster.record.fold_secure(&place, &SecureOutcome::Works { beside: Vec::new() }, T0);
+    assert!(cluster.looks(T0).formation);
+}
+
+#[test]
+fn who_was_not_reached_is_as_before() {
+    let mut cluster = Cluster::forming(FormationState::Unasked);
+    let place = SecurePlace::Cvm(cluster.attempt().members[0].clone());
+    let not_reached = |shown| SecureOutcome::NotReached { shown, error: "refused".into() };
+    cluster.record.fold_secure(&place, &SecureOutcome::Begun, T0);
+    cluster.record.fold_secure(&place, &not_reached(ShowPassword::Old), T0);
+    assert_eq!(cluster.record.account(&place).state, AccountState::Default, "nothing was said to it");
+    // After a crash nobody knows, and not reaching it tells nothing.
+    cluster.record.fold_secure(&place, &SecureOutcome::Begun, T0);
+    cluster.record.fold_secure(&place, &not_reached(ShowPassword::New), T0);
+    assert_eq!(cluster.record.account(&place).state, AccountState::Changing);
+}

@@ -228,7 +228,7 @@ prop_compose! {
         (before, cleaning) in (option::of(checks_before()), option::weighted(0.8, cleaning())),
     ) -> FormationAttempt {
         let refusals = refusals.into_iter();
-        let job = FormationJob { server_id: server(1), name: "create-1".into(), session: None, read: 0 };
+        let job = FormationJob { server_id: server(1), driver: Driver::CvmSsh, name: "create-1".into(), session: None, read: 0 };
         FormationAttempt {
             entry, looked_at, asked_at, seen, round, ours, before, cleaning, settled, refusals_in_a_row,
             job: has_job.then_some(job),

@@ -83,7 +83,13 @@ impl Cluster {
         let mut cluster = Cluster::forming(state).by(Driver::CvmSsh).fit().secured();
         let attempt = cluster.attempt();
         (attempt.ours, attempt.asked_at) = (true, Some(T0));
-        attempt.job = Some(FormationJob { server_id: server(1), name: "create-1".into(), session: None, read: 0 });
+        attempt.job = Some(FormationJob {
+            server_id: server(1),
+            driver: Driver::CvmSsh,
+            name: "create-1".into(),
+            session: None,
+            read: 0,
+        });
         cluster
     }
 
@@ -179,7 +185,7 @@ impl Cluster {
             hint: "z".into(),
         });
         self.record.enter(ClusterPhase::NeedsOperator, "y".into(), now);
-        self.record.retry(choice, now);
+        self.record.retry(choice, &[], now);
         self
     }
 

@@ -204,7 +204,13 @@ impl World {
         let member = attempt.members[attempt.entry].clone();
         (attempt.state, attempt.asked_at, attempt.ours) = (FormationState::InDoubt, Some(now), true);
         (attempt.looked_at, attempt.seen) = (None, None);
-        attempt.job = Some(FormationJob { server_id: member, name: name.clone(), session: None, read: 0 });
+        attempt.job = Some(FormationJob {
+            server_id: member,
+            driver: attempt.driver,
+            name: name.clone(),
+            session: None,
+            read: 0,
+        });
         assert!(self.creates.iter().all(|c| c.name != name), "a create's name is used twice: {self:?}");
         self.was_up = false;
         let became =
@@ -443,7 +449,7 @@ proptest! {
                 break;
             }
             world.mend();
-            world.cluster.record.retry(driver, world.now);
+            world.cluster.record.retry(driver, &[], world.now);
         }
     }
 }

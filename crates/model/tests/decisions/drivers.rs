@@ -14,10 +14,13 @@ fn forced(driver: Driver) -> FormationChoice {
 }
 
 #[test]
-fn auto_takes_the_best_that_is_offered_and_foundation_alone_only_once_it_has_stood() {
+fn auto_takes_the_best_that_is_offered_at_once_only_when_no_better_one_can_still_come() {
     for surface in surfaces() {
         let best = Driver::ALL.into_iter().find(|driver| surface.of(*driver) == Offered);
-        let at_once = best.filter(|driver| *driver != Foundation);
+        let better = |best: &Driver| Driver::ALL.into_iter().filter(|d| d < best).collect::<Vec<_>>();
+        let at_once = best
+            .filter(|driver| *driver != Foundation)
+            .filter(|best| better(best).iter().all(|driver| surface.of(*driver) == Refused));
         assert_eq!(choose_driver(&surface, seconds(0), seconds(SETTLE)), at_once, "{surface:?}");
         assert_eq!(choose_driver(&surface, seconds(SETTLE - 1), seconds(SETTLE)), at_once, "{surface:?}");
         assert_eq!(choose_driver(&surface, seconds(SETTLE), seconds(SETTLE)), best, "{surface:?}");
@@ -214,4 +217,29 @@ fn every_choice_has_a_word() {
         assert_eq!(FormationChoice::parse(choice.as_str()), Some(choice));
     }
     assert_eq!(FormationChoice::parse("ssh"), None);
+}
+
+#[test]
+fn a_retry_takes_the_driver_that_is_asked_for_now_and_by_auto_the_one_that_the_nodes_offer() {
+    let offering = |offers: Surface| {
+        let mut nodes = crate::cluster_rig::Cluster::forming(FormationState::Accepted).nodes;
+        nodes.iter_mut().for_each(|node| {
+            node.cvm.driver = None;
+            node.fold_surface(offers, FormationChoice::Prism, seconds(SETTLE), T0);
+        });
+        nodes
+    };
+    let retried = |choice: FormationChoice, nodes: &[NodeRecord]| {
+        let mut record = crate::cluster_rig::Cluster::forming(FormationState::Accepted).record;
+        record.enter(ClusterPhase::NeedsOperator, "for the test".into(), T0);
+        let nodes: Vec<&NodeRecord> = nodes.iter().collect();
+        record.retry(choice, &nodes, T0);
+        record.formation.expect("it forms").driver
+    };
+    let nodes = offering(surface(Offered, Refused, Offered));
+    assert_eq!(retried(FormationChoice::Auto, &nodes), CvmSsh);
+    assert_eq!(retried(FormationChoice::Foundation, &nodes), Foundation);
+    let before =
+        crate::cluster_rig::Cluster::forming(FormationState::Accepted).record.formation.expect("it forms").driver;
+    assert_eq!(retried(FormationChoice::Auto, &offering(surface(Refused, Refused, Silent))), before);
 }

@@ -173,7 +173,7 @@ fn a_retry_touches_nothing_but_what_failed() {
     {
         let mut cluster = Cluster::forming(FormationState::Accepted).with(|c| c.record.phase = phase);
         let before = cluster.record.clone();
-        cluster.record.retry(FormationChoice::Auto, T0 + minutes(1));
+        cluster.record.retry(FormationChoice::Auto, &[], T0 + minutes(1));
         assert_eq!(cluster.record, before);
     }
 }
@@ -185,7 +185,7 @@ fn another_attempt_at_formation_looks_before_it_asks() {
         c.record.phase = ClusterPhase::NeedsOperator;
         c.attempt().entry = 3;
     });
-    cluster.record.retry(FormationChoice::Auto, now);
+    cluster.record.retry(FormationChoice::Auto, &[], now);
     assert_eq!(cluster.record.phase, ClusterPhase::Forming);
     let attempt = cluster.attempt();
     assert_eq!((attempt.n, attempt.entry, attempt.state), (2, 0, FormationState::LookFirst));
@@ -201,6 +201,6 @@ fn another_attempt_at_formation_looks_before_it_asks() {
     assert_eq!(remembered, (before.ours, before.asked_at, &before.job), "it must know its own traces");
 
     let mut too_few = Cluster::of(&[Ready; 3]).with(|c| c.record.phase = ClusterPhase::Failed);
-    too_few.record.retry(FormationChoice::Auto, now);
+    too_few.record.retry(FormationChoice::Auto, &[], now);
     assert_eq!((too_few.record.phase, too_few.record.since), (ClusterPhase::WaitingForNodes, now));
 }

@@ -86,7 +86,7 @@ impl Shell<'_> {
             ShellAnswer::Refused if !self.was_there => {
                 SecureOutcome::NotThere { why: "nothing listens for SSH".into() }
             }
-            _ => SecureOutcome::Failed { error: with_causes(error) },
+            _ => SecureOutcome::NotReached { shown: show, error: with_causes(error) },
         }
     }
 }
@@ -147,7 +147,7 @@ impl ClusterAccounts {
                 },
             }
         }
-        SecureOutcome::Failed { error: failed }
+        SecureOutcome::NotReached { shown: show, error: failed }
     }
 }
 

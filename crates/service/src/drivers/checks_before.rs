@@ -26,7 +26,9 @@ pub(super) async fn by_shell(
             Ok(session) => readiness(session).await,
             Err(error) => (false, with_causes(error)),
         };
-        lines.push(check(format!("{} answers and is in no cluster", member.server_id), ok, seen));
+        let refused = session.as_ref().err().is_some_and(ShellError::is_denied);
+        let line = check(format!("{} answers and is in no cluster", member.server_id), ok, seen);
+        lines.push(Check { refused, ..line });
     }
     let open: Vec<(&Member, &CvmSession)> =
         members.iter().zip(sessions).filter_map(|(m, s)| Some((m, s.as_ref().ok()?))).collect();

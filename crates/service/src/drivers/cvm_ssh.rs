@@ -4,7 +4,7 @@
 //! us, can't be started twice, and can be looked at by whoever comes later. What it says of its own success isn't believed:
 //! the services of every controller VM are.
 
-use super::{any_members_pin, check, checks_after, checks_before, pin_rule, prism::PrismFormation};
+use super::{any_members_pin, check, checks_after, checks_before, is_refusal, pin_rule, prism::PrismFormation};
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use metalform_model::{
@@ -64,7 +64,10 @@ impl CvmSshFormation {
                     }
                     MemberSays::InCluster(seen)
                 }
-                Err(error) => MemberSays::Nothing { error: with_causes(&error) },
+                Err(error) => {
+                    look.seen.refused |= error.is_denied();
+                    MemberSays::Nothing { error: with_causes(&error) }
+                }
             };
             look.seen.members.push(MemberSeen { server_id: member.server_id.clone(), says });
         }
@@ -88,17 +91,8 @@ impl CvmSshFormation {
                 keys.push(key);
             }
         }
-        // Who was in a cluster before we came can only be told by name; one login, at one member.
-        if by_name
-            && let Some(first) = look.seen.members.iter().position(|m| matches!(m.says, MemberSays::InCluster(_)))
-            && let Ok(view) = self.prism.client(spec).cluster(members[first].cvm_ip, PinRule::TrustFirst).await
-            && let MemberSays::InCluster(_) = &look.seen.members[first].says
-        {
-            for member in &mut look.seen.members {
-                if let MemberSays::InCluster(cluster) = &mut member.says {
-                    cluster.name.clone_from(&view.name);
-                }
-            }
+        if by_name {
+            self.tell_name(spec, members, &mut look).await;
         }
         let waiting = services.waiting_for();
         let all_members = members.iter().all(|m| services.member_ips().contains(&m.cvm_ip));
@@ -123,6 +117,22 @@ impl CvmSshFormation {
             ..ClusterSeen::default()
         });
         look
+    }
+
+    /// Who was in a cluster before we came can only be told by its name: one login, at one member.
+    async fn tell_name(&self, spec: &ClusterSpec, members: &[Member], look: &mut Look) {
+        let is_in_cluster = |member: &MemberSeen| matches!(member.says, MemberSays::InCluster(_));
+        let Some(first) = look.seen.members.iter().position(is_in_cluster) else { return };
+        match self.prism.client(spec).cluster(members[first].cvm_ip, PinRule::TrustFirst).await {
+            Ok(view) => {
+                for member in &mut look.seen.members {
+                    if let MemberSays::InCluster(cluster) = &mut member.says {
+                        cluster.name.clone_from(&view.name);
+                    }
+                }
+            }
+            Err(error) => look.seen.refused |= is_refusal(&error),
+        }
     }
 
     /// What became of the create that was started under this name.
@@ -261,7 +271,8 @@ impl Formation for CvmSshFormation {
 
     async fn look(&self, spec: &ClusterSpec, members: &[Member], job: Option<&FormationJob>) -> Look {
         let mut look = self.look_at(spec, members, job.is_none()).await;
-        if let Some(job) = job {
+        // A password that was refused isn't shown again at once.
+        if let Some(job) = job.filter(|_| !look.seen.refused) {
             look.seen.job = Some(self.look_at_job(members, job, &mut look).await);
         }
         look
