@@ -2,6 +2,7 @@
 //! the same store goes on; nothing is ordered twice, nothing is forgotten, the cluster is formed once.
 
 use super::{
+    formation::creates,
     rig::{Rig, lock},
     transports::CutOff,
 };
@@ -51,6 +52,34 @@ async fn a_death_at_any_request_that_changes_the_world_changes_nothing_in_the_en
     for at in places {
         for carried_out in [false, true] {
             live_through(40, &[CutOff { at, carried_out }]).await;
+        }
+    }
+}
+
+/// What an observed world's formation changes: passwords, the create, the time zone.
+async fn formation_requests(seed: u64) -> Vec<u64> {
+    let mut rig = Rig::observed(seed).await;
+    rig.deploy(&rig.plan("c", 3)).await;
+    let surveyed = *lock(&rig.wire.requests);
+    rig.run_to("c", "ready", 4 * HOUR).await;
+    lock(&rig.wire.changes).iter().map(|at| at - surveyed).collect()
+}
+
+#[tokio::test]
+async fn a_death_at_any_change_on_the_nodes_forms_one_cluster_and_leaves_no_default_password() {
+    let places = formation_requests(41).await;
+    assert!(places.len() > 15, "passwords, create, time zone: {places:?}");
+    for at in places {
+        for carried_out in [false, true] {
+            let mut rig = Rig::observed(41).await;
+            rig.deploy(&rig.plan("c", 3)).await;
+            let surveyed = *lock(&rig.wire.requests);
+            lock(&rig.wire.cut_offs).push(CutOff { at: at + surveyed, carried_out });
+            rig.run_to("c", "ready", 5 * HOUR).await;
+            assert_eq!(rig.deaths, 1, "{at} {carried_out}");
+            assert_eq!(creates(&rig), 1, "{at} {carried_out}:\n{}", rig.story("c").await);
+            let defaults = lock(&rig.world).accepted_passwords(&["admin", "nutanix/4u", "Nutanix/4u"]);
+            assert_eq!(defaults, [] as [String; 0], "{at} {carried_out}");
         }
     }
 }

@@ -21,7 +21,7 @@ async fn retry(rig: &Rig, body: &str) {
 }
 
 /// Creates that were begun on controller VMs, whatever became of them.
-fn creates(rig: &Rig) -> usize {
+pub fn creates(rig: &Rig) -> usize {
     let world = lock(&rig.world);
     let count =
         |r: &&metalform_simulator::world::LoggedRequest| r.method == "EXEC" && r.path.contains("'\\''create'\\''");
