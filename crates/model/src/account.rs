@@ -110,4 +110,7 @@ pub struct AccountRecord {
     /// What went wrong last.
     #[serde(default)]
     pub error: Option<String>,
+    /// Whether the account is locked: nothing is shown to it then.
+    #[serde(default)]
+    pub is_locked: bool,
 }

@@ -106,7 +106,7 @@ impl ClusterView<'_> {
             if matches!(record.state, AccountState::Changed | AccountState::Absent) {
                 continue;
             }
-            if record.refusals >= REFUSALS_ALLOWED {
+            if record.is_locked || record.refusals >= REFUSALS_ALLOWED {
                 return Some(Decision::NeedsOperator(self.refused(&place, &record)));
             }
             let at = match record.state {
@@ -134,7 +134,7 @@ impl ClusterView<'_> {
         let said = record.error.as_deref().unwrap_or("the password was refused");
         Failure {
             in_phase: self.record.phase.as_str().into(),
-            code: "credentials_refused".into(),
+            code: if record.is_locked { Failure::LOCKED } else { "credentials_refused" }.into(),
             reason: format!("{} doesn't let us in to change its passwords: {said}", place.in_words()),
             hint: "name its present password in [nutanix] (cvm_password_file, ahv_password_file, prism_password_file), wait \
                    for a lock-out to pass, then `metalform retry`; no node is imaged again"
@@ -173,6 +173,7 @@ impl crate::ClusterRecord {
             refusals: 0,
             at: Timestamp(0),
             error: None,
+            is_locked: false,
         })
     }
 

@@ -145,6 +145,7 @@ impl ClusterView<'_> {
                     None => unsure.push(format!("{id} (it is in a cluster that has no name yet)")),
                 },
                 Some(MemberSays::Nothing { error }) => unsure.push(format!("{id} ({error})")),
+                Some(MemberSays::OtherKey { .. }) => unsure.push(format!("{id} (it shows another key than before)")),
                 Some(MemberSays::Unconfigured) | None => unsure.push(id.clone()),
             }
         }
@@ -196,7 +197,7 @@ fn is_unconfigured(says: &MemberSays) -> bool {
         MemberSays::InCluster(cluster) => {
             cluster.status.as_deref().is_some_and(|status| status.eq_ignore_ascii_case("unconfigured"))
         }
-        MemberSays::Nothing { .. } => false,
+        MemberSays::Nothing { .. } | MemberSays::OtherKey { .. } => false,
     }
 }
 
@@ -227,6 +228,13 @@ fn look_first(view: ClusterView<'_>, attempt: &FormationAttempt, now: Timestamp)
         return decision;
     }
     let Some(seen) = &attempt.seen else { return look_again(view, attempt, "looks what is there already".into()) };
+    if let Some((id, key)) = seen.members.iter().find_map(|m| m.says.other_key().map(|key| (&m.server_id, key))) {
+        return view.stop(
+            Failure::KEY_CHANGED,
+            format!("the controller VM of {id} shows the host key {key}, not the one of its first answer; it was told nothing"),
+            "if something else answers at its address, mend that; `metalform retry` trusts the key that it shows then",
+        );
+    }
     let is_overdue = attempt.asked_at.is_some_and(|at| now >= at + view.timeouts.formation);
     match (&seen.job, view.standing(attempt)) {
         (_, Standing::Foreign { server_id, whose }) => view.foreign(&server_id, &whose),

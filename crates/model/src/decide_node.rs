@@ -456,16 +456,17 @@ fn follow_cvm(view: NodeView<'_>, now: Timestamp) -> NodeDecision {
     if let Some(CvmAnswer::OtherKey { seen }) = &cvm.answer {
         return failure(
             view,
-            "cvm_key_changed",
+            Failure::KEY_CHANGED,
             format!("the controller VM shows the key {seen}, not the one of its first answer"),
             "if the node was re-imaged outside of Metalform, `metalform retry`; if not, something else answers at its address",
         );
     }
     if cvm.refusals >= REFUSALS_ALLOWED || cvm.answer == Some(CvmAnswer::LockedOut) {
         let answer = cvm.answer.as_ref().map(CvmAnswer::in_words).unwrap_or_default();
+        let is_locked = cvm.answer == Some(CvmAnswer::LockedOut);
         return failure(
             view,
-            "credentials_refused",
+            if is_locked { Failure::LOCKED } else { "credentials_refused" },
             format!("the controller VM won't let us in: {answer}"),
             "set [nutanix] prism_password_file (for cvm-ssh: cvm_password_file) to the node's password, wait for a lock-out to pass, then `metalform retry`",
         );

@@ -60,6 +60,12 @@ impl Failure {
     /// The code of a passed deadline; the command line ends with 3 for it.
     pub const DEADLINE: &'static str = "deadline";
 
+    /// The code of a key that isn't the one remembered.
+    pub const KEY_CHANGED: &'static str = "cvm_key_changed";
+
+    /// The code of an account that is locked: whatever is shown to it, it says no.
+    pub const LOCKED: &'static str = "account_locked";
+
     /// Whether a deadline passed.
     pub fn is_deadline(&self) -> bool {
         self.code == Self::DEADLINE

@@ -259,7 +259,7 @@ impl ClusterRecord {
             SecureOutcome::NotThere { why } => {
                 (lead.state, lead.error) = (AccountState::Absent, Some(why.clone()));
             }
-            SecureOutcome::Refused { shown, error } => {
+            SecureOutcome::Refused { shown, error, is_locked } => {
                 // Who wasn't let in with the old one has changed nothing: the one it was born with is still in force. Not so
                 // if an earlier change was in doubt: then ours was refused before, and may be in force all the same (it was
                 // locked, or not known everywhere yet).
@@ -269,6 +269,7 @@ impl ClusterRecord {
                 }
                 lead.refusals += 1;
                 lead.error = Some(error.clone());
+                lead.is_locked = *is_locked;
             }
             // Nothing was said to anybody, so what is in force is as it was before.
             SecureOutcome::NotReached { shown, error } => {
@@ -313,6 +314,7 @@ impl AccountRecord {
     /// A person has looked: what was refused may be tried again, and what wasn't there may be by now.
     fn try_again(&mut self) {
         let was_refused = std::mem::take(&mut self.refusals) > 0;
+        self.is_locked = false;
         self.state = match self.state {
             // It was taken and then refused: whether it is in force is in doubt.
             AccountState::Set if was_refused => AccountState::Changing,
@@ -350,6 +352,8 @@ pub enum SecureOutcome {
         shown: ShowPassword,
         /// In which words.
         error: String,
+        /// Whether it says that the account is locked.
+        is_locked: bool,
     },
     /// No login came about: nothing was changed.
     NotReached {

@@ -284,6 +284,21 @@ pub enum MemberSays {
         /// Why not.
         error: String,
     },
+    /// It shows another SSH host key than the one remembered, and was told nothing.
+    OtherKey {
+        /// The key it shows.
+        seen: String,
+    },
+}
+
+impl MemberSays {
+    /// The key it shows, if that isn't the one remembered.
+    pub fn other_key(&self) -> Option<&str> {
+        match self {
+            MemberSays::OtherKey { seen } => Some(seen),
+            MemberSays::Unconfigured | MemberSays::InCluster(_) | MemberSays::Nothing { .. } => None,
+        }
+    }
 }
 
 /// One line of a report.

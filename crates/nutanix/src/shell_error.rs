@@ -1,7 +1,7 @@
 //! What went wrong with a command on a CVM or a hypervisor, and what that means for asking again. The same questions
 //! as those of [`Error`](crate::Error), for the other way in.
 
-use crate::{Cause, SshError};
+use crate::{Cause, Fingerprint, SshError};
 use std::{fmt, net::Ipv4Addr};
 
 /// What was asked of a machine's shell.
@@ -152,6 +152,14 @@ impl ShellError {
     /// Whether user or password were refused.
     pub fn is_denied(&self) -> bool {
         matches!(&*self.kind, ShellErrorKind::Ssh(SshError::Denied))
+    }
+
+    /// The host key that was shown in place of the pinned one.
+    pub fn other_key(&self) -> Option<Fingerprint> {
+        match &*self.kind {
+            ShellErrorKind::Ssh(SshError::PinMismatch { seen, .. }) => Some(*seen),
+            _ => None,
+        }
     }
 
     /// What a person may do about it.

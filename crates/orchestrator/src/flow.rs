@@ -3,7 +3,7 @@
 use crate::{Accounts, BootLinks, Cloud, ClusterPasswords, Drivers, Passwords};
 use futures_util::future::join_all;
 use metalform_model::{
-    Clock, ClusterPhase, ClusterRecord, FormationChoice, NewEvent, NodeRecord, Plan, Resource, Site, Timeouts,
+    Clock, ClusterPhase, ClusterRecord, Failure, FormationChoice, NewEvent, NodeRecord, Plan, Resource, Site, Timeouts,
     Timestamp, kind,
 };
 use metalform_store::{Changes, ClusterState, Lease, NodeState, Sealer, Store, StoreError};
@@ -185,6 +185,7 @@ fn retry(state: &mut ClusterState, now: Timestamp) -> Vec<NewEvent> {
     };
     let before = state.record.phase;
     state.record.retries_done = state.intents.retries;
+    forget_keys(state, now, &mut events);
     let choice = state.intents.formation.unwrap_or(state.plan.cluster.formation);
     let nodes: Vec<&NodeRecord> = state.nodes.iter().map(|n| &n.record).collect();
     state.record.retry(choice, &nodes, now);
@@ -204,6 +205,23 @@ fn retry(state: &mut ClusterState, now: Timestamp) -> Vec<NewEvent> {
         }
     }
     events
+}
+
+/// The operator has looked at a node that showed another key than before: the one it shows next is taken for its own.
+fn forget_keys(state: &mut ClusterState, now: Timestamp, events: &mut Vec<NewEvent>) {
+    if state.record.failure.as_ref().is_none_or(|failure| failure.code != Failure::KEY_CHANGED) {
+        return;
+    }
+    let seen = state.record.formation.iter().filter_map(|attempt| attempt.seen.as_ref());
+    let strangers = seen.flat_map(|seen| &seen.members).filter(|member| member.says.other_key().is_some());
+    for id in strangers.map(|member| member.server_id.clone()).collect::<Vec<_>>() {
+        if let Some(node) = state.nodes.iter_mut().find(|node| node.record.server_id == id) {
+            let cvm = &mut node.record.cvm;
+            (cvm.pin, cvm.ssh_pin, cvm.host_pin) = (None, None, None);
+            let message = "forgets the keys of its controller VM, by the operator's word".to_owned();
+            events.push(NewEvent::new(now, kind::CVM_KEY_CHANGED, message).of_node(&id));
+        }
+    }
 }
 
 fn has_server(resources: &[Resource]) -> bool {

@@ -193,6 +193,8 @@ pub struct Look {
     pub seen: FormationSeen,
     /// Fingerprints of the TLS keys the members showed, by server id.
     pub keys: Vec<(String, String)>,
+    /// Fingerprints of the SSH host keys the members showed, by server id.
+    pub ssh_keys: Vec<(String, String)>,
     /// What the create has printed since the last look, line by line, for the timeline.
     pub printed: Vec<String>,
     /// How many bytes of its output that makes in all.

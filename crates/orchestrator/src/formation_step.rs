@@ -53,6 +53,12 @@ impl Orchestrator {
                 events.extend(node.record.fold_key(key, now));
             }
         }
+        // The first one is remembered; another one was refused by whoever looked.
+        for (server_id, key) in look.ssh_keys {
+            if let Some(node) = nodes.iter_mut().find(|n| n.record.server_id == server_id) {
+                node.record.cvm.ssh_pin.get_or_insert(key);
+            }
+        }
         if let Some(last) = look.printed.last() {
             let event = NewEvent::new(now, kind::FORMATION_OUTPUT, format!("create prints: {last}"));
             events.push(event.with(json!({"lines": look.printed})));
@@ -242,8 +248,13 @@ impl Orchestrator {
         attempt.looked_at = None;
         attempt.seen = None;
         attempt.ours = true;
-        attempt.job =
-            Some(FormationJob { server_id: member.server_id.clone(), driver: attempt.driver, name: job.clone(), session: None, read: 0 });
+        attempt.job = Some(FormationJob {
+            server_id: member.server_id.clone(),
+            driver: attempt.driver,
+            name: job.clone(),
+            session: None,
+            read: 0,
+        });
         let ready_at = nodes.iter().map(|n| n.record.since).max().unwrap_or(now);
         let message = format!("Initiating cluster creation through {} ({})", member.server_id, member.cvm_ip);
         let data = json!({"driver": attempt.driver, "attempt": attempt.n, "round": attempt.round,

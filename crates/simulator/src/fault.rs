@@ -170,6 +170,8 @@ pub enum MachineFault {
     InstallFails,
     /// Reports of the installer never arrive.
     ReportsLost,
+    /// It installs another version than the other machines, and reports that.
+    OtherVersion,
 }
 
 /// Faults of a CVM.
@@ -205,6 +207,8 @@ pub enum CvmFault {
         /// Seconds; negative: it is slow.
         seconds: f64,
     },
+    /// While it is armed, something that is no CVM has the address that a cluster is to have.
+    VipTaken,
     /// While it is armed, another machine answers at the address of the first CVM by name that matches: the first other
     /// CVM, so two addresses lead to one machine.
     DuplicateAddress,

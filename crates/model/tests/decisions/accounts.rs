@@ -8,7 +8,7 @@ fn cvm() -> SecurePlace {
 }
 
 fn refused(shown: ShowPassword) -> Outcome {
-    Outcome::Refused { shown, error: "denied".into() }
+    Outcome::Refused { shown, error: "denied".into(), is_locked: false }
 }
 
 fn works() -> Outcome {
@@ -285,4 +285,16 @@ fn who_was_not_reached_is_as_before() {
     cluster.record.fold_secure(&place, &SecureOutcome::Begun, T0);
     cluster.record.fold_secure(&place, &not_reached(ShowPassword::New), T0);
     assert_eq!(cluster.record.account(&place).state, AccountState::Changing);
+}
+
+#[test]
+fn a_locked_account_is_shown_nothing_more_and_told_by_its_own_name() {
+    let mut cluster = Cluster::forming(State::Unasked).by(Driver::CvmSsh).fit();
+    let place = cvm();
+    cluster.record.fold_secure(&place, &Outcome::Begun, T0);
+    let locked = Outcome::Refused { shown: Old, error: "the account is locked".into(), is_locked: true };
+    cluster.record.fold_secure(&place, &locked, T0);
+    let Decision::NeedsOperator(failure) = cluster.decide(T0 + minutes(2)) else { panic!("{:?}", cluster.decide(T0)) };
+    assert_eq!(failure.code, Failure::LOCKED);
+    assert!(failure.reason.contains("locked"), "{}", failure.reason);
 }

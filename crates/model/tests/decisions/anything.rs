@@ -259,6 +259,7 @@ pub fn account() -> impl Strategy<Value = AccountRecord> {
         refusals,
         at,
         error: None,
+        is_locked: false,
     })
 }
 

@@ -266,7 +266,7 @@ impl World {
                 let spaced = door.wrong_at.is_none_or(|at| now >= at + minutes(1));
                 (door.wrong, door.wrong_at) = (door.wrong + 1, Some(now));
                 assert!(door.wrong <= 2 && spaced, "{place:?} is about to be locked: {self:?}");
-                Outcome::Refused { shown, error: "denied".into() }
+                Outcome::Refused { shown, error: "denied".into(), is_locked: false }
             };
             // A refusal whose record died with us is one that nobody counts. Not in this world: it can't be helped.
             match event {

@@ -156,3 +156,14 @@ fn that_it_was_up_once_is_remembered_over_attempts() {
     let died = later.looked_at(after(149), None, &vec![in_ours(); 3]).job(JobSays::Died);
     died.check(after(149), "wait 2s");
 }
+
+#[test]
+fn a_controller_vm_that_shows_another_key_is_a_persons_business() {
+    let other = MemberSays::OtherKey { seen: "abc".into() };
+    let cluster = Cluster::forming(FormationState::LookFirst)
+        .by(Driver::CvmSsh)
+        .looked(None, &[MemberSays::Unconfigured, other, MemberSays::Unconfigured]);
+    let Decision::NeedsOperator(failure) = cluster.decide(T0) else { panic!("{:?}", cluster.decide(T0)) };
+    assert_eq!(failure.code, Failure::KEY_CHANGED);
+    assert!(failure.reason.contains("server-002") && failure.reason.contains("abc"), "{}", failure.reason);
+}

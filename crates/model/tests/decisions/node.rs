@@ -216,7 +216,7 @@ fn each_answer_of_a_controller_vm_has_its_consequence() {
         (CvmAnswer::Starting { what: "genesis".into() }, "wait 2s", Some((2, ShowCredentials::Yes))),
         // What it offers is looked at meanwhile, without credentials.
         (CvmAnswer::Unauthorized, "wait 2s", Some((60, ShowCredentials::Yes))),
-        (CvmAnswer::LockedOut, "fail credentials_refused", None),
+        (CvmAnswer::LockedOut, "fail account_locked", None),
         (CvmAnswer::OtherKey { seen: "k".into() }, "fail cvm_key_changed", None),
         (CvmAnswer::Ready, "move ready", None),
     ];

@@ -172,7 +172,7 @@ proptest! {
                 let said = seen.members.iter().any(|m| &m.server_id == id && match &m.says {
                     MemberSays::Unconfigured => true,
                     MemberSays::InCluster(c) => c.status.as_deref() == Some("UNCONFIGURED"),
-                    MemberSays::Nothing { .. } => false,
+                    MemberSays::Nothing { .. } | MemberSays::OtherKey { .. } => false,
                 });
                 prop_assert!(said, "{} did not say so", id);
             }

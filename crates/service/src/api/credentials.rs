@@ -140,7 +140,7 @@ mod tests {
 
     fn line(account: Account, server_id: Option<&str>, state: AccountState) -> AccountRecord {
         let server_id = server_id.map(Into::into);
-        AccountRecord { account, server_id, state, refusals: 0, at: Timestamp(0), error: None }
+        AccountRecord { account, server_id, state, refusals: 0, at: Timestamp(0), error: None, is_locked: false }
     }
 
     /// Of a cluster of the nodes `a` and `b` with these lines.

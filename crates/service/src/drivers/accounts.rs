@@ -79,7 +79,7 @@ impl Shell<'_> {
 
     async fn not_in(&self, show: ShowPassword, error: &ShellError) -> SecureOutcome {
         if error.is_denied() {
-            return SecureOutcome::Refused { shown: show, error: with_causes(error) };
+            return SecureOutcome::Refused { shown: show, error: with_causes(error), is_locked: false };
         }
         let answer = self.client.probe(self.address, PinRule::TrustFirst, None).await.answer;
         match answer {
@@ -102,10 +102,11 @@ impl ClusterAccounts {
             match client.cluster(member.cvm_ip, pin_rule(member.pin.as_deref())).await {
                 Ok(_) => is_in_force = true,
                 Err(error) if is_refusal(&error) => {
+                    let is_locked = matches!(*error.kind, ErrorKind::LockedOut);
                     let error = with_causes(&error);
                     return match is_in_force {
                         true => SecureOutcome::TakenInPart { error },
-                        false => SecureOutcome::Refused { shown: ShowPassword::New, error },
+                        false => SecureOutcome::Refused { shown: ShowPassword::New, error, is_locked },
                     };
                 }
                 Err(error) => failed = Some(with_causes(&error)),
@@ -139,7 +140,8 @@ impl ClusterAccounts {
                 Ok(()) => return SecureOutcome::Taken,
                 Err(error) => match &*error.kind {
                     _ if is_refusal(&error) => {
-                        return SecureOutcome::Refused { shown: show, error: with_causes(&error) };
+                        let is_locked = matches!(*error.kind, ErrorKind::LockedOut);
+                        return SecureOutcome::Refused { shown: show, error: with_causes(&error), is_locked };
                     }
                     // It never arrived, so another member may be asked. Anything else may have had its effect.
                     ErrorKind::NotSent(_) => failed = with_causes(&error),

@@ -47,10 +47,18 @@ impl CvmSshFormation {
 
     /// What every member says of itself, and the fullest list of services among them.
     pub async fn look_by_shell(&self, members: &[Member]) -> (Look, Option<ClusterServices>) {
-        let asked = members.iter().map(|member| async move { self.open(member).await?.cluster_status().await });
+        let asked = members.iter().map(|member| async move {
+            let session = self.open(member).await?;
+            let word = session.cluster_status().await?;
+            Ok::<_, ShellError>((session.fingerprint(), word))
+        });
         let mut look = Look::default();
         let mut best: Option<ClusterServices> = None;
-        for (member, word) in members.iter().zip(join_all(asked).await) {
+        for (member, answer) in members.iter().zip(join_all(asked).await) {
+            if let Ok((key, _)) = &answer {
+                look.ssh_keys.push((member.server_id.clone(), key.to_string()));
+            }
+            let word = answer.map(|(_, word)| word);
             let says = match word {
                 Ok(ClusterWord::Unconfigured) => MemberSays::Unconfigured,
                 Ok(ClusterWord::Configured(services)) => {
@@ -66,7 +74,10 @@ impl CvmSshFormation {
                 }
                 Err(error) => {
                     look.seen.refused |= error.is_denied();
-                    MemberSays::Nothing { error: with_causes(&error) }
+                    match error.other_key() {
+                        Some(seen) => MemberSays::OtherKey { seen: seen.to_string() },
+                        None => MemberSays::Nothing { error: with_causes(&error) },
+                    }
                 }
             };
             look.seen.members.push(MemberSeen { server_id: member.server_id.clone(), says });

@@ -5,6 +5,7 @@
 
 use super::{CvmSshFormation, PrismFormation, any_members_pin, checks_after, pin_rule, prism::outcome_of};
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use metalform_model::{
     Advice, Check, CleanStep, CvmAnswer, Driver, FormationJob, JobSays, Offer, ShowCredentials, with_causes,
 };
@@ -30,17 +31,31 @@ impl FoundationFormation {
         }
     }
 
+    /// The serial of the block that each node sits in, by which Foundation groups them: as the node itself says, where it can
+    /// be asked; else each is taken for one.
+    async fn blocks(&self, members: &[Member]) -> Vec<String> {
+        let has_shell = self.has_shell(members).await;
+        let ask = |member: Member| async move {
+            let identity = match has_shell {
+                true => self.ssh.open(&member).await.ok()?.identity().await.ok()?,
+                false => return None,
+            };
+            identity.rackable_unit_serial.filter(|serial| !serial.is_empty())
+        };
+        let told = join_all(members.iter().cloned().map(ask)).await;
+        members.iter().zip(told).map(|(member, serial)| serial.unwrap_or_else(|| member.server_id.clone())).collect()
+    }
+
     async fn by_image_nodes(&self, spec: &ClusterSpec, members: &[Member], member: &Member) -> BeginOutcome {
         let mut nodes = Vec::new();
-        for each in members {
+        for (each, block_id) in members.iter().zip(self.blocks(members).await) {
             let Some(hypervisor_ip) = each.ahv_ip else {
                 return BeginOutcome::Refused {
                     error: format!("{} has no ahv_ip, which Foundation needs", each.server_id),
                 };
             };
             nodes.push(ImageNode {
-                // Where nodes report no block of their own, each is one: Foundation only groups by it.
-                block_id: each.server_id.clone(),
+                block_id,
                 node_position: each.node_position.clone(),
                 hypervisor_hostname: each.server_id.clone(),
                 hypervisor_ip,

@@ -130,6 +130,8 @@ async fn what_makes_nodes_unfit_is_named_before_anything_is_created() {
     for (fault, named) in [
         ("clock_skew", "c-2 is 5m 00s behind c-1"),
         ("duplicate_address", "c-1 and c-2 show the "),
+        ("vip_taken", "the cluster's address 10.240.0.200 is free: something answers there, asked from c-1"),
+        ("other_version", "versions are equal: 6.8.0: "),
         ("node_already_configured", "already belongs to a cluster of"),
     ] {
         let mut rig = Rig::observed(4).await;

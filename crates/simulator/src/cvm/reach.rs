@@ -26,6 +26,8 @@ pub(super) struct Conditions {
     blocked: Option<(String, String)>,
     /// How far clocks are off, in seconds.
     pub skew: BTreeMap<String, f64>,
+    /// Something else has the addresses that clusters are to have.
+    vip_taken: bool,
     /// At the address of the first, the second CVM answers.
     duplicate: Option<(String, String)>,
 }
@@ -61,6 +63,7 @@ impl Fleet {
                 .map(|(id, _, seconds)| (id, seconds))
                 .into_iter()
                 .collect(),
+            vip_taken: self.standing(faults, |fault| (*fault == CvmFault::VipTaken).then_some(())).is_some(),
             duplicate: self
                 .standing(faults, |fault| (*fault == CvmFault::DuplicateAddress).then_some(()))
                 .map(|(a, b, ())| (a, b)),
@@ -107,6 +110,9 @@ impl Fleet {
     fn who(&self, now: Timestamp, ip: Ipv4Addr) -> Option<Who<'_>> {
         if let Some((cvm, _)) = self.cvm_at(ip) {
             return Some(Who::Cvm(cvm));
+        }
+        if self.conditions.vip_taken && self.cvms.values().any(|cvm| cvm.host.config.cluster_external_ip == ip) {
+            return Some(Who::Ahv);
         }
         let is_host = |cvm: &&Cvm| cvm.host_is_up && (cvm.host.config.hypervisor_ip == ip || cvm.host.mgmt_ip == ip);
         if self.cvms.values().any(|cvm| is_host(&cvm)) {

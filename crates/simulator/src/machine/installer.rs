@@ -36,6 +36,8 @@ pub(super) struct Installer {
     node_id: String,
     token: String,
     pub reports_lost: bool,
+    /// Of the software it installs.
+    pub version: &'static str,
     /// What is being installed.
     config: Option<NodeConfig>,
     /// A serial console was named; otherwise the machine is silent from here on, as the real ones are.
@@ -66,9 +68,25 @@ impl Installer {
         let console = command_line.split_ascii_whitespace().any(|word| word.starts_with("console=ttyS"));
         let (node_id, token) = (node_id.to_owned(), token.to_owned());
         let report_url = report_url.into();
-        Ok((Installer { config_url, report_url, node_id, token, reports_lost: false, config: None, console }, mgmt_ip))
+        Ok((
+            Installer {
+                config_url,
+                report_url,
+                node_id,
+                token,
+                reports_lost: false,
+                version: VERSION,
+                config: None,
+                console,
+            },
+            mgmt_ip,
+        ))
     }
 }
+
+/// What the stand-in image sets hold.
+const VERSION: &str = "6.8.1";
+const OTHER_VERSION: &str = "6.8.0";
 
 impl Machine {
     pub(super) fn start_installer(&mut self, command_line: &str, faults: &mut Faults) {
@@ -79,6 +97,9 @@ impl Machine {
         };
         let lost = faults.take_machine(&self.on.name, |fault| *fault == MachineFault::ReportsLost);
         installer.reports_lost = lost.is_some();
+        if faults.take_machine(&self.on.name, |fault| *fault == MachineFault::OtherVersion).is_some() {
+            installer.version = OTHER_VERSION;
+        }
         self.stage = Stage::Installer;
         self.outbox = Outbox::to(installer.report_url.clone(), installer.reports_lost);
         self.installer = Some(installer);
@@ -221,6 +242,7 @@ impl Machine {
             report["facts"] = json!({
                 "node_uuid": self.identity.uuid.to_string(),
                 "serial": self.identity.serial,
+                "aos_version": installer.version,
                 "product": self.on.profile,
                 "cores": self.on.cores,
                 "memory_gib": self.on.memory_gib,
