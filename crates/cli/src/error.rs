@@ -126,6 +126,9 @@ pub enum CliError {
         /// Why not.
         source: io::Error,
     },
+    /// Faults of a demo that can't strike in the world it would have.
+    #[error("{} can't strike CVMs that behave as documented", .0.join(", "))]
+    IdleFaults(Vec<String>),
     /// The simulated world could not be started.
     #[error("the simulated world can't be started")]
     Simulator(#[source] metalform_simulator::faces::SimulatorError),
@@ -202,6 +205,7 @@ impl CliError {
             | CliError::BadCertificates { .. }
             | CliError::BadProfiles { .. }
             | CliError::Unreadable { .. }
+            | CliError::IdleFaults(_)
             | CliError::Config(_) => 2,
             CliError::Refused(refusal) if BAD_PLAN_CODES.contains(&refusal.code.as_str()) => 2,
             CliError::NotReady(clusters) if clusters.iter().any(missed_deadline) => 3,
@@ -242,6 +246,7 @@ impl CliError {
             CliError::NotReady(_) => "not_ready",
             CliError::ReleasedMeanwhile { .. } => "released",
             CliError::Config(_) => "bad_config",
+            CliError::IdleFaults(_) => "fault_cannot_strike",
             CliError::Serve(_) => "serve",
             CliError::File { .. } => "file",
             CliError::Simulator(_) | CliError::SimulatorConfig(_) => "simulator",
@@ -275,6 +280,9 @@ impl CliError {
             CliError::NotReady(clusters) => return clusters.iter().find_map(|c| c.hint.clone()),
             CliError::Config(source) => return Some(source.hint().to_string()),
             CliError::Serve(source) => return Some(source.hint().to_string()),
+            CliError::IdleFaults(_) => {
+                "leave out `--cvm documented`: it takes a system to log in to, and a create that is a command there"
+            }
             CliError::Simulator(source) => source.hint(),
             CliError::StoppedWatching { cluster } => return Some(format!("`metalform events {cluster} --follow`")),
             CliError::Unreadable { .. }

@@ -245,7 +245,11 @@ fn verify(view: ClusterView<'_>, now: Timestamp) -> ClusterDecision {
     // A cluster that got up late, or while we were down, is checked once before the deadline is held against it.
     let overdue = now.since(view.record.since) >= view.timeouts.formation;
     if now >= deadline_at(view) && (overdue || !failed.is_empty()) {
-        let seen = if failed.is_empty() { "it was never checked".into() } else { failed.join("; ") };
+        let seen = match &view.record.trouble {
+            _ if !failed.is_empty() => failed.join("; "),
+            Some(trouble) => trouble.in_words(),
+            None => "it was never checked".into(),
+        };
         let reason = format!("the cluster is up in part only: {seen}");
         return needs_operator(view, Failure::DEADLINE, reason, "look at the named nodes, then `metalform retry`");
     }

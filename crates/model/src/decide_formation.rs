@@ -58,9 +58,10 @@ pub(crate) fn form(view: ClusterView<'_>, now: Timestamp) -> ClusterDecision {
     let proven = decision.is_settled() || decision == Decision::Do(ClusterAction::Adopt);
     if !proven && now >= attempt.started_at + view.timeouts.formation {
         let limit = in_words(view.timeouts.formation);
-        let awaited = match decision {
-            Decision::Wait { reason, .. } => reason,
-            _ => last_seen(attempt),
+        let awaited = match (decision, &view.record.trouble) {
+            (Decision::Wait { reason, .. }, _) => reason,
+            (_, Some(trouble)) => trouble.in_words(),
+            (_, None) => last_seen(attempt),
         };
         let reason = format!("Cluster creation timed out after {limit}; {awaited}");
         return view.stop(Failure::DEADLINE, reason, "`metalform retry` looks again and goes on from what it finds");

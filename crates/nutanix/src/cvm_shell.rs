@@ -45,8 +45,7 @@ impl Default for CvmShellSettings {
             user: "nutanix".to_owned(),
             cluster: "/usr/local/nutanix/cluster/bin/cluster".to_owned(),
             genesis: "/usr/local/nutanix/cluster/bin/genesis".to_owned(),
-            // In two parts: no file here may name a folder of somebody's computer, and this looks like one.
-            ncli: concat!("/home", "/nutanix/prism/cli/ncli").to_owned(),
+            ncli: "/home/nutanix/prism/cli/ncli".to_owned(),
             prism_port: 9440,
             genesis_port: 2100,
             connect_limit: Duration::from_secs(5),

@@ -282,7 +282,22 @@ const KEYS: &[(&str, &[&str])] = &[
     ("ibm_cloud", &["api_key_file", "trusted_profile", "region", "iam_url", "vpc_url", "dns_url", "metadata_url"]),
     ("images", &["dir"]),
     ("profiles", &["file"]),
-    ("nutanix", &["prism_user", "prism_password_file", "prism_port"]),
+    (
+        "nutanix",
+        &[
+            "prism_user",
+            "prism_password_file",
+            "foundation_user",
+            "foundation_password_file",
+            "cvm_user",
+            "cvm_password_file",
+            "ahv_password_file",
+            "prism_port",
+            "foundation_port",
+            "ssh_port",
+            "genesis_port",
+        ],
+    ),
     (
         "timeouts",
         &[
@@ -295,6 +310,11 @@ const KEYS: &[(&str, &[&str])] = &[
             "probe_after_refusal",
             "formation_poll",
             "formation_settle",
+            "check",
+            "clean",
+            "clean_step",
+            "password_sync",
+            "not_offered",
             "stop",
             "delete",
         ],
@@ -502,6 +522,28 @@ mod tests {
         assert!(error.to_string().contains("machines can't reach 0.0.0.0:8080") && error.hint().contains("public_url"));
         let error = host("[boot]\npublic_url = \"https://x/y\"").unwrap_err();
         assert!(error.to_string().contains("no boot host"), "{error}");
+    }
+
+    /// What serde says of an unknown key names all there are.
+    #[test]
+    fn no_key_of_the_file_is_missing_among_those_of_the_environment() {
+        for (section, keys) in KEYS.iter().filter(|(section, _)| !section.is_empty()) {
+            let error = Config::parse(&format!("[{section}]\nno_such_key = 1\n"), &none).unwrap_err().to_string();
+            let (_, expected) = error.split_once("expected ").expect("the keys there are");
+            let expected: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
+            assert_eq!(expected, *keys, "[{section}]");
+        }
+        let sections = Config::parse("no_such_key = 1\n", &none).unwrap_err().to_string();
+        assert_eq!(sections.split_once("expected ").unwrap().1.matches('`').count(), 2 * KEYS.len(), "{sections}");
+    }
+
+    #[test]
+    fn ports_are_numbers_in_the_environment_too() {
+        let names = ["PRISM", "FOUNDATION", "SSH", "GENESIS"].map(|name| format!("METALFORM_NUTANIX_{name}_PORT"));
+        let number = |name: &str| names.iter().position(|known| known == name).map(|n| (1001 + n).to_string());
+        let NutanixConfig { prism_port, foundation_port, ssh_port, genesis_port, .. } =
+            Config::parse(LOOPBACK, &number).unwrap().nutanix;
+        assert_eq!([prism_port, foundation_port, ssh_port, genesis_port], [1001, 1002, 1003, 1004]);
     }
 
     #[test]

@@ -7,6 +7,9 @@ use std::fs;
 const FORBIDDEN: [&str; 4] =
     [concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("sha", "red/")];
 
+/// The folder of the user `nutanix` on a CVM: a fact of the outside world, and nobody's computer.
+const A_CVMS: &str = concat!("/ho", "me/nutanix");
+
 #[test]
 fn no_file_names_a_path_of_somebodys_computer() {
     let mut found = Vec::new();
@@ -14,6 +17,7 @@ fn no_file_names_a_path_of_somebodys_computer() {
         let bytes = fs::read(root().join(&file)).expect("it was just listed");
         let text = String::from_utf8_lossy(&bytes);
         for (number, line) in text.lines().enumerate() {
+            let line = line.replace(A_CVMS, "");
             for word in FORBIDDEN.iter().filter(|word| line.contains(*word)) {
                 found.push(format!("{}:{}: {word}", file.display(), number + 1));
             }

@@ -28,7 +28,7 @@ use metalform_service::{Config, Running, serve};
 use metalform_simulator::{
     cvm::CvmProfile,
     faces::{PlanShape, RunningSimulator, SimulatorSettings, start},
-    fault::{BUILTINS, builtin},
+    fault::{BUILTINS, CvmFault, Fault, FaultEffect, builtin},
 };
 use serde::Serialize;
 use std::{
@@ -103,6 +103,7 @@ impl Cvm {
 
 /// Runs it.
 pub async fn run(context: &Context, args: &Demo) -> Result<(), CliError> {
+    check_faults(args)?;
     let mut signals = StopSignal::listen()?;
     let folder = TemporaryFolder::create("metalform-demo")?;
     let stop = CancellationToken::new();
@@ -305,6 +306,42 @@ fn verdict(mut failed: Vec<ClusterStatus>) -> Result<(), CliError> {
 /// The names of all faults there are.
 fn faults() -> PossibleValuesParser {
     PossibleValuesParser::new(BUILTINS.iter().map(|fault| PossibleValue::new(fault.name).help(fault.what)))
+}
+
+/// A fault that can't strike would show a deployment without one and call it survived.
+fn check_faults(args: &Demo) -> Result<(), CliError> {
+    let idle =
+        |name: &&String| matches!(args.cvm, Cvm::Documented) && builtin(name).is_some_and(|f| needs_observed(&f));
+    let idle: Vec<String> = args.fault.iter().filter(idle).cloned().collect();
+    if idle.is_empty() { Ok(()) } else { Err(CliError::IdleFaults(idle)) }
+}
+
+/// Whether it strikes what only CVMs as they are observed have: systems to log in to, and a create that is a command there.
+fn needs_observed(fault: &Fault) -> bool {
+    match &fault.effect {
+        FaultEffect::Cloud(_) | FaultEffect::Machine(_) => false,
+        FaultEffect::Cvm(fault) => match fault {
+            CvmFault::NeverReady
+            | CvmFault::Dead
+            | CvmFault::HtmlErrors
+            | CvmFault::FormationFails
+            | CvmFault::FormationHangs
+            | CvmFault::CreateReplyLost
+            | CvmFault::VipLate { .. }
+            | CvmFault::AlreadyConfigured
+            | CvmFault::ServiceDown => false,
+            CvmFault::BlockedPair
+            | CvmFault::ClockSkew { .. }
+            | CvmFault::DuplicateAddress
+            | CvmFault::Undiscovered
+            | CvmFault::CreateSays { .. }
+            | CvmFault::ZeusNeverReady
+            | CvmFault::RebootsInCreate { .. }
+            | CvmFault::SshCut
+            | CvmFault::DestroyLeavesNode
+            | CvmFault::ServiceFlaps { .. } => true,
+        },
+    }
 }
 
 fn cluster_size(text: &str) -> Result<u32, String> {

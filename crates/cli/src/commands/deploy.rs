@@ -79,7 +79,7 @@ pub fn next_steps(context: &Context, status: &ClusterStatus, external_ip: Option
         format!("every node is ready; `metalform form {name}` forms the cluster")
     } else if status.phase == ClusterPhase::Ready.as_str() {
         let at = external_ip.map(|ip| format!(" at https://{}:9440", clean(ip))).unwrap_or_default();
-        format!("open Prism{at} and change the default passwords")
+        format!("open Prism{at} as admin; `metalform credentials {name}` shows the passwords")
     } else {
         format!("metalform status {name}")
     };

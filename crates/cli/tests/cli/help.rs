@@ -68,7 +68,8 @@ fn wrong_usage_ends_with_2_and_says_what_was_wrong() {
         (&["demo", "--clusters", "0"], "0 is not in 1..=64"),
         (&["demo", "--speed", "0"], "not a number above 0"),
         (&["demo", "--machines", "qemu"], "[possible values: virtual]"),
-        (&["simulate", "--cvm", "observed"], "[possible values: documented]"),
+        (&["demo", "--cvm", "real"], "[possible values: documented, observed]"),
+        (&["simulate", "--cvm", "real"], "[possible values: documented, observed]"),
         (&["simulate", "--subnet", "10.0.0.0"], "--subnet <CIDR>"),
         (&["completions", "dos"], "[possible values: bash"),
     ] {

@@ -1,11 +1,14 @@
 //! The shipped binary, from outside.
 
 mod client;
+mod credentials;
 mod demo;
+mod faults;
 mod help;
 mod kills;
 mod run;
 mod scripted;
+mod secrets;
 mod service;
 mod site;
 mod validate;

@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::{
+        Arc, Mutex,
         atomic::{AtomicU32, Ordering},
         mpsc,
     },
@@ -109,6 +110,8 @@ pub fn metalform_reads(args: &[&str], text: &str) -> Ran {
 pub struct Running {
     child: Child,
     lines: mpsc::Receiver<String>,
+    said: Vec<Arc<Mutex<Vec<String>>>>,
+    readers: Vec<thread::JoinHandle<()>>,
 }
 
 impl Running {
@@ -118,11 +121,19 @@ impl Running {
         let (tx, lines) = mpsc::channel();
         let streams: [Box<dyn Read + Send>; 2] =
             [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
+        let (mut said, mut readers) = (Vec::new(), Vec::new());
         for stream in streams {
-            let tx = tx.clone();
-            thread::spawn(move || BufReader::new(stream).lines().map_while(Result::ok).try_for_each(|l| tx.send(l)));
+            let (tx, own) = (tx.clone(), Arc::new(Mutex::new(Vec::new())));
+            said.push(own.clone());
+            readers.push(thread::spawn(move || {
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    own.lock().unwrap().push(line.clone());
+                    // Whoever waits for a line may be gone; it is kept all the same.
+                    let _ = tx.send(line);
+                }
+            }));
         }
-        Running { child, lines }
+        Running { child, lines, said, readers }
     }
 
     /// Waits for a line that begins so, and gives what follows.
@@ -142,6 +153,14 @@ impl Running {
     pub fn stop(self, signal: &str) -> i32 {
         self.signal(signal);
         self.ended()
+    }
+
+    /// Asks it to stop and gives all it ever said, on either stream.
+    pub fn stop_and_tell(mut self, signal: &str) -> String {
+        self.signal(signal);
+        self.child.wait().unwrap();
+        self.readers.drain(..).for_each(|reader| reader.join().unwrap());
+        self.said.iter().map(|said| said.lock().unwrap().join("\n") + "\n").collect()
     }
 
     /// Waits for its exit code.

@@ -1,10 +1,12 @@
 //! `simulate` and `serve` as two processes that know each other.
 
 use crate::run::{Folder, Ran, Running, command};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{
+    fs,
     io::{Read, Write},
     net::{TcpListener, TcpStream},
+    path::PathBuf,
     process::Command,
 };
 
@@ -24,8 +26,13 @@ impl Site {
 
     /// A world of that speed, and a service with these variables in its environment.
     pub fn start_with(speed: &str, variables: &[(&str, &str)]) -> Site {
+        Site::start_in(&["--speed", speed], variables)
+    }
+
+    /// A world that `simulate` is told so, and a service with these variables in its environment.
+    pub fn start_in(world: &[&str], variables: &[(&str, &str)]) -> Site {
         let folder = Folder::new();
-        let mut simulate = command(&folder, &["simulate", "--speed", speed]);
+        let mut simulate = command(&folder, &[&["simulate"], world].concat());
         let simulator = Running::start(simulate.env("TMPDIR", folder.path()));
         let world: Value = serde_json::from_str(&format!("{{{}", simulator.said("{"))).unwrap();
         folder.write("plan.toml", world["plan"].as_str().unwrap());
@@ -60,15 +67,57 @@ impl Site {
 
     /// What the simulator says of itself.
     pub fn control(&self, what: &str) -> Vec<Value> {
-        let url = self.world["control_url"].as_str().unwrap().trim_start_matches("http://");
-        let (host, path) = url.split_once('/').unwrap();
-        let mut connection = TcpStream::connect(host).unwrap();
-        write!(connection, "GET /{path}/{what} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        connection.read_to_string(&mut answer).unwrap();
+        let (host, path) = self.control_at();
+        let answer = exchange(&host, &format!("GET {path}/{what}"), "", "");
         let list: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
         list.as_array().unwrap().clone()
     }
+
+    /// Arms a fault that has a name.
+    pub fn arm(&self, fault: &str) {
+        let (host, path) = self.control_at();
+        let answer = exchange(&host, &format!("POST {path}/faults"), "", &json!({"name": fault}).to_string());
+        assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    }
+
+    fn control_at(&self) -> (String, String) {
+        let url = self.world["control_url"].as_str().unwrap().trim_start_matches("http://");
+        let (host, path) = url.split_once('/').unwrap();
+        (host.to_owned(), format!("/{path}"))
+    }
+
+    /// The configuration that the service was started with.
+    pub fn config(&self) -> toml::Table {
+        fs::read_to_string(self.folder.path().join("metalform.toml")).unwrap().parse().unwrap()
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.config()["data_dir"].as_str().unwrap().into()
+    }
+
+    /// The operator's token.
+    pub fn token(&self) -> String {
+        fs::read_to_string(self.data_dir().join("token")).unwrap().trim().to_owned()
+    }
+
+    /// An answer of the control plane in full, head and body, whatever its status.
+    pub fn api(&self, path: &str) -> String {
+        let config = self.config();
+        let host = config["control"]["listen"].as_str().unwrap();
+        let authorization = format!("authorization: Bearer {}\r\n", self.token());
+        exchange(host, &format!("GET {path}"), &authorization, "")
+    }
+}
+
+/// One request over a connection of its own, and the whole answer.
+fn exchange(host: &str, line: &str, headers: &str, body: &str) -> String {
+    let mut connection = TcpStream::connect(host).unwrap();
+    let length = body.len();
+    let head = format!("{line} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}");
+    write!(connection, "{head}\r\n{body}").unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 fn start_service(folder: &Folder, variables: &[(&str, &str)]) -> Running {
@@ -88,6 +137,9 @@ fn fast(mut command: Command) -> Command {
         ("PROBE", "100ms"),
         ("FORMATION_POLL", "100ms"),
         ("FORMATION_SETTLE", "2s"),
+        ("CLEAN_STEP", "2s"),
+        ("PASSWORD_SYNC", "1s"),
+        ("PROBE_AFTER_REFUSAL", "2s"),
         ("SERVER_POLL", "200ms"),
         ("STOP", "2s"),
     ];

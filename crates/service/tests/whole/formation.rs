@@ -304,6 +304,20 @@ async fn a_create_that_never_ends_has_a_deadline_and_a_retry_takes_it_down_and_f
 }
 
 #[tokio::test]
+async fn a_controller_vm_that_dies_during_the_checks_is_named_and_nothing_is_created() {
+    let mut rig = Rig::observed(17).await;
+    rig.deploy(&rig.plan("c", 3)).await;
+    // Ready, looked at, asked for its cluster, and from then on nothing listens there.
+    let mut fault = metalform_simulator::fault::builtin("cvm_dead").unwrap();
+    (fault.matches.name, fault.skip) = (Some("c-2".into()), 2);
+    lock(&rig.world).add_fault(fault);
+    rig.run_to("c", "needs_operator", 6 * HOUR).await;
+    let failure = rig.state("c").await.record.failure.unwrap();
+    assert!(failure.code == "not_fit_to_form" && failure.reason.contains("c-2"), "{}", failure.reason);
+    assert_eq!(creates(&rig), 0);
+}
+
+#[tokio::test]
 async fn a_cluster_with_a_service_down_is_up_in_part_only_and_says_which() {
     let mut rig = Rig::observed(12).await;
     rig.deploy(&rig.plan("c", 3)).await;

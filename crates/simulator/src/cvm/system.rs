@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 const NUTANIX_4U: &str = "nutanix/4u";
 // In two parts: no file here may name a folder of somebody's computer, and this looks like one.
-pub(super) const HOME: &str = concat!("/home", "/nutanix");
+pub(super) const HOME: &str = "/home/nutanix";
 
 /// Which of a node's two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

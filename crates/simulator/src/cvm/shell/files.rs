@@ -153,26 +153,23 @@ mod tests {
 
     #[test]
     fn a_path_is_made_absolute() {
-        assert_eq!(
-            absolute(concat!("/home", "/nutanix"), ".metalform/job/../x"),
-            concat!("/home", "/nutanix/.metalform/x")
-        );
+        assert_eq!(absolute("/home/nutanix", ".metalform/job/../x"), "/home/nutanix/.metalform/x");
         assert_eq!(absolute("/home", "/etc//./nutanix/"), "/etc/nutanix");
         assert_eq!(absolute("/", "../.."), "/");
     }
 
     #[test]
     fn a_folder_is_made_once_and_not_without_its_parent() {
-        let mut files = Files::with_folders(&[concat!("/home", "/nutanix")]);
-        assert_eq!(files.make_folder(concat!("/home", "/nutanix/a/b"), 0o022), Err(MISSING));
-        assert_eq!(files.make_folder(concat!("/home", "/nutanix/a"), 0o077), Ok(()));
-        assert_eq!(files.make_folder(concat!("/home", "/nutanix/a"), 0o077), Err(EXISTS));
-        assert_eq!(files.mode(concat!("/home", "/nutanix/a")), Some(0o700));
-        assert_eq!(files.open(concat!("/home", "/nutanix/a/f"), true, 0o077), Ok(()));
-        assert_eq!(files.mode(concat!("/home", "/nutanix/a/f")), Some(0o600));
-        assert_eq!(files.make_folder(concat!("/home", "/nutanix/a/f/g"), 0), Err(NO_FOLDER));
-        assert_eq!(files.remove(concat!("/home", "/nutanix/a"), false), Err(FOLDER));
-        assert_eq!(files.remove(concat!("/home", "/nutanix/a"), true), Ok(()));
-        assert!(!files.exists(concat!("/home", "/nutanix/a/f")));
+        let mut files = Files::with_folders(&["/home/nutanix"]);
+        assert_eq!(files.make_folder("/home/nutanix/a/b", 0o022), Err(MISSING));
+        assert_eq!(files.make_folder("/home/nutanix/a", 0o077), Ok(()));
+        assert_eq!(files.make_folder("/home/nutanix/a", 0o077), Err(EXISTS));
+        assert_eq!(files.mode("/home/nutanix/a"), Some(0o700));
+        assert_eq!(files.open("/home/nutanix/a/f", true, 0o077), Ok(()));
+        assert_eq!(files.mode("/home/nutanix/a/f"), Some(0o600));
+        assert_eq!(files.make_folder("/home/nutanix/a/f/g", 0), Err(NO_FOLDER));
+        assert_eq!(files.remove("/home/nutanix/a", false), Err(FOLDER));
+        assert_eq!(files.remove("/home/nutanix/a", true), Ok(()));
+        assert!(!files.exists("/home/nutanix/a/f"));
     }
 }
