@@ -193,10 +193,16 @@ fn too_few(view: ClusterView<'_>, ready: usize, total: usize) -> Failure {
         in_phase: ClusterPhase::WaitingForNodes.as_str().into(),
         code: if deadline { Failure::DEADLINE } else { "too_few_nodes" }.into(),
         reason: format!("{what}; {}", which.join("; ")),
-        hint: format!(
-            "`metalform retry {0}` gives the failed nodes another try; `metalform destroy {0}` stops the bill",
-            view.record.name
-        ),
+        hint: match failures.iter().any(|(_, f)| f.code == Failure::NOT_OFFERED) {
+            true => format!(
+                "`metalform retry {} --formation auto` takes what the nodes offer; no node that is installed is imaged again",
+                view.record.name
+            ),
+            false => format!(
+                "`metalform retry {0}` gives the failed nodes another try; `metalform destroy {0}` stops the bill",
+                view.record.name
+            ),
+        },
     }
 }
 

@@ -63,7 +63,9 @@ pub(crate) fn form(view: ClusterView<'_>, now: Timestamp) -> ClusterDecision {
             (_, Some(trouble)) => trouble.in_words(),
             (_, None) => last_seen(attempt),
         };
-        let reason = format!("Cluster creation timed out after {limit}; {awaited}");
+        let in_part = attempt.state == FormationState::Accepted && view.standing(attempt) == Standing::Ours;
+        let what = if in_part { "the cluster is up in part only: " } else { "" };
+        let reason = format!("Cluster creation timed out after {limit}; {what}{awaited}");
         return view.stop(Failure::DEADLINE, reason, "`metalform retry` looks again and goes on from what it finds");
     }
     decision
@@ -176,7 +178,8 @@ impl ClusterView<'_> {
         self.stop(
             "member_of_another_cluster",
             format!("{server_id} already belongs to {whose}"),
-            "Metalform never takes a node out of a cluster it didn't make; free the node by hand, or leave it out",
+            "Metalform never takes a node out of a cluster it didn't make; free the node by hand, or leave it out. If it is this \
+             plan's cluster, its name is read with the password in prism_password_file",
         )
     }
 }

@@ -477,7 +477,7 @@ fn follow_cvm(view: NodeView<'_>, now: Timestamp) -> NodeDecision {
         if now >= patience {
             return failure(
                 view,
-                "formation_not_offered",
+                Failure::NOT_OFFERED,
                 format!("the controller VM doesn't offer {driver}, which is asked for ({})", surface.in_words()),
                 "`metalform retry --formation auto` takes what the nodes offer; the node isn't imaged again",
             );

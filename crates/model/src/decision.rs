@@ -60,6 +60,9 @@ impl Failure {
     /// The code of a passed deadline; the command line ends with 3 for it.
     pub const DEADLINE: &'static str = "deadline";
 
+    /// The code of a driver that is asked for and not offered.
+    pub const NOT_OFFERED: &'static str = "formation_not_offered";
+
     /// The code of a key that isn't the one remembered.
     pub const KEY_CHANGED: &'static str = "cvm_key_changed";
 

@@ -90,6 +90,7 @@ impl PlanFault {
         "cvm_shares_a_drive",
         "drives_on_compute_node",
         "key_has_no_effect",
+        "hypervisor_unknown",
         "outside_subnet",
         "cloud_address",
     ];

@@ -159,9 +159,10 @@ const TABLE: &[Row] = &[
     ("redundancy_factor = 2", "min_nodes = 4", &[(ERROR, "out_of_range", 4, "cluster.min_nodes")]),
     ("redundancy_factor = 2", "min_nodes = 3", &[]),
     // Existing nodes.
-    ("mgmt_ip = \"10.240.0.12\"", "existing = true", &[(ERROR, "missing_key", 21, "nodes[1].cvm_ip")]),
-    ("mgmt_ip = \"10.240.0.12\"", "existing = true\ncvm_ip = \"10.240.0.102\"", &[]),
-    ("mgmt_ip = \"10.240.0.12\"", "existing = true\ncvm_ip = \"10.240.0.102\"\nzone = \"us-south-1\"", &[(WARNING, "key_has_no_effect", 25, "nodes[1].zone")]),
+    ("mgmt_ip = \"10.240.0.12\"", "existing = true", &[(ERROR, "missing_key", 21, "nodes[1].cvm_ip"), (WARNING, "hypervisor_unknown", 21, "nodes[1].ahv_ip")]),
+    ("mgmt_ip = \"10.240.0.12\"", "existing = true\ncvm_ip = \"10.240.0.102\"", &[(WARNING, "hypervisor_unknown", 21, "nodes[1].ahv_ip")]),
+    ("mgmt_ip = \"10.240.0.12\"", "existing = true\ncvm_ip = \"10.240.0.102\"\nahv_ip = \"10.240.0.52\"", &[]),
+    ("mgmt_ip = \"10.240.0.12\"", "existing = true\ncvm_ip = \"10.240.0.102\"\nahv_ip = \"10.240.0.52\"\nzone = \"us-south-1\"", &[(WARNING, "key_has_no_effect", 26, "nodes[1].zone")]),
 ];
 
 #[test]

@@ -9,7 +9,8 @@ use metalform_model::{
 use secrecy::SecretString;
 use std::{net::Ipv4Addr, sync::Arc};
 
-/// A way to form a cluster. Every call returns within about half a minute; none waits for the end of formation.
+/// A way to form a cluster. No call waits for the end of formation: each returns within about half a minute, and a step of
+/// cleaning up within three.
 #[async_trait]
 pub trait Formation: Send + Sync {
     /// Which one it is.

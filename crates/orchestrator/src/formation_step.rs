@@ -8,7 +8,7 @@ use crate::{
 };
 use futures_util::future::join_all;
 use metalform_model::{
-    Account, AccountState, ChecksBefore, CleanStep, Cleaning, ClusterAction, ClusterRecord, Driver, Failure,
+    Account, AccountState, Check, ChecksBefore, CleanStep, Cleaning, ClusterAction, ClusterRecord, Driver, Failure,
     FormationAttempt, FormationJob, FormationSeen, FormationState, Intents, NewEvent, NodeRecord, Refusal, Resource,
     SecureOutcome, SecurePlace, cluster_looks, failed_checks, kind,
 };
@@ -372,9 +372,11 @@ impl Orchestrator {
     async fn verify(&self, pass: &Pass<'_>, record: &mut ClusterRecord, nodes: &[NodeState]) -> Result<(), StoreError> {
         let members = self.members(pass, record, nodes);
         let spec = spec(pass, record);
-        let Some(attempt) = &mut record.formation else { return Ok(()) };
-        record.checks = self.drivers.get(attempt.driver).verify(&spec, &members).await;
+        let Some(driver) = record.formation.as_ref().map(|attempt| attempt.driver) else { return Ok(()) };
+        record.checks = self.drivers.get(driver).verify(&spec, &members).await;
+        record.checks.extend(passwords_lines(record));
         let refused = record.checks.iter().any(|check| check.refused);
+        let Some(attempt) = &mut record.formation else { return Ok(()) };
         attempt.refusals_in_a_row = if refused { attempt.refusals_in_a_row + 1 } else { 0 };
         let pause = refused.then_some(self.timeouts.probe_after_refusal);
         let failed = failed_checks(&record.checks);
@@ -477,6 +479,25 @@ impl Orchestrator {
         };
         self.stop_cluster(pass, record, failure, self.clock.now()).await
     }
+}
+
+/// What has become of the passwords, for the report: where there was nothing to change, it says how that was seen.
+fn passwords_lines(record: &ClusterRecord) -> Vec<Check> {
+    let members = record.formation.iter().flat_map(|attempt| &attempt.members);
+    let of_nodes = members.flat_map(|id| [SecurePlace::Cvm(id.clone()), SecurePlace::Host(id.clone())]);
+    let places = of_nodes.chain([SecurePlace::Prism]);
+    let line = |place: SecurePlace| {
+        let account = record.account(&place);
+        let (ok, seen) = match account.state {
+            AccountState::Changed => (true, "the cluster's own".to_owned()),
+            AccountState::Absent => (true, format!("nothing changed: {}", account.error.unwrap_or_default())),
+            AccountState::Default | AccountState::Changing | AccountState::Set => {
+                (false, account.state.as_str().into())
+            }
+        };
+        Check { name: format!("passwords of {}", place.in_words()), ok, seen, refused: false }
+    };
+    places.map(line).collect()
 }
 
 fn passwords_of(mut known: BTreeMap<Account, SecretString>) -> Option<ClusterPasswords> {

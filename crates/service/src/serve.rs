@@ -330,6 +330,7 @@ fn formation(
         host: CvmShell::new(ssh, shell.of_hypervisor()),
         host_password: password(&nutanix.ahv_password_file, FACTORY_PASSWORD.into())?,
         prism: prism.clone(),
+        is_prism_password_named: nutanix.prism_password_file.is_some(),
     };
     Ok((Drivers([Arc::new(cvm), Arc::new(prism), Arc::new(foundation)]), accounts))
 }

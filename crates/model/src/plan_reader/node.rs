@@ -108,6 +108,10 @@ impl PlanReader<'_> {
         }
         if ahv_ip.is_absent() && self.formation == Some(FormationChoice::Foundation) {
             self.walker.missing(t.key("ahv_ip"), "ahv_ip = \"…\": Foundation is told every hypervisor's address");
+        } else if ahv_ip.is_absent() {
+            let why = "its hypervisor isn't found without an address, and keeps the passwords it was born with";
+            let instead = "add ahv_ip = \"…\"";
+            self.walker.fault(PlanFault::error("hypervisor_unknown", t.key("ahv_ip"), why, instead).as_warning());
         }
         for key in CLOUD.keys.iter().filter(|key| t.get(key).is_some()) {
             let why = "an existing node is never ordered";

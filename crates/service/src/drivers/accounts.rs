@@ -21,10 +21,13 @@ pub struct ClusterAccounts {
     pub host_password: SecretString,
     /// Prism.
     pub prism: PrismFormation,
+    /// Whether the operator named the password that it is born with.
+    pub is_prism_password_named: bool,
 }
 
-/// What CE's Prism is born with, by four public sources, where it isn't seeded from its controller VMs.
-const OTHER_PRISM_DEFAULT: &str = "nutanix/4u";
+/// What Prism is born with where it isn't seeded from its controller VMs: on CE by four public sources, elsewhere by four
+/// published clients. The documented `admin` is of before AOS 5.x.
+const PRISM_DEFAULTS: [&str; 2] = ["nutanix/4u", "Nutanix/4u"];
 
 /// A place that is logged in to with SSH.
 struct Shell<'a> {
@@ -125,11 +128,17 @@ impl ClusterAccounts {
         members: &[Member],
         show: ShowPassword,
     ) -> SecureOutcome {
+        // Nodes that speak SSH are of a release on which the documented default is long gone: none of the two attempts is
+        // spent on it.
+        let is_current = !self.is_prism_password_named && members.iter().any(|m| m.ssh_pin.is_some());
+        let with = |default: &str| self.prism.0.with_password(&default.into());
         let old = match show {
             ShowPassword::New => return self.prism_takes(own, members).await,
-            ShowPassword::OtherOld => self.prism.0.with_password(&OTHER_PRISM_DEFAULT.into()),
             ShowPassword::Old if spec.is_seeded => self.prism.0.with_password(&own.cvm_nutanix),
+            ShowPassword::Old if is_current => with(PRISM_DEFAULTS[0]),
             ShowPassword::Old => self.prism.0.clone(),
+            ShowPassword::OtherOld if is_current => with(PRISM_DEFAULTS[1]),
+            ShowPassword::OtherOld => with(PRISM_DEFAULTS[0]),
         };
         let is_default = !spec.is_seeded || show == ShowPassword::OtherOld;
         let mut failed = String::from("no member to ask");

@@ -84,6 +84,13 @@ async fn the_report_at_the_end_says_what_was_seen_of_everything() {
             "c-1 answers: it is in c",
             "c-2 answers: it is in c",
             "c-3 answers: it is in c",
+            "passwords of the controller VM of c-1: the cluster's own",
+            "passwords of the AHV host of c-1: the cluster's own",
+            "passwords of the controller VM of c-2: the cluster's own",
+            "passwords of the AHV host of c-2: the cluster's own",
+            "passwords of the controller VM of c-3: the cluster's own",
+            "passwords of the AHV host of c-3: the cluster's own",
+            "passwords of Prism: the cluster's own",
         ]
     );
     let checked = rig.events("c").await.into_iter().find(|e| e.kind == kind::FORMATION_CHECKED).unwrap();
@@ -324,7 +331,11 @@ async fn a_cluster_with_a_service_down_is_up_in_part_only_and_says_which() {
     rig.fault("service_down");
     rig.run_to("c", "needs_operator", 6 * HOUR).await;
     let failure = rig.state("c").await.record.failure.unwrap();
-    assert!(failure.is_deadline() && failure.reason.contains("services run"), "{}", failure.reason);
+    assert!(
+        failure.is_deadline() && failure.reason.contains("up in part only: 134 of 135 services run"),
+        "{}",
+        failure.reason
+    );
 }
 
 #[tokio::test]
