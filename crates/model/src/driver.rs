@@ -125,15 +125,24 @@ impl Surface {
     }
 }
 
+/// So many times longer than anything else, what says that it is starting is waited for: Prism has shown its page for minutes.
+const STARTING: u32 = 20;
+
 /// The driver `auto` takes for a controller VM that has shown this for so long; `None`: too early to say.
 ///
 /// On a controller VM that is still starting a lesser one may answer first. So Foundation alone is believed only once that has
-/// stood for `settle`, and so is any driver while a better one is silent or starting: what refuses connections is decided.
+/// stood for `settle`, and so is any driver while a better one is silent; one that is starting is waited for longer still.
+/// What refuses connections is decided.
 pub fn choose_driver(surface: &Surface, for_so_long: Duration, settle: Duration) -> Option<Driver> {
     let best = surface.offered().next()?;
+    let of_best = if best == Driver::Foundation { settle } else { Duration::ZERO };
     let better = Driver::ALL.into_iter().take_while(|driver| *driver != best);
-    let is_decided = best != Driver::Foundation && better.into_iter().all(|d| surface.of(d) == Offer::Refused);
-    (is_decided || for_so_long >= settle).then_some(best)
+    let patience = better.map(|driver| match surface.of(driver) {
+        Offer::Refused | Offer::Offered => Duration::ZERO,
+        Offer::Silent => settle,
+        Offer::Starting => settle * STARTING,
+    });
+    (for_so_long >= patience.max().unwrap_or_default().max(of_best)).then_some(best)
 }
 
 /// The driver `auto` takes for nodes that have shown all this: the one that was chosen for all, or the best that all offer.

@@ -91,6 +91,12 @@ impl FoundationClient {
         }
     }
 
+    /// Whether what answers at `address` speaks TLS, as the documented call wants it.
+    pub async fn speaks_tls(&self, address: Ipv4Addr) -> bool {
+        let peer = Peer { address, port: self.settings.port, pin: PinRule::TrustFirst };
+        self.transport.knock(peer, self.settings.read_limit).await.is_ok()
+    }
+
     /// Asks the CVM at `address` to form the cluster. Sent once, never repeated here.
     pub async fn create_cluster(
         &self,

@@ -125,8 +125,20 @@ impl Formation for FoundationFormation {
             Some(FoundationNode { node_uuid, hypervisor_ip, cvm_ip: m.cvm_ip, node_position: m.node_position.clone() })
         };
         let nodes: Option<Vec<FoundationNode>> = members.iter().map(node).collect();
-        // Nodes that never reported their ids can't be named in the documented call.
-        let Some(nodes) = nodes else { return self.by_image_nodes(spec, members, member).await };
+        let Some(nodes) = nodes else {
+            // The documented call names nodes by their own ids; the other one doesn't.
+            let silent = members.iter().filter(|m| m.node_uuid.is_none() || m.ahv_ip.is_none());
+            let who: Vec<&str> = silent.map(|m| m.server_id.as_str()).collect();
+            return match self.client.speaks_tls(member.cvm_ip).await {
+                true => BeginOutcome::Refused {
+                    error: format!(
+                        "Foundation is told every node's id and hypervisor, and {} never reported them",
+                        who.join(", ")
+                    ),
+                },
+                false => self.by_image_nodes(spec, members, member).await,
+            };
+        };
         let cluster = FoundationCluster {
             cluster_name: spec.name.clone(),
             cluster_external_ip: spec.external_ip,
