@@ -175,7 +175,7 @@ impl Refusal {
 }
 
 /// The service's words for a plan that has to be written otherwise.
-const BAD_PLAN_CODES: &[&str] = &["bad_plan", "cloud_refuses_plan", "formation_not_available"];
+const BAD_PLAN_CODES: &[&str] = &["bad_plan", "cloud_refuses_plan"];
 
 /// An error of the HTTP client, shown as its innermost cause alone: the layers above say the address again, and no more.
 #[derive(Debug)]

@@ -333,6 +333,7 @@ fn needs_observed(fault: &Fault) -> bool {
             CvmFault::BlockedPair
             | CvmFault::ClockSkew { .. }
             | CvmFault::DuplicateAddress
+            | CvmFault::VipTaken
             | CvmFault::Undiscovered
             | CvmFault::CreateSays { .. }
             | CvmFault::ZeusNeverReady

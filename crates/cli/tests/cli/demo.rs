@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::{fs, process::Command};
 
 /// A fast world, looked at often. What it leaves in the temporary folder can be seen.
-fn demo(folder: &Folder, args: &[&str]) -> Command {
+pub fn fast_demo(folder: &Folder, args: &[&str]) -> Command {
     let speed: &[&str] = if args.contains(&"--speed") { &[] } else { &["--speed", "6000"] };
     let mut command = command(folder, &[&["demo"], speed, args].concat());
     let timeouts = [("PROBE", "100ms"), ("FORMATION_POLL", "100ms"), ("SERVER_POLL", "1s")];
@@ -16,7 +16,7 @@ fn demo(folder: &Folder, args: &[&str]) -> Command {
 
 fn run(args: &[&str]) -> Ran {
     let folder = Folder::new();
-    let ran: Ran = demo(&folder, args).output().unwrap().into();
+    let ran: Ran = fast_demo(&folder, args).output().unwrap().into();
     assert!(is_empty(&folder), "something is left behind");
     ran
 }
@@ -25,7 +25,8 @@ fn is_empty(folder: &Folder) -> bool {
     fs::read_dir(folder.path()).unwrap().next().is_none()
 }
 
-fn outcome(nodes: usize) -> Value {
+/// The last line of a demo that went well.
+pub fn outcome(nodes: usize) -> Value {
     let nodes: Vec<Value> =
         (1..=nodes).map(|n| json!({"server_id": format!("server-{n:03}"), "phase": "ready"})).collect();
     json!({"clusters": [{"name": "my-nutanix-cluster", "phase": "ready", "nodes": nodes}]})
@@ -93,7 +94,7 @@ fn several_clusters_come_about_side_by_side() {
 #[test]
 fn a_node_that_never_is_ready_ends_in_a_deadline_that_says_which_and_why() {
     let folder = Folder::new();
-    let mut command = demo(&folder, &["--json", "--fault", "cvm_never_ready"]);
+    let mut command = fast_demo(&folder, &["--json", "--fault", "cvm_never_ready"]);
     let ran: Ran = command.env("METALFORM_TIMEOUTS_NODE_READY", "10s").output().unwrap().into();
     assert_eq!(ran.code, 3, "{}", ran.stderr);
     let told = "error: my-nutanix-cluster: Timeout waiting for nodes to be ready. Only 2/3 ready; server-00";
@@ -121,7 +122,7 @@ fn lost_replies_change_nothing_but_the_timeline() {
 #[test]
 fn what_is_kept_can_be_looked_at_until_it_is_told_to_stop() {
     let folder = Folder::new();
-    let kept = Running::start(&mut demo(&folder, &["--nodes", "1", "--keep"]));
+    let kept = Running::start(&mut fast_demo(&folder, &["--nodes", "1", "--keep"]));
     kept.said("kept until Ctrl-C: http://127.0.0.1:");
     let config = kept.said("next: metalform status --config ");
     let status: Ran = command(&folder, &["status", "--json", "--config", &config]).output().unwrap().into();
@@ -133,7 +134,7 @@ fn what_is_kept_can_be_looked_at_until_it_is_told_to_stop() {
 #[test]
 fn ctrl_c_ends_a_demo_in_the_middle_and_leaves_nothing() {
     let folder = Folder::new();
-    let running = Running::start(&mut demo(&folder, &["--speed", "1"]));
+    let running = Running::start(&mut fast_demo(&folder, &["--speed", "1"]));
     running.said("   +0.0s  -             deployment_started");
     assert_eq!(running.stop("-INT"), 1);
     assert!(is_empty(&folder), "something is left behind");

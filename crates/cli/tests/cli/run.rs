@@ -110,7 +110,7 @@ pub fn metalform_reads(args: &[&str], text: &str) -> Ran {
 pub struct Running {
     child: Child,
     lines: mpsc::Receiver<String>,
-    said: Vec<Arc<Mutex<Vec<String>>>>,
+    said: Arc<Mutex<Vec<String>>>,
     readers: Vec<thread::JoinHandle<()>>,
 }
 
@@ -121,18 +121,18 @@ impl Running {
         let (tx, lines) = mpsc::channel();
         let streams: [Box<dyn Read + Send>; 2] =
             [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
-        let (mut said, mut readers) = (Vec::new(), Vec::new());
-        for stream in streams {
-            let (tx, own) = (tx.clone(), Arc::new(Mutex::new(Vec::new())));
-            said.push(own.clone());
-            readers.push(thread::spawn(move || {
+        let said: Arc<Mutex<Vec<String>>> = Arc::default();
+        let readers = streams.map(|stream| {
+            let (tx, said) = (tx.clone(), said.clone());
+            thread::spawn(move || {
                 for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                    own.lock().unwrap().push(line.clone());
+                    said.lock().unwrap().push(line.clone());
                     // Whoever waits for a line may be gone; it is kept all the same.
                     let _ = tx.send(line);
                 }
-            }));
-        }
+            })
+        });
+        let readers = readers.into();
         Running { child, lines, said, readers }
     }
 
@@ -160,7 +160,7 @@ impl Running {
         self.signal(signal);
         self.child.wait().unwrap();
         self.readers.drain(..).for_each(|reader| reader.join().unwrap());
-        self.said.iter().map(|said| said.lock().unwrap().join("\n") + "\n").collect()
+        self.said.lock().unwrap().join("\n")
     }
 
     /// Waits for its exit code.

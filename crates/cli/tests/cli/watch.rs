@@ -76,7 +76,8 @@ fn without_a_screen_every_event_is_a_line_and_the_end_says_how_long_each_phase_t
            server-001   imaging   requested 1.5s\n  \
            the cluster  ready     verifying 1m 05s\n"
     );
-    let next = "next: open Prism at https://10.240.0.200:9440 as admin; `metalform credentials alpha` shows the passwords\n";
+    let next =
+        "next: open Prism at https://10.240.0.200:9440 as admin; `metalform credentials alpha` shows the passwords\n";
     assert_eq!(ran.stderr, next);
 }
 

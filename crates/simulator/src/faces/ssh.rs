@@ -211,7 +211,11 @@ impl Handler for Connection {
                 self.admitted.cancel();
                 Ok(Auth::Accept)
             }
-            Some(SshAdmission::Denied) => Ok(Auth::reject()),
+            // With the methods that may be tried next, as OpenSSH does. Without any, a client takes the connection for over.
+            Some(SshAdmission::Denied) => {
+                let next = Some(MethodSet::from(&[MethodKind::Password][..]));
+                Ok(Auth::Reject { proceed_with_methods: next, partial_success: false })
+            }
             None => Err(russh::Error::Disconnect),
         }
     }
