@@ -101,6 +101,7 @@ impl ClusterView<'_> {
     fn secure_all(&self, places: Vec<SecurePlace>, now: Timestamp) -> Option<ClusterDecision> {
         let mut due = Vec::new();
         let mut wait_until = Timestamp::NEVER;
+        let mut refused = None;
         for place in places {
             let record = self.account(&place);
             if matches!(record.state, AccountState::Changed | AccountState::Absent) {
@@ -119,13 +120,19 @@ impl ClusterView<'_> {
                 due.push(place);
             } else {
                 wait_until = wait_until.min(at);
+                refused = refused.or((record.refusals > 0).then(|| place.in_words()));
             }
         }
         if !due.is_empty() {
             return Some(Decision::Do(ClusterAction::Secure { places: due }));
         }
         (wait_until != Timestamp::NEVER).then(|| Decision::Wait {
-            reason: "waits until the new passwords are known everywhere".into(),
+            reason: match refused {
+                Some(place) => {
+                    format!("{place} refused a password; the next is shown after a while, for lock-outs are real")
+                }
+                None => "waits until the new passwords are known everywhere".into(),
+            },
             until: wait_until,
         })
     }

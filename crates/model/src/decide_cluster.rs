@@ -193,17 +193,25 @@ fn too_few(view: ClusterView<'_>, ready: usize, total: usize) -> Failure {
         in_phase: ClusterPhase::WaitingForNodes.as_str().into(),
         code: if deadline { Failure::DEADLINE } else { "too_few_nodes" }.into(),
         reason: format!("{what}; {}", which.join("; ")),
-        hint: match failures.iter().any(|(_, f)| f.code == Failure::NOT_OFFERED) {
-            true => format!(
+        hint: match shared_hint(&failures) {
+            Some(hint) => hint,
+            _ if failures.iter().any(|(_, f)| f.code == Failure::NOT_OFFERED) => format!(
                 "`metalform retry {} --formation auto` takes what the nodes offer; no node that is installed is imaged again",
                 view.record.name
             ),
-            false => format!(
+            None => format!(
                 "`metalform retry {0}` gives the failed nodes another try; `metalform destroy {0}` stops the bill",
                 view.record.name
             ),
         },
     }
+}
+
+/// What the nodes themselves say to do, where that is about the passwords or keys of all that failed.
+fn shared_hint(failures: &[(&str, &Failure)]) -> Option<String> {
+    let (_, first) = failures.first()?;
+    let is_theirs = ["credentials_refused", Failure::LOCKED, Failure::KEY_CHANGED].contains(&first.code.as_str());
+    (is_theirs && failures.iter().all(|(_, f)| f.code == first.code)).then(|| first.hint.clone())
 }
 
 fn needs_operator(view: ClusterView<'_>, code: &str, reason: String, hint: &str) -> ClusterDecision {

@@ -40,7 +40,7 @@ enum Standing {
 pub(crate) fn form(view: ClusterView<'_>, now: Timestamp) -> ClusterDecision {
     let Some(attempt) = &view.record.formation else { return prepare(view) };
     if let Some(refusal) = attempt.refusals.last().filter(|r| r.permanent) {
-        let hint = "mend what it names: a member that answers no more, the way to form a cluster (`metalform retry --formation \
+        let hint = "mend what it names: a member that answers no more, the way to form a cluster (`metalform retry CLUSTER --formation \
                     DRIVER` takes another), or the plan's [cluster] part (then destroy and deploy again); `metalform retry` \
                     asks again, without re-imaging";
         return view.stop("formation_refused", format!("{}: {}", refusal.server_id, refusal.error), hint);
@@ -80,7 +80,7 @@ fn prepare(view: ClusterView<'_>) -> ClusterDecision {
         Err(reason) => view.stop(
             "formation_drivers_differ",
             reason,
-            "install all nodes from one image set, or name a driver: `metalform retry --formation cvm-ssh`",
+            "install all nodes from one image set, or name a driver: `metalform retry CLUSTER --formation cvm-ssh`",
         ),
     }
 }

@@ -479,7 +479,7 @@ fn follow_cvm(view: NodeView<'_>, now: Timestamp) -> NodeDecision {
                 view,
                 Failure::NOT_OFFERED,
                 format!("the controller VM doesn't offer {driver}, which is asked for ({})", surface.in_words()),
-                "`metalform retry --formation auto` takes what the nodes offer; the node isn't imaged again",
+                "`metalform retry CLUSTER --formation auto` takes what the nodes offer; the node isn't imaged again",
             );
         }
     }

@@ -315,7 +315,7 @@ pub struct Check {
     pub refused: bool,
 }
 
-/// The checks that don't hold, in words.
+/// The checks that don't hold, in words. Their names say what ought to be, so they are asked and answered.
 pub fn failed_checks(checks: &[Check]) -> Vec<String> {
-    checks.iter().filter(|c| !c.ok).map(|c| format!("{}: {}", c.name, c.seen)).collect()
+    checks.iter().filter(|c| !c.ok).map(|c| format!("{}? No: {}", c.name, c.seen)).collect()
 }

@@ -99,8 +99,8 @@ pub struct ShellError {
 #[derive(Debug, thiserror::Error)]
 pub enum ShellErrorKind {
     /// No login, or no end of the command: see [`SshError::may_have_run`].
-    #[error("no answer over SSH")]
-    Ssh(#[source] SshError),
+    #[error(transparent)]
+    Ssh(SshError),
     /// The command ran and failed.
     #[error("the command failed ({}): {said}", status.map_or("no exit status".to_owned(), |s| format!("exit status {s}")))]
     Failed {

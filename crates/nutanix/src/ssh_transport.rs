@@ -162,6 +162,9 @@ impl Drop for Connection {
 struct Seen {
     key: OnceLock<Fingerprint>,
     end: OnceLock<Option<Disconnect>>,
+    /// Whether our side gave up because the refusal named nothing else to try. A server may name nothing (RFC 4252 §5.1),
+    /// and taking that for a broken connection would show the password again and again.
+    has_nothing_left: AtomicBool,
 }
 
 impl Seen {
@@ -177,7 +180,8 @@ impl Seen {
     /// Whether the server ended the connection in words and for what we did. OpenSSH does so at the last attempt that
     /// it allows ("Too many authentication failures"), as a protocol error and without refusing that attempt first.
     fn is_dismissed(&self) -> bool {
-        matches!(self.end.get(), Some(Some(Disconnect::ProtocolError | Disconnect::NoMoreAuthMethodsAvailable)))
+        self.has_nothing_left.load(Ordering::Acquire)
+            || matches!(self.end.get(), Some(Some(Disconnect::ProtocolError | Disconnect::NoMoreAuthMethodsAvailable)))
     }
 }
 
@@ -199,6 +203,10 @@ impl client::Handler for HostKeyGuard {
     async fn disconnected(&mut self, reason: DisconnectReason<russh::Error>) -> Result<(), russh::Error> {
         let told = match reason {
             DisconnectReason::ReceivedDisconnect(info) => Some(info.reason_code),
+            DisconnectReason::Error(russh::Error::NoAuthMethod) => {
+                self.seen.has_nothing_left.store(true, Ordering::Release);
+                None
+            }
             DisconnectReason::Error(_) => None,
         };
         // Only the first end is one.

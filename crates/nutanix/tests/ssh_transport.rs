@@ -141,3 +141,32 @@ async fn a_server_that_goes_away_during_the_login_has_refused_nothing() {
     let error = open(port, LONG).await;
     assert!(matches!(error, SshError::Unreachable(_)), "{error:?}");
 }
+
+/// A server that refuses every password and names nothing else to try.
+struct Tightlipped;
+
+impl server::Handler for Tightlipped {
+    type Error = russh::Error;
+
+    async fn auth_password(&mut self, _: &str, _: &str) -> Result<Auth, Self::Error> {
+        Ok(Auth::reject())
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_that_names_nothing_else_to_try_is_a_refusal() {
+    let (listener, port) = listener().await;
+    let key = PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).unwrap();
+    let config =
+        Arc::new(server::Config { keys: vec![key], auth_rejection_time: Duration::ZERO, ..Default::default() });
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            if let Ok(running) = server::run_stream(config.clone(), stream, Tightlipped).await {
+                let _ = running.await;
+            }
+        }
+    });
+    for _ in 0..5 {
+        assert!(matches!(open(port, LONG).await, SshError::Denied));
+    }
+}

@@ -143,7 +143,8 @@ impl Orchestrator {
         self.store.commit(pass.lease, changes).await
     }
 
-    /// Records that nothing of a cluster is left, its passwords included.
+    /// Records that nothing of ours is left of a cluster, its passwords included: unless some of its nodes were there before us
+    /// and go on without us, with those passwords.
     pub(crate) async fn forget_cluster(
         &self,
         pass: &Pass<'_>,
@@ -151,7 +152,8 @@ impl Orchestrator {
         events: Vec<NewEvent>,
     ) -> Result<(), StoreError> {
         tell(pass, &events);
-        let changes = Changes { cluster: Some(record), events, forget_credentials: true, ..Changes::default() };
+        let forget_credentials = pass.plan.nodes.iter().all(|node| !node.existing);
+        let changes = Changes { cluster: Some(record), events, forget_credentials, ..Changes::default() };
         self.store.commit(pass.lease, changes).await
     }
 

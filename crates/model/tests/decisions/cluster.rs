@@ -117,7 +117,7 @@ fn a_cluster_is_ready_once_every_check_holds() {
     check(&verifying(&[]), T0 + minutes(59), "stop deadline");
     check(&verifying(&[true, false]), T0 + minutes(29), "do Verify");
     check(&verifying(&[true, false]), T0 + minutes(30), "stop deadline");
-    assert_eq!(reason(&verifying(&[false]), T0 + minutes(30)), "the cluster is up in part only: name: seen");
+    assert_eq!(reason(&verifying(&[false]), T0 + minutes(30)), "the cluster is up in part only: name? No: seen");
     check(&verifying(&[true, true]), T0 + minutes(90), "move ready");
 }
 

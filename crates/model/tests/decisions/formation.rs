@@ -56,7 +56,7 @@ fn checks_whose_password_was_refused_are_repeated_once_a_minute_later() {
     refused(T0).check(T0, "wait 60s");
     refused(T0).check(after(1), "do CheckBefore");
     refused(after(1)).check(after(1), "stop credentials_refused");
-    assert_eq!(refused(after(1)).reason(after(1)), "a password was refused twice: clocks: 9 s apart");
+    assert_eq!(refused(after(1)).reason(after(1)), "a password was refused twice: clocks? No: 9 s apart");
 }
 
 #[test]
@@ -64,12 +64,12 @@ fn checks_that_fail_are_made_again_until_their_patience_ends() {
     let unasked = Cluster::forming(State::Unasked);
     let failing = |at: Timestamp| unasked.clone().checked(&[true, false], T0, at);
     failing(T0).check(T0, "wait 2s");
-    assert_eq!(failing(T0).reason(T0), "not fit to form yet: clocks: 9 s apart");
+    assert_eq!(failing(T0).reason(T0), "not fit to form yet: clocks? No: 9 s apart");
     failing(T0).check(T0 + seconds(2), "do CheckBefore");
     // A check is made after the patience has ended before that is held against the nodes.
     failing(T0 + seconds(179)).check(T0 + seconds(181), "do CheckBefore");
     failing(T0 + seconds(180)).check(T0 + seconds(180), "stop not_fit_to_form");
-    assert_eq!(failing(after(3)).reason(after(3)), "nothing was created: clocks: 9 s apart");
+    assert_eq!(failing(after(3)).reason(after(3)), "nothing was created: clocks? No: 9 s apart");
     unasked.checked(&[true, true], T0, after(3)).check(after(3), "do Ask");
 }
 

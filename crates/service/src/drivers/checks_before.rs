@@ -78,13 +78,19 @@ async fn clocks(open: &[(&Member, &CvmSession)]) -> Check {
         }
     }
     told.sort_unstable();
-    let (Some(first), Some(last)) = (told.first(), told.last()) else { return check(name, true, "nobody to ask") };
-    let apart = last.0.abs_diff(first.0);
-    let seen = match apart <= CLOCK_BOUND {
-        true => format!("within {apart} s"),
-        false => format!("{} is {} behind {}", first.1, in_words(Duration::from_secs(apart)), last.1),
+    // The clock in the middle is the one that most agree with; with two there is no telling which of them is right.
+    let Some((middle, _)) = told.get((told.len().max(1) - 1) / 2).copied() else {
+        return check(name, true, "nobody to ask");
     };
-    check(name, apart <= CLOCK_BOUND, seen)
+    let apart = told.iter().map(|(seconds, _)| seconds.abs_diff(middle)).max().unwrap_or_default();
+    if apart <= CLOCK_BOUND {
+        return check(name, true, format!("within {apart} s"));
+    }
+    let off = told.iter().filter(|(seconds, _)| seconds.abs_diff(middle) > CLOCK_BOUND).map(|(seconds, id)| {
+        let way = if *seconds > middle { "ahead of" } else { "behind" };
+        format!("{id} is {} {way} the others", in_words(Duration::from_secs(seconds.abs_diff(middle))))
+    });
+    check(name, false, off.collect::<Vec<_>>().join("; "))
 }
 
 /// Two members that are one machine, or two machines that say they are one, would collide when they discover each other.

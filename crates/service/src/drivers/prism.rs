@@ -153,7 +153,7 @@ impl Formation for PrismFormation {
     }
 
     async fn clean(&self, _: &[Member], _: Option<&FormationJob>, _: CleanStep, _: &str) -> Result<(), String> {
-        Err("Prism's REST API can't take down a half-made cluster; `metalform retry --formation cvm-ssh` can, where SSH is open".into())
+        Err("Prism's REST API can't take down a half-made cluster; `metalform retry CLUSTER --formation cvm-ssh` can, where SSH is open".into())
     }
 
     /// The create request carried the time zone already.
@@ -172,7 +172,7 @@ pub(super) fn outcome_of(error: &metalform_nutanix::Error) -> BeginOutcome {
     match &*error.kind {
         _ if error.is_not_offered() => BeginOutcome::Refused {
             error: format!(
-                "{text}: the node doesn't offer this way to form a cluster (`metalform retry --formation auto`)"
+                "{text}: the node doesn't offer this way to form a cluster (`metalform retry CLUSTER --formation auto`)"
             ),
         },
         _ if error.is_permanent_request_error() => BeginOutcome::Refused { error: text },

@@ -63,7 +63,9 @@ impl Fleet {
                 .map(|(id, _, seconds)| (id, seconds))
                 .into_iter()
                 .collect(),
-            vip_taken: self.standing(faults, |fault| (*fault == CvmFault::VipTaken).then_some(())).is_some(),
+            vip_taken: faults
+                .standing(|_, effect| (*effect == FaultEffect::Cvm(CvmFault::VipTaken)).then_some(()))
+                .is_some(),
             duplicate: self
                 .standing(faults, |fault| (*fault == CvmFault::DuplicateAddress).then_some(()))
                 .map(|(a, b, ())| (a, b)),

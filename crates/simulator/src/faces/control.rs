@@ -25,6 +25,13 @@ pub(super) fn answer(shared: &Shared, path: &str, request: &Request) -> Response
             }
             Err(why) => refused(400, &why),
         },
+        ("DELETE", path) if path.starts_with("/faults/") => {
+            let name = &path["/faults/".len()..];
+            match shared.with(|world, _| world.end_fault(name)) {
+                0 => refused(404, &format!("no fault called {name:?} is armed")),
+                ended => ok(&json!({"name": name, "ended": ended})),
+            }
+        }
         (_, "/ledger" | "/requests" | "/machines" | "/faults") => refused(405, "method not allowed"),
         _ => refused(404, "known are /ledger, /requests, /machines and /faults"),
     }
