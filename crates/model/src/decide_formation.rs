@@ -140,6 +140,7 @@ impl ClusterView<'_> {
                     Some(false) => {
                         let whose = match (&cluster.name, cluster.members.is_empty()) {
                             (Some(name), _) if *name != self.plan.cluster.name => format!("the cluster {name}"),
+                            (_, false) if cluster.members.len() == 1 => "a cluster of itself alone".into(),
                             (_, false) => format!("a cluster of {}", ips_in_words(&cluster.members)),
                             _ => "a cluster that this deployment didn't make".into(),
                         };

@@ -468,7 +468,16 @@ fn follow_cvm(view: NodeView<'_>, now: Timestamp) -> NodeDecision {
             view,
             if is_locked { Failure::LOCKED } else { "credentials_refused" },
             format!("the controller VM won't let us in: {answer}"),
-            "set [nutanix] prism_password_file (for cvm-ssh: cvm_password_file) to the node's password, wait for a lock-out to pass, then `metalform retry`",
+            match view.driver() {
+                Some(Driver::CvmSsh) => {
+                    "name the password of its user nutanix in [nutanix] cvm_password_file, restart the service, wait for a \
+                     lock-out to pass, then `metalform retry`"
+                }
+                _ => {
+                    "name the password of its Prism in [nutanix] prism_password_file, restart the service, wait for a lock-out \
+                     to pass, then `metalform retry`"
+                }
+            },
         );
     }
     let not_offered = cvm.others_since.zip(view.choice.forced().zip(cvm.surface));

@@ -32,7 +32,11 @@ pub async fn run(context: &Context, args: &Credentials) -> Result<(), CliError> 
 
 fn table(accounts: &[Credential]) -> String {
     let head = ["ACCOUNT", "USER", "WHERE", "PASSWORD", "STATE"].map(str::to_owned);
-    let row = |c: &Credential| [&c.account, &c.user, &c.place, &c.password, &c.state].map(|text| clean(text));
+    // One that was never set anywhere opens nothing: it isn't shown to a person.
+    let is_nowhere =
+        |c: &Credential| [AccountState::Absent, AccountState::Default].iter().any(|s| s.as_str() == c.state);
+    let password = |c: &Credential| if is_nowhere(c) { "-".to_owned() } else { c.password.clone() };
+    let row = |c: &Credential| [&c.account, &c.user, &c.place, &password(c), &c.state].map(|text| clean(text));
     let rows: Vec<[String; 5]> = [head].into_iter().chain(accounts.iter().map(row)).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: [usize; 5] = std::array::from_fn(width);
@@ -50,7 +54,10 @@ fn notes(credentials: &ClusterCredentials) -> Vec<String> {
         (AccountState::Default, "not set yet: the account still has the password it was born with"),
         (AccountState::Changing, "being set: where this one doesn't work yet, the one it was born with does"),
         (AccountState::Set, "set, and not seen to work everywhere yet"),
-        (AccountState::Absent, "there is no such account there, or no way to log in to it"),
+        (
+            AccountState::Absent,
+            "not set: there is no such account there, or no way for us to log in to it; then the one it was born with is in force",
+        ),
     ] {
         if credentials.accounts.iter().any(|credential| credential.state == state.as_str()) {
             notes.push(format!("{}: {meaning}", state.as_str()));

@@ -139,7 +139,7 @@ async fn what_makes_nodes_unfit_is_named_before_anything_is_created() {
         ("duplicate_address", "c-1 and c-2 show the "),
         ("vip_taken", "the cluster's address 10.240.0.200 is free? No: something answers there, asked from c-1"),
         ("other_version", "versions are equal? No: 6.8.0: "),
-        ("node_already_configured", "already belongs to a cluster of"),
+        ("node_already_configured", "already belongs to a cluster of itself alone"),
     ] {
         let mut rig = Rig::observed(4).await;
         rig.deploy(&rig.plan("c", 3)).await;
@@ -417,4 +417,37 @@ async fn no_password_and_no_hash_is_in_timeline_database_or_any_answer_but_the_o
             assert_eq!(at, None, "{profile:?}: {}", at.map_or("", |at| &said[at.saturating_sub(100)..at]));
         }
     }
+}
+
+#[tokio::test]
+async fn nodes_that_were_there_before_us_keep_the_passwords_we_gave_them_and_so_do_we() {
+    let mut rig = Rig::observed(18).await;
+    let mut plan = rig.plan("c", 3);
+    plan["cluster"]["start"] = json!("on-command");
+    rig.deploy(&plan).await;
+    let all_ready =
+        |state: &metalform_store::ClusterState| state.nodes.iter().all(|n| n.record.phase.as_str() == "ready");
+    while !all_ready(&rig.state("c").await) {
+        rig.run_for(Duration::from_secs(60)).await;
+    }
+    // Whoever imaged them is gone.
+    rig.lose_the_store().await;
+    let node = |i: usize| {
+        json!({"server_id": format!("old-{i}"), "existing": true, "ahv_ip": format!("10.240.0.{}", 50 + i),
+            "cvm_ip": format!("10.240.0.{}", 100 + i)})
+    };
+    plan["cluster"]["start"] = json!("when-ready");
+    plan["nodes"] = (1..=3).map(node).collect();
+    plan.as_object_mut().unwrap().remove("cloud");
+    rig.deploy(&plan).await;
+    rig.run_to("c", "ready", 2 * HOUR).await;
+    assert_no_default_opens_anything(&rig, "existing nodes");
+    let (status, before) = rig.call("GET", "/api/v1/clusters/c/credentials", "").await;
+    assert_eq!(status, StatusCode::OK, "{before}");
+    let (status, _) = rig.call("DELETE", "/api/v1/clusters/c", "").await;
+    assert_eq!(status, StatusCode::ACCEPTED);
+    rig.run_to("c", "released", HOUR).await;
+    let (status, after) = rig.call("GET", "/api/v1/clusters/c/credentials", "").await;
+    assert_eq!(status, StatusCode::OK, "the cluster goes on without us, and somebody must get in: {after}");
+    assert_eq!(after["accounts"][0]["password"], before["accounts"][0]["password"]);
 }

@@ -95,6 +95,18 @@ impl Folder {
     }
 }
 
+/// With boot images and an API key.
+fn furnished_folder() -> Folder {
+    let folder = Folder::new();
+    let images = folder.0.join("images");
+    std::fs::write(images.join("vmlinuz-foundation"), vec![7u8; 70_000]).unwrap();
+    std::fs::write(images.join("initrd-foundation.img"), vec![9u8; 300_000]).unwrap();
+    let key_file = folder.0.join("api-key");
+    std::fs::write(&key_file, "an api key").unwrap();
+    std::fs::set_permissions(&key_file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    folder
+}
+
 impl Drop for Folder {
     fn drop(&mut self) {
         std::fs::remove_dir_all(&self.0).ok();
@@ -136,13 +148,7 @@ impl Rig {
         change(&mut settings);
         settings.cloud.iam_url = "https://iam.test".into();
         settings.cloud.vpc_url = "https://vpc.test/v1".into();
-        let folder = Folder::new();
-        let images = folder.0.join("images");
-        std::fs::write(images.join("vmlinuz-foundation"), vec![7u8; 70_000]).unwrap();
-        std::fs::write(images.join("initrd-foundation.img"), vec![9u8; 300_000]).unwrap();
-        let key_file = folder.0.join("api-key");
-        std::fs::write(&key_file, "an api key").unwrap();
-        std::fs::set_permissions(&key_file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let folder = furnished_folder();
         let world = Arc::new(Mutex::new(World::new(settings, EPOCH)));
         let clock = Arc::new(VirtualClock(AtomicI64::new(EPOCH.0)));
         let wire = Arc::new(Wire::default());
@@ -159,6 +165,17 @@ impl Rig {
         self.service = start(&self.folder, &self.store, &self.world, &self.clock, &self.wire).await;
         self.boot = metalform_boot::router(self.service.plane.clone());
         self.due = self.store.schedule().await.unwrap().into_iter().map(|(id, _)| (id, Timestamp(0))).collect();
+    }
+
+    /// The service begins anew, without any memory, in a world that goes on.
+    pub async fn lose_the_store(&mut self) {
+        let folder = furnished_folder();
+        self.store = Store::open(&folder.0).await.unwrap();
+        self.service = start(&folder, &self.store, &self.world, &self.clock, &self.wire).await;
+        self.boot = metalform_boot::router(self.service.plane.clone());
+        self.token = std::fs::read_to_string(folder.0.join("token")).unwrap();
+        self.due.clear();
+        self.folder = folder;
     }
 
     /// Arms a built-in fault.
