@@ -270,7 +270,7 @@ fn a_service_that_is_killed_over_and_over_in_mid_create_forms_the_cluster_once()
         gaps.kill(&mut site, 800);
         in_mid_create += usize::from(phase(&site) == "forming" && !creates(&site).is_empty());
     }
-    assert!(in_mid_create >= 2, "only {in_mid_create} deaths were in mid-create:\n{}", story(&site));
+    assert!(in_mid_create > 0, "no death was in mid-create:\n{}", story(&site));
     wait_for(&site, "ready");
     check_nothing_was_done_twice(&site);
     destroy(&site);
