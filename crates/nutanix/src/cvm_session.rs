@@ -158,12 +158,6 @@ impl CvmSession {
         self.succeed_slowly(DOING, command).await.map(drop)
     }
 
-    /// The cluster's hosts in `ncli`'s words. Fails while the services behind it are down.
-    pub async fn host_list(&self) -> Result<String, ShellError> {
-        let command = format!("{} host list", quoted(&self.settings.ncli));
-        self.succeed_slowly(ShellOperation::ListHosts, command).await.map(|output| output.stdout)
-    }
-
     /// Whether the machine has an account of this name.
     pub async fn has_account(&self, user: &str) -> Result<bool, ShellError> {
         const DOING: ShellOperation = ShellOperation::LookForAccount;
@@ -371,17 +365,10 @@ mod tests {
 
     #[tokio::test]
     async fn ncli_is_called_by_its_path() {
-        let (cvm, ssh) = session([says(0, "", ""), says(0, "10.240.0.11", "")]);
+        let (cvm, ssh) = session([says(0, "", "")]);
         cvm.set_timezone("Europe/Berlin").await.unwrap();
-        assert_eq!(cvm.host_list().await.unwrap(), "10.240.0.11");
         let ncli = CvmShellSettings::default().ncli;
-        assert_eq!(
-            ssh.asked(),
-            [
-                format!("'{ncli}' cluster set-timezone 'timezone=Europe/Berlin' {SLOW}"),
-                format!("'{ncli}' host list {SLOW}")
-            ]
-        );
+        assert_eq!(ssh.asked(), [format!("'{ncli}' cluster set-timezone 'timezone=Europe/Berlin' {SLOW}"),]);
         let error = cvm.set_timezone("UTC timeout=1").await.unwrap_err();
         assert_eq!(error.kind.to_string(), "it can't be asked: that is no name of a time zone");
         assert!(!error.is_transient() && !error.is_ambiguous());

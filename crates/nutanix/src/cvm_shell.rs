@@ -38,7 +38,8 @@ pub struct CvmShellSettings {
 
 impl Default for CvmShellSettings {
     /// A CVM as published clients find it: equinix-labs/terraform-equinix-metal-nutanix-cluster and Nutanix' own
-    /// Ansible and Terraform examples name these paths.
+    /// Ansible and Terraform examples name the paths of `cluster` and `ncli`. That `genesis` lies beside `cluster` is
+    /// inferred.
     fn default() -> Self {
         Self {
             port: 22,

@@ -31,8 +31,6 @@ pub enum ShellOperation {
     RestartGenesis,
     /// `ncli cluster set-timezone`.
     SetTimezone,
-    /// `ncli host list`.
-    ListHosts,
     /// Look whether an account exists.
     LookForAccount,
     /// Set an account's password.
@@ -51,7 +49,6 @@ impl ShellOperation {
             | O::Reach
             | O::ReadClock
             | O::ReadIdentity
-            | O::ListHosts
             | O::LookForAccount => false,
         }
     }
@@ -73,7 +70,6 @@ impl fmt::Display for ShellOperation {
             O::Destroy => "destroy the cluster",
             O::RestartGenesis => "restart genesis",
             O::SetTimezone => "set the time zone",
-            O::ListHosts => "list the hosts",
             O::LookForAccount => "look for an account",
             O::ChangePassword => "change a password",
         })

@@ -191,7 +191,7 @@ async fn accounts_are_found_and_a_password_is_told_on_standard_input() {
 #[tokio::test]
 async fn a_program_that_is_not_there_is_told_apart_from_one_that_fails() {
     let server = Server::start();
-    let error = session(&server).await.host_list().await.unwrap_err();
+    let error = session(&server).await.set_timezone("UTC").await.unwrap_err();
     assert!(matches!(&*error.kind, ShellErrorKind::Failed { status: Some(127), .. }), "{error:?}");
     assert!(error.hint().is_some_and(|hint| hint.contains("paths")));
 }
