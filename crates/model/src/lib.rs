@@ -15,6 +15,7 @@ mod event;
 mod evidence;
 mod fold;
 mod formation;
+mod image_manifest;
 mod node;
 mod plan;
 mod plan_fault;
@@ -46,6 +47,7 @@ pub use formation::{
     Advice, Check, ChecksBefore, CleanStep, Cleaning, ClusterSeen, FormationAttempt, FormationJob, FormationSeen,
     FormationState, JobSays, MemberSays, MemberSeen, Refusal, failed_checks,
 };
+pub use image_manifest::{ImageFile, ImageManifest, ImageRole, InstalledBy, MANIFEST_FILE, MANIFEST_FORMAT, Recipe};
 pub use node::{
     BootAttempt, BootProgress, CvmAnswer, CvmProgress, NodePhase, NodeRecord, PowerAction, PowerCall, ServerSeen,
     ServerStatus,
@@ -55,7 +57,7 @@ pub use plan_fault::{Place, PlanFault, Severity};
 pub use plan_hash::plan_hash;
 pub use plan_reader::{CheckedPlan, MAX_PLAN_BYTES, PlanFormat, read_plan};
 pub use profile::{Profile, ProfileFileError, Profiles};
-pub use report::{Report, ReportPhase, ReportStatus};
+pub use report::{Finding, Report, ReportPhase, ReportStatus, Verdict};
 pub use resource::{Resource, ResourceState, Slot, resource_name};
 pub use settings::Timeouts;
 pub use status::{ClusterStatus, NodeStatus};

@@ -70,3 +70,52 @@ pub struct Report {
     #[serde(default)]
     pub facts: Map<String, Value>,
 }
+
+/// Names under which a report's facts hold what the checks of the hardware found.
+impl Report {
+    /// `facts.findings`: a list of [`Finding`], all of them, in every report of the phase `checking` that ends it, and in
+    /// a `failed` one that they caused.
+    pub const FINDINGS: &'static str = "findings";
+
+    /// `facts.failure`: the one [`Finding`] that a `failed` report is about.
+    pub const FAILURE: &'static str = "failure";
+
+    /// What the checks found; a finding that can't be read is left out.
+    pub fn findings(&self) -> Vec<Finding> {
+        let listed = self.facts.get(Self::FINDINGS).and_then(Value::as_array).into_iter().flatten();
+        listed.filter_map(|finding| serde_json::from_value(finding.clone()).ok()).collect()
+    }
+
+    /// What made it fail, where the machine said so.
+    pub fn failure(&self) -> Option<Finding> {
+        serde_json::from_value(self.facts.get(Self::FAILURE)?.clone()).ok()
+    }
+}
+
+/// One thing that a machine found out when it compared itself with its configuration, or that stopped it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// A stable word: `disk_missing`, `disk_too_small`, `disk_in_use`, `disk_has_partitions`, `nic_missing`, …
+    pub code: String,
+    /// Whether it stops the installation.
+    pub verdict: Verdict,
+    /// What it is about: `/dev/nvme1n1`, `memory`, `eth0`.
+    pub subject: String,
+    /// One sentence: what was wanted, what is there.
+    pub reason: String,
+    /// What to do about it; empty where there is nothing to do.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub hint: String,
+}
+
+/// How a check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// As it should be.
+    Ok,
+    /// Worth knowing; the installation goes on.
+    Warning,
+    /// Stops the installation.
+    Failed,
+}
