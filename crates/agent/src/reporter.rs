@@ -1,0 +1,275 @@
+//! Reports to the boot plane, from a thread of their own: neither the installer nor its output ever waits for the network.
+//!
+//! Two kinds: **milestones** (a phase begins, a failure) are kept until they are taken, in their order; **progress** is one
+//! slot, the newest wins, and with it go the log lines that have gathered. Lines are kept up to a limit; then the oldest go
+//! and are counted, and the count is sent in their place. The number `seq` goes on where the boot plane says this boot
+//! attempt stands, so a machine that started again is heard.
+//!
+//! An answer that says this boot attempt is over ends the sending for good; who installs asks for that before it touches
+//! a disk.
+
+use crate::{boot_plane::BootPlane, clock::Clock, limits::Limits};
+use metalform_model::{Report, ReportPhase, ReportStatus, with_causes};
+use serde_json::{Map, Value};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
+
+/// Log lines kept while the boot plane is away.
+const MOST_LINES: usize = 500;
+/// Characters of a line; a longer one is cut.
+const LONGEST_LINE: usize = 400;
+/// The boot plane takes 64 KiB a report; escapes make a byte up to six.
+const LINES_A_REPORT: usize = 24 * 1024;
+
+/// Something that has to arrive.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Milestone {
+    /// Where the installation stands.
+    pub phase: ReportPhase,
+    /// How it goes.
+    pub status: ReportStatus,
+    /// 0 to 100.
+    pub percent: Option<f64>,
+    /// One sentence.
+    pub message: String,
+    /// Facts to go with it.
+    pub facts: Map<String, Value>,
+}
+
+/// How a wait for delivery ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delivery {
+    /// All milestones are committed.
+    Taken,
+    /// The boot attempt is over; the boot plane's words.
+    AttemptEnded(String),
+    /// The time passed; what the last try met.
+    TimedOut(String),
+}
+
+/// The sending end. Cheap to clone; the thread ends with the process.
+#[derive(Clone)]
+pub struct Reporter {
+    desk: Arc<Desk>,
+}
+
+struct Desk {
+    state: Mutex<State>,
+    changed: Condvar,
+    clock: Arc<dyn Clock>,
+    limits: Limits,
+}
+
+#[derive(Default)]
+struct State {
+    milestones: VecDeque<Milestone>,
+    /// One of them is on its way.
+    sending: bool,
+    progress: Option<Progress>,
+    phase: Option<ReportPhase>,
+    lines: VecDeque<String>,
+    dropped: u64,
+    seq: u64,
+    ended: Option<String>,
+    last_trouble: String,
+}
+
+struct Progress {
+    percent: Option<f64>,
+    message: String,
+}
+
+impl Reporter {
+    /// Starts the thread. `told` hears of calls that fail, for the console.
+    pub fn start(
+        plane: BootPlane,
+        clock: Arc<dyn Clock>,
+        limits: Limits,
+        told: impl Fn(&str) + Send + 'static,
+    ) -> std::io::Result<Reporter> {
+        let desk = Arc::new(Desk { state: Mutex::default(), changed: Condvar::new(), clock, limits });
+        let reporter = Reporter { desk: desk.clone() };
+        thread::Builder::new().name("reporter".into()).spawn(move || send_all(&desk, &plane, told))?;
+        Ok(reporter)
+    }
+
+    /// Queues a milestone.
+    pub fn milestone(&self, milestone: Milestone) {
+        let mut state = self.desk.lock();
+        state.phase = Some(milestone.phase);
+        // What it said of an earlier phase would be sent after that phase.
+        state.progress = None;
+        state.milestones.push_back(milestone);
+        self.desk.changed.notify_all();
+    }
+
+    /// Says how far the present phase is; one that isn't sent yet is replaced.
+    pub fn progress(&self, percent: Option<f64>, message: impl Into<String>) {
+        self.desk.lock().progress = Some(Progress { percent, message: message.into() });
+        self.desk.changed.notify_all();
+    }
+
+    /// Adds a log line.
+    pub fn log(&self, line: &str) {
+        let mut state = self.desk.lock();
+        let line = line.chars().filter(|c| !c.is_control() || *c == '\t').take(LONGEST_LINE).collect();
+        state.lines.push_back(line);
+        if state.lines.len() > MOST_LINES {
+            state.lines.pop_front();
+            state.dropped += 1;
+        }
+        self.desk.changed.notify_all();
+    }
+
+    /// Why the boot attempt is over, once it is.
+    pub fn attempt_ended(&self) -> Option<String> {
+        self.desk.lock().ended.clone()
+    }
+
+    /// Waits until every milestone is committed. A `Taken` is proof that the boot attempt was open a moment ago: the last
+    /// one was recorded as new.
+    pub fn wait(&self, limit: Duration) -> Delivery {
+        let started = self.desk.clock.uptime();
+        let mut state = self.desk.lock();
+        loop {
+            if let Some(why) = &state.ended {
+                return Delivery::AttemptEnded(why.clone());
+            }
+            if state.milestones.is_empty() && !state.sending {
+                return Delivery::Taken;
+            }
+            let Some(left) = limit.checked_sub(self.desk.clock.uptime().saturating_sub(started)) else {
+                return Delivery::TimedOut(state.last_trouble.clone());
+            };
+            state = self.desk.wait(state, left);
+        }
+    }
+}
+
+impl Desk {
+    /// A thread that panicked has left whole values behind: each change is one assignment or one push.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State>, limit: Duration) -> MutexGuard<'a, State> {
+        self.changed.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+fn send_all(desk: &Desk, plane: &BootPlane, told: impl Fn(&str)) {
+    let mut last_progress = Duration::ZERO;
+    loop {
+        let report = next_report(desk, &mut last_progress);
+        let milestone = desk.lock().sending;
+        match deliver(desk, plane, report, milestone, &told) {
+            Sent::Done => {}
+            Sent::Ended(why) => {
+                told(&format!("the boot plane takes no more reports: {why}"));
+                desk.lock().ended = Some(why);
+                desk.changed.notify_all();
+                return;
+            }
+        }
+        let mut state = desk.lock();
+        state.sending = false;
+        drop(state);
+        desk.changed.notify_all();
+    }
+}
+
+/// Waits for something to send. Progress alone waits until the last one is old enough.
+fn next_report(desk: &Desk, last_progress: &mut Duration) -> Report {
+    let mut state = desk.lock();
+    loop {
+        if let Some(milestone) = state.milestones.pop_front() {
+            state.sending = true;
+            let Milestone { phase, status, percent, message, facts } = milestone;
+            return state.report(phase, status, percent, message, facts);
+        }
+        let has_news = state.phase.is_some() && (state.progress.is_some() || !state.lines.is_empty());
+        let now = desk.clock.uptime();
+        let due = *last_progress + desk.limits.between_reports;
+        if has_news && now >= due {
+            *last_progress = now;
+            let phase = state.phase.unwrap_or(ReportPhase::Booting);
+            let progress = state.progress.take().unwrap_or(Progress { percent: None, message: String::new() });
+            return state.report(phase, ReportStatus::Running, progress.percent, progress.message, Map::new());
+        }
+        let patience = if has_news { due.saturating_sub(now) } else { Duration::from_secs(3600) };
+        state = desk.wait(state, patience);
+    }
+}
+
+impl State {
+    fn report(
+        &mut self,
+        phase: ReportPhase,
+        status: ReportStatus,
+        percent: Option<f64>,
+        message: String,
+        facts: Map<String, Value>,
+    ) -> Report {
+        self.seq += 1;
+        let mut log = Vec::new();
+        let mut bytes = 0;
+        if self.dropped > 0 {
+            log.push(format!("({} lines before this one are lost: the boot plane was away)", self.dropped));
+            self.dropped = 0;
+        }
+        while let Some(line) = self.lines.front() {
+            bytes += line.len() + 8;
+            if bytes > LINES_A_REPORT {
+                break;
+            }
+            log.extend(self.lines.pop_front());
+        }
+        Report { seq: self.seq, phase, status, percent, message, log, facts }
+    }
+}
+
+enum Sent {
+    Done,
+    Ended(String),
+}
+
+/// Sends one report until it is committed, however long that takes: what comes meanwhile waits in the queue, and of progress
+/// only the newest does.
+fn deliver(desk: &Desk, plane: &BootPlane, mut report: Report, milestone: bool, told: &impl Fn(&str)) -> Sent {
+    let mut failures = 0;
+    loop {
+        let error = match plane.report(&report) {
+            Ok(reply) if reply.recorded => return Sent::Done,
+            // The reply to an earlier try was lost. A milestone is sent again all the same, under the next number: its
+            // being recorded as new is what tells that the boot attempt is still open.
+            Ok(reply) if !milestone && failures > 0 && reply.last_seq == report.seq => return Sent::Done,
+            // An earlier start of this machine has used the number.
+            Ok(reply) => {
+                report.seq = reply.last_seq.max(report.seq) + 1;
+                desk.lock().seq = report.seq;
+                failures = 0;
+                continue;
+            }
+            Err(error) => error,
+        };
+        let words = with_causes(&error);
+        if error.ends_attempt() {
+            return Sent::Ended(words);
+        }
+        if !error.is_transient() {
+            // The boot plane can't read it, and won't when it is sent again.
+            told(&format!("{words}; it is left out"));
+            return Sent::Done;
+        }
+        failures += 1;
+        if failures == 1 || failures % 20 == 0 {
+            told(&format!("{words}; it is tried again"));
+        }
+        desk.lock().last_trouble = words;
+        desk.clock.sleep(desk.limits.pause(failures, error.retry_after(), plane.salt()));
+    }
+}
