@@ -8,6 +8,10 @@ use proptest::{collection::vec, option, prelude::*};
 use serde_json::json;
 use std::net::Ipv4Addr;
 
+/// The first node's drives in it.
+const EXAMPLE_DRIVES: &str =
+    r#"data_drives = ["/dev/nvme2n1", { serial = "S5XANG0N" }, { min_gb = 3000, model = "Micron" }]"#;
+
 /// The plan of the documentation, its ids made real.
 const EXAMPLE: &str = r#"
 [cluster]
@@ -86,7 +90,7 @@ fn the_documented_plan_reads_without_a_fault() {
     };
     let selector = |serial: Option<&str>, model: Option<&str>, min_gb| {
         let (serial, model) = (serial.map(str::to_owned), model.map(str::to_owned));
-        DataDrive::Selector(DriveSelector { serial, model, min_gb })
+        DataDrive::Selector(DriveSelector { serial, model, min_gb, ..DriveSelector::default() })
     };
     let expected = Plan {
         cluster: ClusterPlan {
@@ -316,13 +320,16 @@ fn a_nodes_configuration_is_this_document() {
             "gateway": "10.240.0.1",
             "hostname": "server-001",
             "role": "compute-storage",
-            "node_position": "A"
+            "node_position": "A",
+            "min_memory_gib": 346,
+            "min_cores": 44
         },
         "storage_config": {
             "boot_device": { "min_gb": 864, "max_gb": 1056 },
             "hypervisor_device": { "min_gb": 864, "max_gb": 1056 },
             "cvm_device": { "min_gb": 2880 },
-            "data_devices": ["/dev/nvme2n1", { "serial": "S5XANG0N" }, { "model": "Micron", "min_gb": 3000 }]
+            "data_devices": ["/dev/nvme2n1", { "serial": "S5XANG0N" }, { "model": "Micron", "min_gb": 3000 }],
+            "data_devices_by": "plan"
         },
         "network_config": {
             "cidr": "10.240.0.0/24",
@@ -360,20 +367,68 @@ fn the_controller_vm_gets_a_drive_of_its_own_where_there_is_one() {
     assert_eq!(cvm_device(vec![], Some("bx3d-metal-48x256")), json!({ "min_gb": 6912 }), "a compute node with drives");
 }
 
+#[test]
+fn what_may_go_from_a_drive_is_said_in_the_plan_and_reaches_the_node() {
+    let profiles = Profiles::builtin();
+    let with = |drives: &str| {
+        let drives = format!("data_drives = {drives}  ");
+        read(&EXAMPLE.replacen(EXAMPLE_DRIVES, &drives, 1), PlanFormat::Toml)
+    };
+    let listed = r#"[{ serial = "S5XANG0N", wipe = true }, { device = "/dev/nvme2n1", wipe = true }, "/dev/nvme3n1"]"#;
+    let plan = with(listed);
+    let document = node_config(&plan, &plan.nodes[0], &network(), profiles.get("bx2d-metal-96x384"));
+    let wiped = json!([
+        { "serial": "S5XANG0N", "wipe": true },
+        { "device": "/dev/nvme2n1", "wipe": true },
+        "/dev/nvme3n1"
+    ]);
+    assert_eq!(document["storage_config"]["data_devices"], wiped);
+
+    let plain = with(r#"["/dev/nvme2n1"]"#);
+    let in_a_table = with(r#"[{ device = "/dev/nvme2n1", wipe = false }]"#);
+    assert_eq!(plan_hash(&plain), plan_hash(&in_a_table), "a path is a path");
+    assert_ne!(plan_hash(&plain), plan_hash(&with(r#"[{ device = "/dev/nvme2n1", wipe = true }]"#)));
+    assert!(!serde_json::to_string(&plain).unwrap().contains("wipe"), "plans of before hash as they did");
+}
+
+#[test]
+fn the_document_says_who_chose_the_drives() {
+    let plan = read(EXAMPLE, PlanFormat::Toml);
+    let profiles = Profiles::builtin();
+    let by = |drives: Vec<DataDrive>, profile: Option<&str>| {
+        let node = NodePlan { data_drives: drives, ..plan.nodes[0].clone() };
+        let profile = profile.map(|name| profiles.get(name).unwrap());
+        node_config(&plan, &node, &network(), profile)["storage_config"]["data_devices_by"].clone()
+    };
+    assert_eq!(by(default_drives(), Some("bx2d-metal-96x384")), json!("profile"));
+    assert_eq!(by(default_drives()[..3].to_vec(), Some("bx2d-metal-96x384")), json!("plan"));
+    assert_eq!(by(default_drives(), None), json!("plan"), "what nobody knows is taken for listed");
+}
+
 fn address() -> impl Strategy<Value = u32> {
     0x0af0_0004_u32..0x0aff_ffff
 }
 
 fn drive() -> impl Strategy<Value = DataDrive> {
-    let selector =
-        (option::of("[A-Z0-9]{8,12}"), option::of("[A-Za-z][A-Za-z0-9 ]{0,10}[A-Za-z0-9]"), option::of(1_u64..20_000));
+    let selector = (
+        option::of("[A-Z0-9]{8,12}"),
+        option::of("[A-Za-z][A-Za-z0-9 ]{0,10}[A-Za-z0-9]"),
+        option::of(1_u64..20_000),
+        any::<bool>(),
+    );
+    let path = || "nvme[0-9]{1,3}n1".prop_map(|name| format!("/dev/{name}"));
     prop_oneof![
-        "nvme[0-9]{1,3}n1".prop_map(|name| DataDrive::Device(format!("/dev/{name}"))),
+        path().prop_map(DataDrive::Device),
+        path().prop_map(|device| {
+            DataDrive::Selector(DriveSelector { device: Some(device), wipe: true, ..DriveSelector::default() })
+        }),
         selector
-            .prop_filter("a selector says something", |(serial, model, min_gb)| {
+            .prop_filter("a selector says something", |(serial, model, min_gb, _)| {
                 serial.is_some() || model.is_some() || min_gb.is_some()
             })
-            .prop_map(|(serial, model, min_gb)| DataDrive::Selector(DriveSelector { serial, model, min_gb })),
+            .prop_map(|(serial, model, min_gb, wipe)| {
+                DataDrive::Selector(DriveSelector { device: None, serial, model, min_gb, wipe })
+            }),
     ]
 }
 
