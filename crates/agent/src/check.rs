@@ -155,7 +155,8 @@ fn check_contents(config: &NodeConfig, disk: &Disk, is_data: bool, wipe: bool, t
         }
         Contents::Holds(what) => {
             let reason = format!("it holds {what}, which the installer will overwrite");
-            Some(Code::DiskHasPartitions.warning(device, reason))
+            // Nothing is to be done about it.
+            Some(Finding { hint: String::new(), ..Code::DiskHasPartitions.warning(device, reason) })
         }
         Contents::Unreadable(why) => {
             Some(Code::DiskUnreadable.failed(device, format!("whether something is on it can't be told: {why}")))
@@ -169,3 +170,6 @@ fn told(disk: &Disk) -> String {
     words.extend((!disk.serial.is_empty()).then(|| format!("serial {}", disk.serial)));
     words.join(", ")
 }
+
+#[cfg(test)]
+mod tests;

@@ -64,14 +64,15 @@ pub fn run(words: &[String], is_first: bool) -> ExitCode {
 
 /// The first process must never end: the kernel panics when it does, and takes every word on the console with it.
 fn boot() -> ExitCode {
-    let site = Site { machine: Arc::new(System), clock: Arc::new(KernelClock), limits: Limits::default() };
+    let machine = Arc::new(System::default());
+    let site = Site { machine: machine.clone(), clock: Arc::new(KernelClock), limits: Limits::default() };
     let limits = site.limits.clone();
     let reminder = match catch_unwind(AssertUnwindSafe(|| flow::run(&site))) {
         Ok(Ended::Restarted) => "metalform: the machine restarts\n".to_owned(),
         Ok(Ended::Failed(finding)) => format!("metalform: {}\n", InWords(&finding)),
         Err(_panic) => "metalform: the agent has a fault and has stopped; report it with the lines above\n".to_owned(),
     };
-    System.stay(&reminder, &limits);
+    machine.stay(&reminder, &limits);
     ExitCode::FAILURE
 }
 

@@ -47,7 +47,16 @@ pub(crate) fn choose<'a>(storage: &'a StorageConfig, disks: &'a [Disk]) -> (Vec<
             choice.take(role, wanted, false);
         }
     }
-    choice.take("hypervisor_device", &storage.hypervisor_device, true);
+    // The same entry means the same drive; when there is none, it is told once.
+    let boot = choice.taken.iter().find(|each| each.role == "boot_device").map(|each| each.disk);
+    match (storage.hypervisor_device == storage.boot_device, boot) {
+        (false, _) => choice.take("hypervisor_device", &storage.hypervisor_device, true),
+        (true, Some(disk)) => {
+            let (role, wanted) = ("hypervisor_device".into(), &storage.hypervisor_device);
+            choice.taken.push(Taken { role, wanted, disk });
+        }
+        (true, None) => {}
+    }
     choice.take("cvm_device", &storage.cvm_device, true);
     (choice.taken, choice.findings)
 }
@@ -76,13 +85,9 @@ impl<'a> Choice<'a> {
     fn take(&mut self, role: &str, wanted: &'a WantedDrive, may_share: bool) {
         let is_free = |disk: &&Disk| !self.taken.iter().any(|each| each.disk.device == disk.device);
         let free = self.disks.iter().filter(|disk| fits(disk, wanted)).find(is_free);
-        // The hypervisor shares the boot disk by its very entry; a further drive would be a third one.
-        let same = self.taken.iter().find(|each| may_share && each.wanted == wanted && each.role == "boot_device");
-        let found = match (role, same, free) {
-            ("hypervisor_device", Some(boot), _) => Some(boot.disk),
-            (_, _, Some(free)) => Some(free),
-            (_, _, None) if may_share => self.taken.iter().map(|each| each.disk).find(|disk| fits(disk, wanted)),
-            (_, _, None) => None,
+        let found = match free {
+            None if may_share => self.taken.iter().map(|each| each.disk).find(|disk| fits(disk, wanted)),
+            free => free,
         };
         match found {
             Some(disk) => self.taken.push(Taken { role: role.into(), wanted, disk }),
@@ -103,9 +108,15 @@ impl<'a> Choice<'a> {
             let has = format!("{role} is to be {wanted}, and {} has {} GB", largest.device, largest.size_gb());
             return Code::DiskTooSmall.failed(&largest.device, has);
         }
+        // Once: a report has its limits, and so has a reader.
+        let told = self.findings.iter().any(|finding| finding.code == Code::DiskMissing.as_str());
         let mut there: Vec<String> = self.disks.iter().map(|disk| self.in_words(disk)).collect();
-        there.truncate(24);
-        let there = if there.is_empty() { "no drive at all".into() } else { there.join("; ") };
+        there.truncate(32);
+        let there = match there.is_empty() {
+            true => "no drive at all".into(),
+            false if told => "what is listed above".into(),
+            false => there.join("; "),
+        };
         Code::DiskMissing
             .failed(role, format!("it is to be {wanted}, and no drive is left that fits; there is {there}"))
     }

@@ -346,6 +346,7 @@ impl Attempt<'_> {
         match self.reporter.wait(self.site.limits.confirmation) {
             Delivery::Taken => Ok(()),
             Delivery::AttemptEnded(why) => Err(Code::AttemptEnded.failed("boot attempt", why)),
+            Delivery::LeftOut(why) => Err(Code::Internal.failed("report", why)),
             Delivery::TimedOut(why) => {
                 let minutes = self.site.limits.confirmation.as_secs() / 60;
                 let reason = format!("it didn't confirm this boot attempt within {minutes} min: {why}");
@@ -391,7 +392,9 @@ impl Attempt<'_> {
         match self.reporter.wait(self.site.limits.farewell) {
             Delivery::Taken => {}
             Delivery::AttemptEnded(why) => return Err(Code::AttemptEnded.failed("boot attempt", why)),
-            Delivery::TimedOut(why) => self.say(&format!("the last reports weren't taken: {why}")),
+            Delivery::LeftOut(why) | Delivery::TimedOut(why) => {
+                self.say(&format!("the last reports weren't taken: {why}"));
+            }
         }
         self.say("restarts");
         let restarted = self.site.machine.restart();
@@ -444,6 +447,7 @@ fn stay(site: &Site, reporter: Option<&Reporter>, failure: Finding, findings: &[
         let taken = match reporter.wait(site.limits.farewell) {
             Delivery::Taken => "the boot plane knows of it".to_owned(),
             Delivery::AttemptEnded(why) => format!("the boot plane wants to hear no more of this boot attempt: {why}"),
+            Delivery::LeftOut(why) => format!("the boot plane can't read that: {why}"),
             Delivery::TimedOut(why) => format!("the boot plane couldn't be told yet, and that goes on: {why}"),
         };
         site.say(&taken);
@@ -451,3 +455,6 @@ fn stay(site: &Site, reporter: Option<&Reporter>, failure: Finding, findings: &[
     site.machine.stay(&told, &site.limits);
     Ended::Failed(failure)
 }
+
+#[cfg(test)]
+mod tests;

@@ -229,3 +229,111 @@ pub mod phoenix {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Tree;
+    use metalform_model::MANIFEST_FORMAT;
+
+    fn manifest(recipe: Option<Recipe>, files: &[(&str, ImageRole)]) -> ImageManifest {
+        let file = |(name, role): &(&str, ImageRole)| ImageFile {
+            name: (*name).into(),
+            role: *role,
+            size: 1,
+            sha256: String::new(),
+            md5: None,
+        };
+        ImageManifest {
+            format: MANIFEST_FORMAT,
+            name: "set".into(),
+            source: "a test".into(),
+            template: None,
+            recipe,
+            files: files.iter().map(file).collect(),
+        }
+    }
+
+    fn phoenix_ce() -> Recipe {
+        Recipe::PhoenixCe { command: vec!["/usr/bin/python3".into(), "install.py".into(), ARIZONA.into()] }
+    }
+
+    #[test]
+    fn phoenix_needs_its_squashfs_and_its_first_boot_ends_the_installation() {
+        let set =
+            manifest(Some(phoenix_ce()), &[("hyp.iso", ImageRole::HypervisorIso), ("live.img", ImageRole::Squashfs)]);
+        let (files, installed_by) = needs(&set).unwrap();
+        assert_eq!((files.len(), files[0].name.as_str(), installed_by), (1, "live.img", InstalledBy::System));
+        assert!(matches!(needs(&manifest(Some(phoenix_ce()), &[])), Err(RecipeError::NoFile(_))));
+    }
+
+    #[test]
+    fn a_recipe_without_a_program_and_a_file_that_is_a_path_are_refused() {
+        let command = |words: &[&str], files: &[&str]| Recipe::Command {
+            command: words.iter().map(|word| (*word).to_owned()).collect(),
+            files: files.iter().map(|file| (*file).to_owned()).collect(),
+            installed_by: InstalledBy::Agent,
+        };
+        assert_eq!(needs(&manifest(None, &[])), Err(RecipeError::NoRecipe));
+        for words in [&[][..], &[""]] {
+            assert_eq!(needs(&manifest(Some(command(words, &[])), &[])), Err(RecipeError::NoProgram));
+        }
+        for name in ["../a", "a/b", ".hidden", ""] {
+            let set = manifest(Some(command(&["/bin/sh"], &[name])), &[(name, ImageRole::Other)]);
+            assert_eq!(needs(&set), Err(RecipeError::BadName(name.into())));
+        }
+    }
+
+    #[test]
+    fn phoenix_runs_in_a_writable_tree_over_its_squashfs_with_the_kernels_own_in_it() {
+        let mounts = phoenix::mounts(Path::new("/run/metalform/files/live.img"), Path::new("/run/metalform"));
+        let at = |part: &str| format!("/run/metalform/phoenix/{part}");
+        let bind = |part: &str| Mount::Bind { from: format!("/{part}"), at: at(&format!("root/{part}")) };
+        let expected = [
+            Mount::Image { file: "/run/metalform/files/live.img".into(), kind: "squashfs", at: at("image") },
+            Mount::Memory { at: at("memory"), size: "75%" },
+            Mount::Overlay { lower: at("image"), upper: at("memory/upper"), work: at("memory/work"), at: at("root") },
+            bind("dev"),
+            bind("proc"),
+            bind("sys"),
+        ];
+        assert_eq!(mounts, expected);
+    }
+
+    #[test]
+    fn documents_are_placed_in_the_tree_and_a_link_in_their_place_is_not_followed() {
+        let machine = Tree::new("phoenix-machine");
+        machine.write("etc/resolv.conf", "nameserver 161.26.0.10\n");
+        let tree = Tree::new("phoenix-tree");
+        tree.write("etc/kept", "");
+        std::os::unix::fs::symlink("/nowhere/resolv.conf", tree.root().join("etc/resolv.conf")).unwrap();
+        phoenix::place(machine.root(), tree.root(), b"{}").unwrap();
+        let read = |name: &str| fs::read_to_string(tree.root().join(name)).unwrap();
+        assert_eq!(read("etc/resolv.conf"), "nameserver 161.26.0.10\n");
+        assert_eq!(read("tmp/metalform/arizona.json"), "{}");
+    }
+
+    #[test]
+    fn phoenixs_folder_has_both_its_names() {
+        for (there, other) in [("phoenix", "root"), ("root", "phoenix")] {
+            let tree = Tree::new(&format!("phoenix-{there}"));
+            let folder = if there == "phoenix" { "phoenix".into() } else { format!("{there}/phoenix") };
+            tree.write(&format!("{folder}/minimal.py"), "");
+            for _ in 0..2 {
+                phoenix::place(tree.root(), tree.root(), b"").unwrap();
+            }
+            let linked = if other == "phoenix" { "phoenix".into() } else { format!("{other}/phoenix") };
+            assert!(tree.root().join(linked).join("minimal.py").exists(), "{other}");
+        }
+    }
+
+    #[test]
+    fn the_command_is_run_within_the_tree_and_told_its_document() {
+        let Recipe::PhoenixCe { command } = phoenix_ce() else { unreachable!() };
+        let command = phoenix::in_tree(Path::new("/tree"), &command);
+        let words: Vec<&str> = command.get_args().filter_map(|word| word.to_str()).collect();
+        assert_eq!(words, ["in-root", "/tree", "/usr/bin/python3", "install.py", "/tmp/metalform/arizona.json"]);
+        let mut variables = command.get_envs().filter_map(|(name, value)| Some((name.to_str()?, value?.to_str()?)));
+        assert!(variables.any(|pair| pair == ("METALFORM_ARIZONA", "/tmp/metalform/arizona.json")));
+    }
+}

@@ -22,8 +22,8 @@ use std::{
 const MOST_LINES: usize = 500;
 /// Characters of a line; a longer one is cut.
 const LONGEST_LINE: usize = 400;
-/// The boot plane takes 64 KiB a report; escapes make a byte up to six.
-const LINES_A_REPORT: usize = 24 * 1024;
+/// The boot plane takes 64 KiB a report; some are left for its other fields.
+const LARGEST_REPORT: usize = 60 * 1024;
 
 /// Something that has to arrive.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,8 +43,10 @@ pub struct Milestone {
 /// How a wait for delivery ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delivery {
-    /// All milestones are committed.
+    /// The last milestone is committed, and those before it are done with.
     Taken,
+    /// The last milestone was refused for what it says; the boot plane's words.
+    LeftOut(String),
     /// The boot attempt is over; the boot plane's words.
     AttemptEnded(String),
     /// The time passed; what the last try met.
@@ -75,6 +77,8 @@ struct State {
     dropped: u64,
     seq: u64,
     ended: Option<String>,
+    /// Why the last milestone was left out.
+    left_out: Option<String>,
     last_trouble: String,
 }
 
@@ -140,7 +144,7 @@ impl Reporter {
                 return Delivery::AttemptEnded(why.clone());
             }
             if state.milestones.is_empty() && !state.sending {
-                return Delivery::Taken;
+                return state.left_out.clone().map_or(Delivery::Taken, Delivery::LeftOut);
             }
             let Some(left) = limit.checked_sub(self.desk.clock.uptime().saturating_sub(started)) else {
                 return Delivery::TimedOut(state.last_trouble.clone());
@@ -167,7 +171,17 @@ fn send_all(desk: &Desk, plane: &BootPlane, told: impl Fn(&str)) {
         let report = next_report(desk, &mut last_progress);
         let milestone = desk.lock().sending;
         match deliver(desk, plane, report, milestone, &told) {
-            Sent::Done => {}
+            Sent::Done => {
+                if milestone {
+                    desk.lock().left_out = None;
+                }
+            }
+            Sent::LeftOut(why) => {
+                told(&format!("{why}; it is left out"));
+                if milestone {
+                    desk.lock().left_out = Some(why);
+                }
+            }
             Sent::Ended(why) => {
                 told(&format!("the boot plane takes no more reports: {why}"));
                 desk.lock().ended = Some(why);
@@ -216,14 +230,17 @@ impl State {
     ) -> Report {
         self.seq += 1;
         let mut log = Vec::new();
-        let mut bytes = 0;
+        // As they will be written: quotes and backslashes take two bytes.
+        let written = |text: &str| serde_json::to_string(text).map_or(usize::MAX, |text| text.len());
+        let facts_bytes = serde_json::to_string(&facts).map_or(0, |text| text.len());
+        let mut bytes = facts_bytes.saturating_add(written(&message));
         if self.dropped > 0 {
             log.push(format!("({} lines before this one are lost: the boot plane was away)", self.dropped));
             self.dropped = 0;
         }
         while let Some(line) = self.lines.front() {
-            bytes += line.len() + 8;
-            if bytes > LINES_A_REPORT {
+            bytes = bytes.saturating_add(written(line) + 1);
+            if bytes > LARGEST_REPORT {
                 break;
             }
             log.extend(self.lines.pop_front());
@@ -234,6 +251,7 @@ impl State {
 
 enum Sent {
     Done,
+    LeftOut(String),
     Ended(String),
 }
 
@@ -262,8 +280,7 @@ fn deliver(desk: &Desk, plane: &BootPlane, mut report: Report, milestone: bool, 
         }
         if !error.is_transient() {
             // The boot plane can't read it, and won't when it is sent again.
-            told(&format!("{words}; it is left out"));
-            return Sent::Done;
+            return Sent::LeftOut(words);
         }
         failures += 1;
         if failures == 1 || failures % 20 == 0 {
@@ -271,5 +288,133 @@ fn deliver(desk: &Desk, plane: &BootPlane, mut report: Report, milestone: bool, 
         }
         desk.lock().last_trouble = words;
         desk.clock.sleep(desk.limits.pause(failures, error.retry_after(), plane.salt()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        http::HttpClient,
+        kernel_args::KernelArgs,
+        testing::{
+            lab::LabClock,
+            plane::{Fault, Plane, TOKEN},
+        },
+    };
+
+    fn reporter(plane: &Plane) -> Reporter {
+        let line = format!(
+            "node_id=node-1 mgmt_ip=127.0.0.1 config_url=http://{}/boot/server/127.0.0.1 boot_token={TOKEN}",
+            plane.authority
+        );
+        let millis = Duration::from_millis;
+        let limits = Limits {
+            first_pause: millis(5),
+            longest_pause: millis(10),
+            between_reports: millis(10),
+            ..Limits::default()
+        };
+        let clock: Arc<dyn Clock> = Arc::new(LabClock::default());
+        let client = HttpClient::new(clock.clone(), limits.clone());
+        let boot = BootPlane::new(client, &KernelArgs::read(&line).unwrap());
+        Reporter::start(boot, clock, limits, |_| {}).unwrap()
+    }
+
+    fn milestone(phase: ReportPhase, facts: Map<String, Value>) -> Milestone {
+        Milestone { phase, status: ReportStatus::Running, percent: None, message: "said \"so\"".into(), facts }
+    }
+
+    const SOON: Duration = Duration::from_secs(20);
+
+    /// Every line that arrived.
+    fn lines(plane: &Plane) -> Vec<String> {
+        plane.with(|state| state.reports.iter().flat_map(|report| report.log.clone()).collect())
+    }
+
+    #[test]
+    fn while_nobody_answers_the_oldest_lines_go_and_are_counted() {
+        let plane = Plane::start();
+        plane.fault("/boot/report/", Fault::Close, 1000);
+        let reporter = reporter(&plane);
+        // One is on its way while the lines come, so that none goes with it.
+        reporter.milestone(milestone(ReportPhase::Booting, Map::new()));
+        while plane.heard("POST").is_empty() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        for n in 0..700 {
+            reporter.log(&format!("line {n}"));
+        }
+        plane.with(|state| state.faults.clear());
+        reporter.milestone(milestone(ReportPhase::Checking, Map::new()));
+        assert_eq!(reporter.wait(SOON), Delivery::Taken);
+        let lines = lines(&plane);
+        assert_eq!(
+            (lines.len(), lines[0].as_str()),
+            (501, "(200 lines before this one are lost: the boot plane was away)")
+        );
+        assert_eq!((lines[1].as_str(), lines[500].as_str()), ("line 200", "line 699"));
+    }
+
+    #[test]
+    fn no_report_is_longer_than_the_boot_plane_takes_and_no_line_is_lost_for_that() {
+        let plane = Plane::start();
+        let reporter = reporter(&plane);
+        for _ in 0..500 {
+            reporter.log(&"\"".repeat(500));
+        }
+        let facts = Map::from_iter([("disks".to_owned(), Value::from("x".repeat(40 * 1024)))]);
+        reporter.milestone(milestone(ReportPhase::Booting, facts));
+        // The lines that didn't fit come with later ones; the fake refuses by a panic what is too long.
+        for _ in 0..2000 {
+            if lines(&plane).len() == 500 {
+                return assert_eq!(reporter.wait(SOON), Delivery::Taken);
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        panic!("{} lines came", lines(&plane).len());
+    }
+
+    #[test]
+    fn a_reply_that_was_lost_makes_no_progress_report_twice() {
+        let plane = Plane::start();
+        let reporter = reporter(&plane);
+        reporter.milestone(milestone(ReportPhase::Installing, Map::new()));
+        assert_eq!(reporter.wait(SOON), Delivery::Taken);
+        plane.fault("/boot/report/", Fault::LoseReply, 1);
+        reporter.progress(Some(30.0), "writes");
+        while plane.heard("POST").len() < 3 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        reporter.milestone(milestone(ReportPhase::Rebooting, Map::new()));
+        assert_eq!(reporter.wait(SOON), Delivery::Taken);
+        let numbers: Vec<u64> = plane.with(|state| state.reports.iter().map(|report| report.seq).collect());
+        assert_eq!(numbers, [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_report_that_is_refused_for_what_it_says_is_left_out_and_the_next_one_sent() {
+        let plane = Plane::start();
+        plane.fault("/boot/report/", Fault::Status(400), 1);
+        let reporter = reporter(&plane);
+        reporter.milestone(milestone(ReportPhase::Booting, Map::new()));
+        assert!(matches!(reporter.wait(SOON), Delivery::LeftOut(why) if why.contains("told_to")), "it isn't taken");
+        reporter.milestone(milestone(ReportPhase::Checking, Map::new()));
+        assert_eq!(reporter.wait(SOON), Delivery::Taken);
+        assert_eq!(plane.phases(), [ReportPhase::Checking]);
+    }
+
+    #[test]
+    fn an_attempt_that_is_over_is_said_to_be_and_nothing_more_is_sent() {
+        for status in [401, 403, 404, 409] {
+            let plane = Plane::start();
+            plane.fault("/boot/report/", Fault::Status(status), 1);
+            let reporter = reporter(&plane);
+            reporter.milestone(milestone(ReportPhase::Booting, Map::new()));
+            assert!(matches!(reporter.wait(SOON), Delivery::AttemptEnded(why) if why.contains("told_to")), "{status}");
+            reporter.milestone(milestone(ReportPhase::Checking, Map::new()));
+            assert!(matches!(reporter.wait(SOON), Delivery::AttemptEnded(_)));
+            assert_eq!(plane.heard("POST").len(), 1);
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     clock::{Clock, KernelClock},
-    console,
+    console::Consoles,
     kernel_args::KernelArgs,
     limits::Limits,
     machine::{Machine, Mount},
@@ -26,8 +26,10 @@ use std::{
 const MODULE_INIT_COMPRESSED_FILE: i32 = 4;
 
 /// This machine.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct System;
+#[derive(Debug, Default)]
+pub struct System {
+    consoles: Consoles,
+}
 
 impl Machine for System {
     fn root(&self) -> &Path {
@@ -86,7 +88,7 @@ impl Machine for System {
     }
 
     fn console(&self, text: &str) {
-        console::write(self.root(), text);
+        self.consoles.write(self.root(), text);
     }
 
     fn restart(&self) -> io::Result<()> {

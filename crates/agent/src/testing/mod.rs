@@ -1,4 +1,7 @@
-//! A made tree of `/proc`, `/sys` and `/dev`, for tests.
+//! A made tree of `/proc`, `/sys` and `/dev`, and what else tests of this crate need.
+
+pub mod lab;
+pub mod plane;
 
 use std::{
     fs::{self, File},
