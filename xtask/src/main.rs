@@ -4,6 +4,7 @@
 
 #![expect(clippy::print_stdout, reason = "a command line tool: what it prints is what it is for")]
 
+mod agent;
 mod bench;
 mod debian;
 mod deny;

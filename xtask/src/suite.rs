@@ -1,10 +1,11 @@
 //! The two suites: all, and the fast part.
 
-use crate::{debian, failure::Failure, lab, repository::Repository, sdk, sshd, step::run, step::step};
+use crate::{agent, debian, failure::Failure, lab, repository::Repository, sdk, sshd, step::run, step::step};
 
 /// Everything that must pass before a change is taken.
 pub fn test(repository: &Repository) -> Result<(), Failure> {
     step("tools", debian::install_missing)?;
+    step("agent", || agent::build(repository).map(drop))?;
     step("lab", || lab::build(repository))?;
     step("sshd", || sshd::unpack(repository))?;
     step("sdk", || sdk::install(repository))?;

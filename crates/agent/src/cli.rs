@@ -43,6 +43,7 @@ metalform-agent: installs the machine it runs on, as its boot plane says
   metalform-agent boot                    the same, called by an initrd's own init
   metalform-agent check --config FILE     compares this machine with a node's configuration
   metalform-agent report --url-file FILE --phase PHASE [--status STATUS] [--percent N] [--message TEXT]
+                         [--fact KEY=VALUE]...
                                           sends one report; FILE is METALFORM_REPORT of the installer
   metalform-agent --version
 ";
@@ -171,7 +172,8 @@ struct ReportFile {
 }
 
 fn report(words: &[&str]) -> Result<String, Wrong> {
-    let options = options(words, &["--url-file", "--phase", "--status", "--percent", "--message"])?;
+    let (facts, words) = facts(words)?;
+    let options = options(&words, &["--url-file", "--phase", "--status", "--percent", "--message"])?;
     let file = needed(&options, "--url-file")?;
     let phase: ReportPhase = word("--phase", needed(&options, "--phase")?)?;
     let usual = match phase {
@@ -198,7 +200,7 @@ fn report(words: &[&str]) -> Result<String, Wrong> {
     let clock: Arc<dyn Clock> = Arc::new(KernelClock);
     let limits = Limits::default();
     let plane = BootPlane::for_reports(HttpClient::new(clock.clone(), limits.clone()), node_id, boot, token);
-    let mut report = Report { seq: 1, phase, status, percent, message, log: vec![], facts: Map::new() };
+    let mut report = Report { seq: 1, phase, status, percent, message, log: vec![], facts };
     let started = clock.uptime();
     let mut failures = 0;
     loop {
@@ -213,6 +215,24 @@ fn report(words: &[&str]) -> Result<String, Wrong> {
             Err(error) => return Err(Wrong::failed(format!("{}\n  hint: {}", with_causes(&error), error.hint()))),
         }
     }
+}
+
+/// Takes every `--fact KEY=VALUE` out of the words. The service goes by `aos_version` and `node_uuid`, and keeps the others.
+fn facts<'a>(words: &[&'a str]) -> Result<(Map<String, Value>, Vec<&'a str>), Wrong> {
+    let (mut facts, mut others) = (Map::new(), Vec::new());
+    for pair in words.chunks(2) {
+        match pair {
+            ["--fact", fact] => {
+                let (key, value) = fact
+                    .split_once('=')
+                    .filter(|(key, _)| !key.is_empty())
+                    .ok_or_else(|| Wrong::usage(format!("--fact {fact} is no KEY=VALUE")))?;
+                facts.insert(key.to_owned(), Value::from(value));
+            }
+            other => others.extend(other),
+        }
+    }
+    Ok((facts, others))
 }
 
 fn word<T: DeserializeOwned>(key: &str, text: &str) -> Result<T, Wrong> {
@@ -249,6 +269,15 @@ mod tests {
         ] {
             assert!(options(words, &known).err().is_some_and(|wrong| wrong.text.contains(why) && wrong.code == 2));
         }
+    }
+
+    #[test]
+    fn facts_may_stand_anywhere_and_often() {
+        let words = ["--fact", "aos_version=6.8", "--phase", "installed", "--fact", "a=b=c"];
+        let (facts, others) = facts(&words).ok().unwrap();
+        assert_eq!(others, ["--phase", "installed"]);
+        assert_eq!(Value::from(facts), serde_json::json!({"aos_version": "6.8", "a": "b=c"}));
+        assert!(super::facts(&["--fact", "alone"]).is_err());
     }
 
     #[test]

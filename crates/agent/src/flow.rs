@@ -309,16 +309,22 @@ impl Attempt<'_> {
                 .write(name, bytes)
                 .map_err(|error| Code::NoRoomForImages.failed(name, format!("it can't be written: {error}")))
         };
-        let config = written("config.json", document)?;
-        let disks = written("disks.json", json!(drives).to_string().as_bytes())?;
+        let [config_name, disks_name, report_name] = recipe::DOCUMENTS;
+        let config = written(config_name, document)?;
+        let disks = written(disks_name, json!(drives).to_string().as_bytes())?;
         let report = json!({
             "node_id": self.args.node_id,
             "boot_host": self.args.config_url.authority(),
             "boot_token": self.args.boot_token.expose(),
         });
-        let report = written("report.json", report.to_string().as_bytes())?;
+        let report = written(report_name, report.to_string().as_bytes())?;
+        let agent = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe"));
         let mut command = match &manifest.recipe {
-            Some(Recipe::Command { command, .. }) => recipe::plain(command),
+            Some(Recipe::Command { command, .. }) => {
+                let mut command = recipe::plain(command);
+                command.env("METALFORM_FILES", workspace.files()).env("METALFORM_AGENT", agent);
+                command
+            }
             Some(Recipe::PhoenixCe { command }) => {
                 let name = recipe::needs(manifest).ok().and_then(|(files, _)| Some(files.first()?.name.clone()));
                 let squashfs = workspace.files().join(name.unwrap_or_default());
@@ -328,14 +334,11 @@ impl Attempt<'_> {
             }
             None => return Err(Code::ManifestInvalid.failed("manifest.json", "it has no recipe")),
         };
-        let agent = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe"));
         command
             .env("METALFORM_NODE_ID", &self.args.node_id)
             .env("METALFORM_CONFIG", config)
             .env("METALFORM_DISKS", disks)
-            .env("METALFORM_FILES", workspace.files())
-            .env("METALFORM_REPORT", report)
-            .env("METALFORM_AGENT", agent);
+            .env("METALFORM_REPORT", report);
         Ok(command)
     }
 

@@ -126,6 +126,9 @@ pub enum HttpError {
     /// The answer broke off or stalled.
     #[error("the answer broke off")]
     Receive(#[source] io::Error),
+    /// No answer at all, or not even all of its head.
+    #[error("the connection was closed without an answer")]
+    Closed,
     /// Fewer bytes than were announced.
     #[error("the answer ended {missing} bytes early")]
     CutShort {
@@ -340,7 +343,7 @@ impl HttpClient {
                 return Err(HttpError::TooSlow { limit: self.limits.answer });
             }
             match stream.read(&mut buffer) {
-                Ok(0) => return Err(HttpError::CutShort { missing: 1 }),
+                Ok(0) => return Err(HttpError::Closed),
                 Ok(read) => bytes.extend_from_slice(&buffer[..read]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(HttpError::Receive(error)),
@@ -446,6 +449,94 @@ mod tests {
         assert!(read_head(b"HTTP/1.1 200 OK\r\nContent-Le").unwrap().is_none());
         assert!(read_head(b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n").is_err());
         assert!(read_head(b"SSH-2.0-OpenSSH_9\r\n").is_err());
+    }
+
+    /// A server that sends these pieces, with a pause after each.
+    fn answers(pieces: &'static [&'static [u8]], pause: Duration) -> HttpUrl {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            for piece in pieces {
+                if stream.write_all(piece).is_err() {
+                    return;
+                }
+                std::thread::sleep(pause);
+            }
+        });
+        url
+    }
+
+    fn fetched(url: &HttpUrl) -> Result<(u16, Vec<u8>), HttpError> {
+        fetched_within(url, Limits::default())
+    }
+
+    fn fetched_within(url: &HttpUrl, limits: Limits) -> Result<(u16, Vec<u8>), HttpError> {
+        let client = HttpClient::new(Arc::new(crate::clock::KernelClock), limits);
+        let mut response = client.send(&Request { method: "GET", url, token: None, headers: &[], body: None })?;
+        let body = client.read_small(&mut response, 100)?;
+        Ok((response.head.status, body))
+    }
+
+    #[test]
+    fn a_body_is_read_by_its_length_in_chunks_or_to_the_end() {
+        let pause = Duration::from_millis(5);
+        let whole: [&[&[u8]]; 3] = [
+            &[b"HTTP/1.1 200 OK\r\nContent-Le", b"ngth: 6\r\n\r\nabc", b"def and what is not its"],
+            &[b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nab", b"c\r\n3\r\ndef\r\n0\r\n\r\n"],
+            &[b"HTTP/1.1 200 OK\r\n\r\nabc", b"def"],
+        ];
+        for pieces in whole {
+            assert_eq!(fetched(&answers(pieces, pause)).unwrap(), (200, b"abcdef".to_vec()));
+        }
+        let nothing = answers(&[b"HTTP/1.1 204 No Content\r\n\r\n"], pause);
+        assert_eq!(fetched(&nothing).unwrap(), (204, vec![]));
+    }
+
+    #[test]
+    fn an_answer_that_is_not_whole_is_an_error() {
+        let pause = Duration::from_millis(5);
+        let without_head: [&[&[u8]]; 2] = [&[b""], &[b"HTTP/1.1 200 OK\r\nContent-Le"]];
+        for pieces in without_head {
+            assert!(matches!(fetched(&answers(pieces, pause)), Err(HttpError::Closed)), "{pieces:?}");
+        }
+        let cut: [&[&[u8]]; 3] = [
+            &[b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc"],
+            &[b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"],
+            &[b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nabc"],
+        ];
+        for pieces in cut {
+            assert!(matches!(fetched(&answers(pieces, pause)), Err(HttpError::CutShort { .. })), "{pieces:?}");
+        }
+        let broken: [&[&[u8]]; 2] =
+            [&[b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nmany\r\n"], &[b"<html>no</html>\r\n\r\n"]];
+        for pieces in broken {
+            assert!(matches!(fetched(&answers(pieces, pause)), Err(HttpError::NotHttp(_))), "{pieces:?}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_stalls_trickles_or_never_ends_holds_nobody_up() {
+        let quick = |idle: u64, answer: u64| Limits {
+            idle: Duration::from_millis(idle),
+            answer: Duration::from_millis(answer),
+            ..Limits::default()
+        };
+        let silent = answers(&[b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc", b"def"], Duration::from_secs(60));
+        assert!(matches!(fetched_within(&silent, quick(200, 60_000)), Err(HttpError::Receive(_))));
+        static TRICKLE: [&[u8]; 60] = [b"HTTP/1.1 200 OK\r\nX: y"; 60];
+        let trickle = answers(&TRICKLE, Duration::from_millis(100));
+        assert!(matches!(fetched_within(&trickle, quick(60_000, 300)), Err(HttpError::TooSlow { .. })));
+        let long = answers(&[b"HTTP/1.1 200 OK\r\n\r\n", &[b'x'; 200]], Duration::ZERO);
+        assert!(matches!(fetched(&long), Err(HttpError::TooLong { limit: 100 })));
+    }
+
+    #[test]
+    fn nobody_there_is_told_with_the_address() {
+        let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let error = fetched(&format!("http://{gone}/").parse().unwrap()).unwrap_err();
+        assert_eq!(error.to_string(), format!("no connection to {gone}"));
     }
 
     proptest! {

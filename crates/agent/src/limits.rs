@@ -21,7 +21,7 @@ pub struct Limits {
     pub link: Duration,
     /// Rounds over all interfaces before the network counts as failed.
     pub network_rounds: u32,
-    /// For one answer of a DHCP server; asked four times a round, each time with twice the patience.
+    /// For the first answer of a DHCP server; asked two to four times a round, each time with twice the patience.
     pub dhcp_answer: Duration,
     /// Without a byte of an image file.
     pub image_stall: Duration,

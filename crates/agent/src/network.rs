@@ -14,7 +14,7 @@ use crate::{
     kernel_args::{KernelArgs, NetworkSource},
     limits::Limits,
 };
-use dhcp::{DhcpSocket, Lease};
+use dhcp::{Client, DhcpSocket, Lease};
 use netlink::Netlink;
 use std::{fs, io, net::Ipv4Addr, path::Path};
 
@@ -141,7 +141,9 @@ fn ask(
                 .ok_or_else(|| io::Error::other(format!("{:?} is no hardware address", nic.mac)))
                 .and_then(|mac| {
                     let number = clock.uptime().subsec_nanos() ^ u32::from(wanted);
-                    dhcp::ask(&mut DhcpSocket::open(&nic.name)?, clock, number, mac, wanted, limits.dhcp_answer)
+                    // Little patience at first: the interface that matters may be the next one.
+                    let client = Client { number, mac, tries: (round + 1).min(4), patience: limits.dhcp_answer };
+                    dhcp::ask(&mut DhcpSocket::open(&nic.name)?, clock, client, wanted)
                 });
             match answer {
                 Ok(Some(lease)) if lease.address == wanted => {

@@ -19,6 +19,9 @@ pub const ARIZONA: &str = "{arizona}";
 /// Where that document is, seen from inside of Phoenix' tree.
 const ARIZONA_PATH: &str = "/tmp/metalform/arizona.json";
 
+/// What every installer gets, within the workspace.
+pub const DOCUMENTS: [&str; 3] = ["config.json", "disks.json", "report.json"];
+
 /// Documents for the installer, and the files it asked for.
 #[derive(Debug, Clone)]
 pub struct Workspace {
@@ -176,6 +179,7 @@ pub mod phoenix {
         let tree = workspace.folder.join("phoenix/root");
         let arizona = fetch(plane)?;
         place(machine.root(), &tree, &arizona)?;
+        bring(workspace, &tree).map_err(|source| PrepareError::Place { what: "the node's documents", source })?;
         Ok(in_tree(&tree, command))
     }
 
@@ -194,6 +198,16 @@ pub mod phoenix {
             }
         }
         link_phoenix(tree).map_err(failed("the link to Phoenix' folder"))
+    }
+
+    /// The node's documents, under the same paths as outside.
+    pub(super) fn bring(workspace: &Workspace, tree: &Path) -> io::Result<()> {
+        let inner = Workspace { folder: tree.join("run/metalform") };
+        DirBuilder::new().recursive(true).mode(0o700).create(&inner.folder)?;
+        for name in DOCUMENTS {
+            inner.write(name, &fs::read(workspace.folder.join(name))?)?;
+        }
+        Ok(())
     }
 
     /// Phoenix' folder is `phoenix` at the top of the tree, or in the home folder of its administrator, and the other name
@@ -311,6 +325,22 @@ mod tests {
         let read = |name: &str| fs::read_to_string(tree.root().join(name)).unwrap();
         assert_eq!(read("etc/resolv.conf"), "nameserver 161.26.0.10\n");
         assert_eq!(read("tmp/metalform/arizona.json"), "{}");
+    }
+
+    #[test]
+    fn the_nodes_documents_are_in_the_tree_and_only_root_reads_them() {
+        use std::os::unix::fs::PermissionsExt;
+        let (outside, tree) = (Tree::new("phoenix-outside"), Tree::new("phoenix-inside"));
+        let workspace = Workspace { folder: outside.root().to_owned() };
+        for name in DOCUMENTS {
+            workspace.write(name, name.as_bytes()).unwrap();
+        }
+        phoenix::bring(&workspace, tree.root()).unwrap();
+        for name in DOCUMENTS {
+            let file = tree.root().join("run/metalform").join(name);
+            assert_eq!(fs::read(&file).unwrap(), name.as_bytes());
+            assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        }
     }
 
     #[test]

@@ -213,6 +213,14 @@ fn a_download_goes_on_where_it_broke() {
 }
 
 #[test]
+fn a_file_that_never_comes_ends_the_wait_for_it() {
+    let mut lab = Lab::new("never");
+    lab.limits.image_stall = Duration::from_millis(50);
+    lab.plane.fault("/pxe/images/large.img", Fault::Busy, 1_000_000);
+    assert_eq!(lab.fails(), "image_unavailable");
+}
+
+#[test]
 fn a_file_that_changed_in_between_comes_from_its_beginning() {
     let lab = Lab::new("changed");
     lab.plane.fault("/pxe/images/large.img", Fault::CutAfter(500_000), 1);

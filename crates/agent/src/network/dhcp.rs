@@ -13,9 +13,6 @@ const CLIENT_PORT: u16 = 68;
 const SERVER_PORT: u16 = 67;
 const COOKIE: [u8; 4] = [99, 130, 83, 99];
 const FIXED: usize = 236;
-/// Of each message; the first wait is doubled with each.
-const TRIES: u32 = 4;
-
 const DISCOVER: u8 = 1;
 const OFFER: u8 = 2;
 const REQUEST: u8 = 3;
@@ -82,40 +79,45 @@ impl Wire for DhcpSocket {
     }
 }
 
-/// Asks for `wanted`, and takes what is given; none when nobody answers. `number` tells our messages from others'.
-pub fn ask(
-    wire: &mut impl Wire,
-    clock: &dyn Clock,
-    number: u32,
-    mac: [u8; 6],
-    wanted: Ipv4Addr,
-    patience: Duration,
-) -> io::Result<Option<Lease>> {
+/// Who asks, and how long.
+#[derive(Debug, Clone, Copy)]
+pub struct Client {
+    /// Tells our messages from others'.
+    pub number: u32,
+    /// The interface's.
+    pub mac: [u8; 6],
+    /// How often a message is sent; at most 16.
+    pub tries: u32,
+    /// For the first answer; doubled with each try.
+    pub patience: Duration,
+}
+
+/// Asks for `wanted`, and takes what is given; none when nobody answers.
+pub fn ask(wire: &mut impl Wire, clock: &dyn Clock, client: Client, wanted: Ipv4Addr) -> io::Result<Option<Lease>> {
+    let Client { number, mac, .. } = client;
     let discover = message(DISCOVER, number, mac, wanted, None);
-    let Some(offer) = exchange(wire, clock, &discover, number, mac, patience, &[OFFER])? else { return Ok(None) };
+    let Some(offer) = exchange(wire, clock, client, &discover, &[OFFER])? else { return Ok(None) };
     let server = offer.lease.server;
     let request = message(REQUEST, number, mac, offer.lease.address, Some(server));
-    let answer = exchange(wire, clock, &request, number, mac, patience, &[ACK, NAK])?;
+    let answer = exchange(wire, clock, client, &request, &[ACK, NAK])?;
     Ok(answer.filter(|answer| answer.kind == ACK).map(|answer| answer.lease))
 }
 
 fn exchange(
     wire: &mut impl Wire,
     clock: &dyn Clock,
+    client: Client,
     message: &[u8],
-    number: u32,
-    mac: [u8; 6],
-    patience: Duration,
     expected: &[u8],
 ) -> io::Result<Option<Answer>> {
-    for attempt in 0..TRIES {
+    for attempt in 0..client.tries.min(16) {
         wire.send(message)?;
-        let limit = patience * (1 << attempt);
+        let limit = client.patience * (1 << attempt);
         let started = clock.uptime();
         while let Some(left) = limit.checked_sub(clock.uptime().saturating_sub(started)).filter(|left| !left.is_zero())
         {
             let Some(bytes) = wire.receive(left)? else { break };
-            match read(&bytes, number, mac) {
+            match read(&bytes, client.number, client.mac) {
                 Some(answer) if expected.contains(&answer.kind) => return Ok(Some(answer)),
                 // Another machine's, or a late one.
                 _ => {}
@@ -266,7 +268,8 @@ mod tests {
     }
 
     fn asked(server: &mut Server) -> Option<Lease> {
-        ask(server, &KernelClock, 7, MAC, OURS, Duration::from_millis(20)).unwrap()
+        ask(server, &KernelClock, Client { number: 7, mac: MAC, tries: 4, patience: Duration::from_millis(20) }, OURS)
+            .unwrap()
     }
 
     #[test]
