@@ -371,7 +371,7 @@ impl Attempt<'_> {
         let heard = |line: Line| match line {
             Line::Progress(percent, text) => {
                 let percent = RUNNING + (REBOOTING - RUNNING) * percent / 100.0;
-                self.reporter.progress(Some(percent), text);
+                self.reporter.progress(Some(percent), self.without_token(&text));
             }
             Line::Log(line) => self.say(&line),
         };
@@ -382,7 +382,7 @@ impl Attempt<'_> {
                 InstallerError::Timeout { .. } => Code::InstallerTimeout,
                 InstallerError::Stopped(_) => Code::AttemptEnded,
             };
-            code.failed("installer", with_causes(&error))
+            code.failed("installer", self.without_token(&with_causes(&error)))
         })
     }
 
@@ -415,13 +415,18 @@ impl Attempt<'_> {
         self.reporter.milestone(Milestone { phase, status, percent, message, facts: Map::new() });
     }
 
+    fn without_token(&self, text: &str) -> String {
+        text.replace(self.args.boot_token.expose(), "…")
+    }
+
     fn find(&mut self, finding: Finding) {
         self.say(&InWords(&finding).to_string());
         self.findings.push(finding);
     }
 
-    /// On the console, and with the next report.
+    /// On the console, and with the next report. Installers print the kernel's command line, and the token is on it.
     fn say(&self, text: &str) {
+        let text = &self.without_token(text);
         self.site.say(text);
         for line in text.lines() {
             self.reporter.log(line);

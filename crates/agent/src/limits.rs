@@ -50,7 +50,8 @@ impl Default for Limits {
             longest_pause: seconds(30),
             devices: seconds(30),
             link: seconds(30),
-            network_rounds: 10,
+            // Some 20 min: a rack that got its power back has its DHCP server last.
+            network_rounds: 40,
             dhcp_answer: seconds(1),
             image_stall: minutes(30),
             confirmation: minutes(30),

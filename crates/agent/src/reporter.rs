@@ -72,7 +72,8 @@ struct State {
     /// One of them is on its way.
     sending: bool,
     progress: Option<Progress>,
-    phase: Option<ReportPhase>,
+    /// What the last report said, which one that only brings lines says again.
+    said: Option<(ReportPhase, Progress)>,
     lines: VecDeque<String>,
     dropped: u64,
     seq: u64,
@@ -82,6 +83,7 @@ struct State {
     last_trouble: String,
 }
 
+#[derive(Clone)]
 struct Progress {
     percent: Option<f64>,
     message: String,
@@ -104,7 +106,6 @@ impl Reporter {
     /// Queues a milestone.
     pub fn milestone(&self, milestone: Milestone) {
         let mut state = self.desk.lock();
-        state.phase = Some(milestone.phase);
         // What it said of an earlier phase would be sent after that phase.
         state.progress = None;
         state.milestones.push_back(milestone);
@@ -200,46 +201,73 @@ fn send_all(desk: &Desk, plane: &BootPlane, told: impl Fn(&str)) {
 fn next_report(desk: &Desk, last_progress: &mut Duration) -> Report {
     let mut state = desk.lock();
     loop {
+        if let (Some(milestone), Some((phase, said))) = (state.milestones.front(), state.said.clone())
+            && is_last(milestone.phase)
+            && state.size_of_lines() + milestone.size() > LARGEST_REPORT
+        {
+            return state.report(phase, ReportStatus::Running, said, Map::new());
+        }
         if let Some(milestone) = state.milestones.pop_front() {
             state.sending = true;
             let Milestone { phase, status, percent, message, facts } = milestone;
-            return state.report(phase, status, percent, message, facts);
+            return state.report(phase, status, Progress { percent, message }, facts);
         }
-        let has_news = state.phase.is_some() && (state.progress.is_some() || !state.lines.is_empty());
+        let said = state.said.clone().filter(|(phase, _)| !is_last(*phase));
+        let has_news = said.is_some() && (state.progress.is_some() || !state.lines.is_empty());
         let now = desk.clock.uptime();
         let due = *last_progress + desk.limits.between_reports;
-        if has_news && now >= due {
+        if let Some((phase, said)) = said
+            && has_news
+            && now >= due
+        {
             *last_progress = now;
-            let phase = state.phase.unwrap_or(ReportPhase::Booting);
-            let progress = state.progress.take().unwrap_or(Progress { percent: None, message: String::new() });
-            return state.report(phase, ReportStatus::Running, progress.percent, progress.message, Map::new());
+            let progress = state.progress.take().unwrap_or(said);
+            return state.report(phase, ReportStatus::Running, progress, Map::new());
         }
         let patience = if has_news { due.saturating_sub(now) } else { Duration::from_secs(3600) };
         state = desk.wait(state, patience);
     }
 }
 
+/// After these nothing is said any more: a later report would stand in place of the one that says why. Lines that don't fit
+/// into such a report go before it.
+fn is_last(phase: ReportPhase) -> bool {
+    matches!(phase, ReportPhase::Failed | ReportPhase::Installed)
+}
+
+/// Bytes of a text as JSON: quotes and backslashes take two.
+fn written(text: &str) -> usize {
+    serde_json::to_string(text).map_or(usize::MAX / 4, |text| text.len() + 1)
+}
+
+impl Milestone {
+    fn size(&self) -> usize {
+        serde_json::to_string(&self.facts).map_or(0, |text| text.len()) + written(&self.message)
+    }
+}
+
 impl State {
+    fn size_of_lines(&self) -> usize {
+        self.lines.iter().map(|line| written(line)).sum()
+    }
+
     fn report(
         &mut self,
         phase: ReportPhase,
         status: ReportStatus,
-        percent: Option<f64>,
-        message: String,
+        Progress { percent, message }: Progress,
         facts: Map<String, Value>,
     ) -> Report {
         self.seq += 1;
+        self.said = Some((phase, Progress { percent, message: message.clone() }));
         let mut log = Vec::new();
-        // As they will be written: quotes and backslashes take two bytes.
-        let written = |text: &str| serde_json::to_string(text).map_or(usize::MAX, |text| text.len());
-        let facts_bytes = serde_json::to_string(&facts).map_or(0, |text| text.len());
-        let mut bytes = facts_bytes.saturating_add(written(&message));
+        let mut bytes = serde_json::to_string(&facts).map_or(0, |text| text.len()) + written(&message);
         if self.dropped > 0 {
             log.push(format!("({} lines before this one are lost: the boot plane was away)", self.dropped));
             self.dropped = 0;
         }
         while let Some(line) = self.lines.front() {
-            bytes = bytes.saturating_add(written(line) + 1);
+            bytes += written(line);
             if bytes > LARGEST_REPORT {
                 break;
             }
@@ -373,6 +401,31 @@ mod tests {
             thread::sleep(Duration::from_millis(10));
         }
         panic!("{} lines came", lines(&plane).len());
+    }
+
+    #[test]
+    fn after_the_report_that_says_why_it_failed_nothing_is_said_and_what_was_said_before_comes_before() {
+        let plane = Plane::start();
+        let reporter = reporter(&plane);
+        reporter.milestone(milestone(ReportPhase::Installing, Map::new()));
+        assert_eq!(reporter.wait(SOON), Delivery::Taken);
+        plane.fault("/boot/report/", Fault::Busy, 1);
+        reporter.progress(Some(30.0), "writes");
+        for _ in 0..400 {
+            reporter.log(&"x".repeat(400));
+        }
+        reporter.milestone(milestone(ReportPhase::Failed, Map::new()));
+        reporter.log("too late");
+        reporter.progress(Some(31.0), "too late");
+        assert_eq!(reporter.wait(SOON), Delivery::Taken);
+        reporter.milestone(milestone(ReportPhase::Failed, Map::new()));
+        assert_eq!(reporter.wait(SOON), Delivery::Taken);
+        let mut reports = plane.with(|state| state.reports.clone());
+        assert_eq!(reports.pop().map(|report| report.phase), Some(ReportPhase::Failed), "the second of two");
+        assert_eq!(lines(&plane).iter().filter(|line| line.starts_with('x')).count(), 400);
+        let (last, before) = reports.split_last().unwrap();
+        assert_eq!((last.phase, last.message.as_str()), (ReportPhase::Failed, "said \"so\""));
+        assert!(before.iter().all(|report| report.phase == ReportPhase::Installing && !report.message.is_empty()));
     }
 
     #[test]

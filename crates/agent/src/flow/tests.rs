@@ -298,6 +298,16 @@ fn an_installer_that_fails_is_told_with_its_last_lines_and_nothing_restarts() {
 }
 
 #[test]
+fn an_installer_that_prints_the_kernels_command_line_shows_no_token() {
+    // That neither console nor reports have it is looked at after every boot.
+    let mut lab = Lab::new("prints");
+    let print = "cat \"$METALFORM_FILES/../../../proc/cmdline\"";
+    lab.script = format!("{print}; echo \"progress 10 $({print})\"; exit 1");
+    assert_eq!(lab.fails(), "installer_failed");
+    assert!(lab.console().contains("boot_token=…"), "{}", lab.console());
+}
+
+#[test]
 fn a_machine_that_starts_again_goes_on_counting() {
     let lab = Lab::new("again");
     lab.plane.with(|state| (state.last_seq, state.last_phase) = (40, Some(ReportPhase::Installing)));
