@@ -17,7 +17,7 @@ const LONGEST_REPLY: usize = 64 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum PlaneError {
     /// No answer, or a broken one.
-    #[error("{what} could not be fetched or sent")]
+    #[error("{what} did not get through")]
     Http {
         /// What was asked for.
         what: String,

@@ -73,6 +73,7 @@ fn boot() -> ExitCode {
         Ok(Ended::Failed(finding)) => format!("metalform: {}\n", InWords(&finding)),
         Err(_panic) => "metalform: the agent has a fault and has stopped; report it with the lines above\n".to_owned(),
     };
+    machine.console(&reminder);
     machine.stay(&reminder, &limits);
     ExitCode::FAILURE
 }

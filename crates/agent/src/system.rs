@@ -97,9 +97,10 @@ impl Machine for System {
     }
 
     fn stay(&self, reminder: &str, limits: &Limits) {
+        // It was told a moment ago.
         loop {
-            self.console(reminder);
             KernelClock.sleep(limits.reminder);
+            self.console(reminder);
         }
     }
 }
