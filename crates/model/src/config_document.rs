@@ -103,7 +103,7 @@ fn boot_device(profile: Option<&Profile>) -> Value {
     }
 }
 
-fn cvm_device(node: &NodePlan, profile: Option<&Profile>, boot_device: &Value) -> Value {
+pub(crate) fn cvm_device(node: &NodePlan, profile: Option<&Profile>, boot_device: &Value) -> Value {
     match (profile, node.data_drives.first()) {
         (Some(profile), _) if profile.data_quantity > node.data_drives.len() => {
             json!({ "min_gb": nine_tenths(profile.data_gb) })

@@ -2,6 +2,8 @@
 //! that machines get. Nothing here does I/O, waits, or reads a clock.
 
 mod account;
+mod arizona_document;
+mod boot_step;
 mod causes;
 mod cluster;
 mod config_document;
@@ -13,9 +15,11 @@ mod decision;
 mod driver;
 mod event;
 mod evidence;
+mod explain;
 mod fold;
 mod formation;
 mod image_manifest;
+mod installer_call;
 mod node;
 mod plan;
 mod plan_fault;
@@ -30,6 +34,8 @@ mod status;
 mod time;
 
 pub use account::{Account, AccountRecord, AccountState};
+pub use arizona_document::{InstallerFiles, MONITORING_URL_ROOT, arizona_document};
+pub use boot_step::BootStep;
 pub use causes::with_causes;
 pub use cluster::{ClusterPhase, ClusterRecord, Intents, Site, SubnetFacts};
 pub use config_document::{NodeNetwork, node_config};
@@ -42,15 +48,17 @@ pub use decision::{Decision, Failure, Trouble};
 pub use driver::{Driver, Offer, Surface, choose_driver};
 pub use event::{Event, NewEvent, kind};
 pub use evidence::{AuditEntry, Evidence, Seen};
+pub use explain::{Awaited, Diagnosis, Explanation, Observed, RefusedRequest, explain_node};
 pub use fold::SecureOutcome;
 pub use formation::{
     Advice, Check, ChecksBefore, CleanStep, Cleaning, ClusterSeen, FormationAttempt, FormationJob, FormationSeen,
     FormationState, JobSays, MemberSays, MemberSeen, Refusal, failed_checks,
 };
 pub use image_manifest::{ImageFile, ImageManifest, ImageRole, InstalledBy, MANIFEST_FILE, MANIFEST_FORMAT, Recipe};
+pub use installer_call::InstallerCall;
 pub use node::{
-    BootAttempt, BootProgress, CvmAnswer, CvmProgress, NodePhase, NodeRecord, PowerAction, PowerCall, ServerSeen,
-    ServerStatus,
+    BootAttempt, BootProgress, CvmAnswer, CvmProgress, NodePhase, NodeRecord, PartialImage, PowerAction, PowerCall,
+    RefusedImage, ServerSeen, ServerStatus, StepSeen,
 };
 pub use plan::{ClusterPlan, DataDrive, DriveSelector, FormationChoice, NodePlan, Placement, Plan, Role, Start};
 pub use plan_fault::{Place, PlanFault, Severity};

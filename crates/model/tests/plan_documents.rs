@@ -1,8 +1,9 @@
 //! Good plans: what they become, how they are written out again, and the documents made of them.
 
 use metalform_model::{
-    ClusterPlan, DataDrive, DriveSelector, FormationChoice, NodeNetwork, NodePlan, Place, Placement, Plan, PlanFormat,
-    Profiles, Role, Start, node_config, plan_hash, plan_rules::check_against_subnet, read_plan,
+    ClusterPlan, DataDrive, DriveSelector, FormationChoice, ImageFile, ImageManifest, ImageRole, InstallerFiles,
+    MONITORING_URL_ROOT, NodeNetwork, NodePlan, Place, Placement, Plan, PlanFormat, Profiles, Role, Start,
+    arizona_document, node_config, plan_hash, plan_rules::check_against_subnet, read_plan,
 };
 use proptest::{collection::vec, option, prelude::*};
 use serde_json::json;
@@ -358,6 +359,82 @@ fn the_controller_vm_gets_a_drive_of_its_own_where_there_is_one() {
     assert_eq!(cvm_device(listed(2), Some("bx2-metal-96x384")), json!("/dev/nvme1n1"), "nothing is known but the list");
     assert_eq!(cvm_device(vec![], Some("bx2-metal-96x384")), json!({ "min_gb": 864, "max_gb": 1056 }), "the boot disk");
     assert_eq!(cvm_device(vec![], Some("bx3d-metal-48x256")), json!({ "min_gb": 6912 }), "a compute node with drives");
+}
+
+fn manifest() -> ImageManifest {
+    let file = |name: &str, role, md5: Option<&str>| ImageFile {
+        name: name.into(),
+        role,
+        size: 1,
+        sha256: "0".repeat(64),
+        md5: md5.map(str::to_owned),
+    };
+    ImageManifest {
+        format: 1,
+        name: "ce".into(),
+        source: "an ISO".into(),
+        template: Some("phoenix-ce".into()),
+        recipe: None,
+        files: vec![
+            file("AHV.iso", ImageRole::HypervisorIso, None),
+            file("nutanix_installer.tar.gz", ImageRole::Installer, Some("d41d8cd98f00b204e9800998ecf8427e")),
+        ],
+    }
+}
+
+fn arizona(drives: Vec<DataDrive>, manifest: &ImageManifest, eula_accepted: bool) -> serde_json::Value {
+    let plan = read(EXAMPLE, PlanFormat::Toml);
+    let node = NodePlan { data_drives: drives, ..plan.nodes[0].clone() };
+    let files = InstallerFiles { manifest, images_url: "http://10.240.0.5:8080/pxe/images", eula_accepted };
+    arizona_document(&plan, &node, &network(), Profiles::builtin().get("bx2d-metal-96x384"), files)
+}
+
+#[test]
+fn the_installer_of_the_community_edition_gets_this_document() {
+    let drives = vec![DataDrive::Device("/dev/nvme2n1".into()), DataDrive::Device("/dev/nvme3n1".into())];
+    let expected = json!({
+        "hyp_type": "kvm",
+        "hyp_install_type": "clean",
+        "svm_install_type": "clean",
+        "hypervisor_iso_url": { "url": "http://10.240.0.5:8080/pxe/images/AHV.iso", "md5sum": "" },
+        "svm_installer_url": {
+            "url": "http://10.240.0.5:8080/pxe/images/nutanix_installer.tar.gz",
+            "md5sum": "d41d8cd98f00b204e9800998ecf8427e"
+        },
+        "host_ip": "10.240.0.51",
+        "host_subnet_mask": "255.255.255.0",
+        "default_gw": "10.240.0.1",
+        "dns_ip": "161.26.0.7",
+        "svm_ip": "10.240.0.101",
+        "svm_subnet_mask": "255.255.255.0",
+        "svm_default_gw": "10.240.0.1",
+        "block_id": "server-001",
+        "node_serial": "server-001",
+        "node_position": "A",
+        "cluster_id": 921173525,
+        "model": "CommunityEdition",
+        "hypervisor_hostname": "server-001",
+        "ce_cvm_data_disks": ["nvme2n1", "nvme3n1"],
+        "ce_eula_accepted": true,
+        "ce_eula_viewed": true,
+        "create_1node_cluster": false
+    });
+    assert_eq!(arizona(drives, &manifest(), true), expected);
+}
+
+#[test]
+fn an_arizona_document_names_only_disks_and_files_that_are_known() {
+    let selector = DataDrive::Selector(DriveSelector { min_gb: Some(3000), ..DriveSelector::default() });
+    let mixed = vec![DataDrive::Device("/dev/nvme2n1".into()), selector];
+    let document = arizona(mixed, &ImageManifest { files: vec![], ..manifest() }, false);
+    for absent in
+        ["ce_hyp_boot_disk", "ce_cvm_boot_disks", "ce_cvm_data_disks", "svm_installer_url", MONITORING_URL_ROOT]
+    {
+        assert_eq!(document.get(absent), None, "{absent}");
+    }
+    assert_eq!((&document["ce_eula_accepted"], &document["ce_eula_viewed"]), (&json!(false), &json!(false)));
+    let all = (1..=8).map(|i| DataDrive::Device(format!("/dev/nvme{i}n1"))).collect();
+    assert_eq!(arizona(all, &manifest(), false)["ce_cvm_boot_disks"], json!(["nvme1n1"]));
 }
 
 fn address() -> impl Strategy<Value = u32> {

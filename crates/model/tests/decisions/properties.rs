@@ -108,6 +108,23 @@ proptest! {
     }
 
     #[test]
+    fn a_second_fold_of_a_callback_changes_nothing(mut node in node(), call in a_call(), at in time()) {
+        let called = evidence(1, Seen::InstallerCalled(call), at);
+        node.record.fold_evidence(&called);
+        let before = node.record.clone();
+        prop_assert_eq!(node.record.fold_evidence(&called), []);
+        prop_assert_eq!(node.record, before);
+    }
+
+    #[test]
+    fn whatever_is_recorded_has_an_explanation_in_the_order_of_time(node in node(), now in time()) {
+        let told = explain_node(node.view(), "alpha", &[], now);
+        prop_assert!(!told.diagnoses.is_empty());
+        prop_assert!(told.diagnoses.iter().all(|d| !d.code.is_empty() && !d.cause.is_empty()));
+        prop_assert!(told.seen.is_sorted_by_key(|seen| seen.at));
+    }
+
+    #[test]
     fn evidence_without_an_open_attempt_changes_nothing(mut node in node(), seen in seen(), at in time()) {
         node.record.close_attempt(at);
         let before = node.record.clone();
