@@ -46,7 +46,10 @@ pub enum Seen {
         code: String,
     },
     /// The boot script told where it stands.
-    StepReached(BootStep),
+    StepReached {
+        /// Where.
+        step: BootStep,
+    },
     /// The node's configuration was handed out in full.
     ConfigServed,
     /// The node's Arizona document, by which the CE installer is configured, was handed out in full.

@@ -63,7 +63,7 @@ impl NodeRecord {
                 // A machine asks again every ten seconds or so: once is enough to say.
                 if is_new { vec![told] } else { Vec::new() }
             }
-            Seen::StepReached(step) => {
+            Seen::StepReached { step } => {
                 let told = event(kind::BOOT_STEP, step.in_words()).with(json!({"step": step}));
                 self.boot.step = Some(StepSeen { step: *step, at });
                 vec![told]

@@ -64,6 +64,7 @@ pub use plan::{ClusterPlan, DataDrive, DriveSelector, FormationChoice, NodePlan,
 pub use plan_fault::{Place, PlanFault, Severity};
 pub use plan_hash::plan_hash;
 pub use plan_reader::{CheckedPlan, MAX_PLAN_BYTES, PlanFormat, read_plan};
+pub use plan_rules::words::nearest;
 pub use profile::{Profile, ProfileFileError, Profiles};
 pub use report::{Finding, Report, ReportPhase, ReportStatus, Verdict};
 pub use resource::{Resource, ResourceState, Slot, resource_name};

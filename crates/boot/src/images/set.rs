@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub(super) const REQUIRED: [&str; 2] = ["vmlinuz-foundation", "initrd-foundation.img"];
+pub(crate) const REQUIRED: [&str; 2] = ["vmlinuz-foundation", "initrd-foundation.img"];
 
 /// A folder that a machine can be booted from: the kernel and the initrd are there, not empty, and can be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,7 +132,7 @@ pub(super) fn find_file(dir: &Path, name: &str) -> Result<Found, FileFault> {
 }
 
 /// Plain names only: no separators, nothing hidden, nothing that means something to a shell or a URL.
-pub(super) fn is_plain_name(name: &str) -> bool {
+pub(crate) fn is_plain_name(name: &str) -> bool {
     name.len() <= 128
         && name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._+-".contains(&b))

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 const LONGEST_REPORT: usize = 64 * 1024;
 /// For the whole body.
-const BODY_DEADLINE: Duration = Duration::from_secs(10);
+pub(super) const BODY_DEADLINE: Duration = Duration::from_secs(10);
 
 pub(super) async fn answer(Extension(visit): Extension<Visit>, uri: Uri, body: Body) -> Response {
     match take(&visit, &uri, body).await {
@@ -81,7 +81,7 @@ async fn read_report(body: Body) -> Result<Report, Refusal> {
     Ok(report)
 }
 
-async fn read_body(body: Body) -> Result<Vec<u8>, Refusal> {
+pub(super) async fn read_body(body: Body) -> Result<Vec<u8>, Refusal> {
     let mut chunks = body.into_data_stream();
     let mut bytes = Vec::new();
     while let Some(chunk) = chunks.next().await {

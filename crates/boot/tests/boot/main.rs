@@ -2,8 +2,10 @@
 
 mod configurations;
 mod images;
+mod installer;
 mod reports;
 mod scripts;
+mod steps;
 mod store_away;
 mod support;
 mod wire;

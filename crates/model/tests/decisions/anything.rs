@@ -62,7 +62,7 @@ pub fn seen() -> impl Strategy<Value = Seen> {
         Just(Seen::ArizonaServed),
         (select(vec!["vmlinuz-foundation", "x"]), select(vec!["image_unreadable", "unknown_image"]))
             .prop_map(|(file, code)| Seen::ImageRefused { file: file.into(), code: code.into() }),
-        select(vec![BootStep::Boot, BootStep::Error(7)]).prop_map(Seen::StepReached),
+        select(vec![BootStep::Boot, BootStep::Error(7)]).prop_map(|step| Seen::StepReached { step }),
         a_call().prop_map(Seen::InstallerCalled),
     ]
 }

@@ -44,8 +44,8 @@ fn the_first_step_that_is_missing_is_named_once_it_had_its_time() {
         (vec![kernel.clone(), fetched(INITRD, 5)], 3, "download_stopped"),
         (both.to_vec(), 4, "as_expected"),
         (both.to_vec(), 5, "kernel_silent"),
-        ([&both[..], &[Seen::StepReached(BootStep::Boot)]].concat(), 5, "kernel_silent"),
-        (vec![Seen::StepReached(BootStep::Error(0x3e0f_6095))], 0, "boot_script_failed"),
+        ([&both[..], &[Seen::StepReached { step: BootStep::Boot }]].concat(), 5, "kernel_silent"),
+        (vec![Seen::StepReached { step: BootStep::Error(0x3e0f_6095) }], 0, "boot_script_failed"),
         (vec![Seen::ScriptServed; 3], 0, "boots_again_and_again"),
         (vec![refused("image_unreadable")], 0, "image_unreadable"),
         (vec![refused("image_unverified")], 0, "image_unverified"),
@@ -153,7 +153,7 @@ fn an_explanation_is_this_document() {
     let mut checked = report(1, ReportPhase::Checking);
     let found = json!([{"code": "memory", "verdict": "ok", "subject": "memory", "reason": "384 GiB"}]);
     checked.facts.insert(Report::FINDINGS.into(), found);
-    let node = imaging(&[fetched(KERNEL, 100), fetched(INITRD, 100), Seen::StepReached(BootStep::Boot)])
+    let node = imaging(&[fetched(KERNEL, 100), fetched(INITRD, 100), Seen::StepReached { step: BootStep::Boot }])
         .showed(Seen::ConfigServed, T0 + seconds(60))
         .showed(Seen::Reported(checked), T0 + seconds(70))
         .saw(ServerStatus::Running, T0);

@@ -104,10 +104,10 @@ fn an_image_that_is_refused_again_and_again_is_told_once() {
 fn a_step_of_the_script_is_told_and_moves_no_phase() {
     let mut node = Node::in_phase(Imaging).showed(Seen::ScriptServed, T0);
     let before = node.decide(T0);
-    let told = node.record.fold_evidence(&evidence(1, Seen::StepReached(BootStep::Boot), T0));
+    let told = node.record.fold_evidence(&evidence(1, Seen::StepReached { step: BootStep::Boot }, T0));
     assert_eq!((told.len(), told[0].kind, &told[0].data), (1, kind::BOOT_STEP, &json!({"step": "boot"})));
     assert_eq!(node.decide(T0), before);
-    let told = node.record.fold_evidence(&evidence(1, Seen::StepReached(BootStep::Error(0x3e0f_6095)), T0));
+    let told = node.record.fold_evidence(&evidence(1, Seen::StepReached { step: BootStep::Error(0x3e0f_6095) }, T0));
     assert_eq!(told[0].message, "its boot script failed: iPXE error 3e0f6095 (https://ipxe.org/3e0f6095)");
 }
 

@@ -108,6 +108,16 @@ proptest! {
     }
 
     #[test]
+    fn evidence_is_read_back_as_it_was_written(seen in seen()) {
+        let written = evidence(1, seen, T0);
+        let text = serde_json::to_string(&written).expect("the store keeps it as JSON");
+        let read: Evidence = serde_json::from_str(&text).expect("and reads it again");
+        // A percentage may lose its last digit.
+        prop_assert_eq!(std::mem::discriminant(&read.seen), std::mem::discriminant(&written.seen));
+        prop_assert_eq!(Evidence { seen: written.seen.clone(), ..read }, written);
+    }
+
+    #[test]
     fn a_second_fold_of_a_callback_changes_nothing(mut node in node(), call in a_call(), at in time()) {
         let called = evidence(1, Seen::InstallerCalled(call), at);
         node.record.fold_evidence(&called);

@@ -6,6 +6,7 @@ mod crashes;
 mod credentials;
 mod deployments;
 mod formation;
+mod installers;
 mod rig;
 mod seeds;
 mod transports;
