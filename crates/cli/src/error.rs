@@ -101,6 +101,16 @@ pub enum CliError {
         /// Every fault, warnings too, as documents.
         faults: Value,
     },
+    /// Scripts that would strand a machine.
+    #[error("{} in {}", count(*.errors, "error"), count(*.files, "script"))]
+    BadScripts {
+        /// How many.
+        errors: usize,
+        /// How many scripts were checked.
+        files: usize,
+        /// Every fault, as documents.
+        faults: Value,
+    },
     /// Deployments that ended badly.
     #[error("{}", not_ready(.0))]
     NotReady(Vec<ClusterStatus>),
@@ -201,6 +211,7 @@ impl CliError {
     pub fn exit_code(&self) -> u8 {
         match self {
             CliError::BadPlan { .. }
+            | CliError::BadScripts { .. }
             | CliError::BadServer { .. }
             | CliError::BadCertificates { .. }
             | CliError::BadProfiles { .. }
@@ -242,6 +253,7 @@ impl CliError {
             CliError::Unreadable { .. } => "unreadable",
             CliError::BadProfiles { .. } => "bad_profiles",
             CliError::BadPlan { .. } => "bad_plan",
+            CliError::BadScripts { .. } => "bad_script",
             CliError::NotReady(clusters) if clusters.iter().any(missed_deadline) => Failure::DEADLINE,
             CliError::NotReady(_) => "not_ready",
             CliError::ReleasedMeanwhile { .. } => "released",
@@ -277,6 +289,7 @@ impl CliError {
             CliError::BadCertificates { .. } => "METALFORM_CA_FILE names a PEM file of certificates",
             CliError::BadProfiles { source, .. } => source.hint(),
             CliError::BadPlan { .. } => "mend the plan; nothing was created",
+            CliError::BadScripts { .. } => "a service that finds them in its templates doesn't start",
             CliError::NotReady(clusters) => return clusters.iter().find_map(|c| c.hint.clone()),
             CliError::Config(source) => return Some(source.hint().to_string()),
             CliError::Serve(source) => return Some(source.hint().to_string()),
@@ -338,7 +351,7 @@ impl CliError {
     fn document(&self) -> Value {
         let details = match self {
             CliError::Refused(refusal) => refusal.details.clone(),
-            CliError::BadPlan { faults, .. } => json!({"faults": faults}),
+            CliError::BadPlan { faults, .. } | CliError::BadScripts { faults, .. } => json!({"faults": faults}),
             _ => json!({"causes": self.causes()}),
         };
         json!({"error": {"code": self.code(), "message": self.to_string(), "hint": self.hint(), "details": details}})

@@ -6,6 +6,7 @@ pub mod demo;
 pub mod deploy;
 pub mod destroy;
 pub mod events;
+pub mod explain;
 pub mod form;
 pub mod retry;
 pub mod script;

@@ -26,7 +26,8 @@ Commands:
   form         Form a cluster whose plan waits for the command
   status       Show how a cluster and its nodes stand, or all clusters
   events       Show a cluster's timeline
-  script       Show the boot script of a node, its token left out
+  explain      Explain where a node stands, what was heard of it, and what to do next
+  script       Show the boot script of a node, its token left out; or check scripts of your own
   credentials  Show the passwords of a cluster's accounts
   retry        Give a deployment that stopped another try
   destroy      Delete a cluster and everything that was made for it
@@ -62,6 +63,8 @@ fn wrong_usage_ends_with_2_and_says_what_was_wrong() {
         (&["deploi", "plan.toml"][..], "unrecognized subcommand 'deploi'"),
         (&["deploy"], "<PLAN>"),
         (&["deploy", "--watch", "--dry-run", "plan.toml"], "'--watch' cannot be used with '--dry-run'"),
+        (&["script"], "<SERVER_ID>"),
+        (&["script", "s", "--lint", "x.ipxe"], "cannot be used with"),
         (&["status", "--jsno"], "unexpected argument '--jsno'"),
         (&["demo", "--nodes", "2"], "a cluster has 1 node, or 3 to 64"),
         (&["demo", "--nodes", "0"], "a cluster has 1 node, or 3 to 64"),
@@ -110,6 +113,7 @@ fn the_global_flags_are_taken_after_any_command() {
         &["status"],
         &["events", "c"],
         &["script", "s"],
+        &["explain", "s"],
         &["credentials", "c"],
         &["retry", "c"],
         &["destroy", "c"],

@@ -6,6 +6,7 @@ mod demo;
 mod faults;
 mod help;
 mod kills;
+mod lint;
 mod run;
 mod scripted;
 mod secrets;
