@@ -35,7 +35,8 @@ pub(crate) async fn deploy(app: &App, text: &str, format: PlanFormat, dry_run: b
     let orders = checked.plan.nodes.iter().any(|n| !n.existing);
     let mut warnings = checked.warnings.clone();
     if orders {
-        warnings.extend(images_are_there(app).await?);
+        images_are_there(app).await?;
+        warnings.extend(scripts_are_there(app).await?);
     }
     let site = ask_the_cloud(app, &checked).await?;
     if dry_run {
@@ -96,19 +97,21 @@ fn plan_differs(name: &str) -> ApiError {
     )
 }
 
-/// Whether machines can be booted: the image set is whole, and its template makes a script. Answers what is worth a warning.
-async fn images_are_there(app: &App) -> Result<Option<PlanFault>, ApiError> {
+async fn images_are_there(app: &App) -> Result<(), ApiError> {
     let dir = app.installer.images_dir.clone();
-    match tokio::task::spawn_blocking(move || ImageSet::open(dir)).await {
-        Ok(Ok(_)) => {}
+    let opened = tokio::task::spawn_blocking(move || ImageSet::open(dir)).await;
+    match opened {
+        Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => {
             let hint = error.hint().to_owned();
-            return Err(ApiError::new(422, "images_missing", with_causes(&error), &hint));
+            Err(ApiError::new(422, "images_missing", with_causes(&error), &hint))
         }
-        Err(_) => {
-            return Err(ApiError::new(503, "images_unchecked", "the boot images could not be checked", "try again"));
-        }
+        Err(_) => Err(ApiError::new(503, "images_unchecked", "the boot images could not be checked", "try again")),
     }
+}
+
+/// Whether the template of the image set makes a script. Answers what is worth a warning.
+async fn scripts_are_there(app: &App) -> Result<Option<PlanFault>, ApiError> {
     let set = app.installer.read().await;
     match set.try_script(&app.templates, &app.boot_host) {
         Some(Ok(())) => {}

@@ -9,4 +9,5 @@ mod formation;
 mod installers;
 mod rig;
 mod seeds;
+mod templates;
 mod transports;
