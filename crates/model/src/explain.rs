@@ -285,34 +285,35 @@ fn silent_before_script(view: NodeView<'_>, refusals: &[RefusedRequest], now: Ti
     ))
 }
 
-/// The script was fetched; which step is the first that is missing?
+/// The script was fetched; which step is the first that is missing? A machine that fetched its script again began anew:
+/// what it showed before counts no more.
 fn stalled_installation(boot: &BootProgress, refusals: &[RefusedRequest], now: Timestamp) -> Option<Diagnosis> {
-    if let Some(refused) = &boot.refused {
+    let script = boot.last_script_at.or(boot.script_at)?;
+    let of_this_round = |at: Option<Timestamp>| at.filter(|at| *at >= script);
+    let reported = of_this_round(boot.reported_at);
+    let configured = of_this_round(boot.last_config_at.or(boot.config_at));
+    if let Some(refused) = boot.refused.as_ref().filter(|refused| reported.is_none_or(|at| at <= refused.at)) {
         return Some(refused_image(refused));
     }
-    if boot.report.is_some() {
+    if reported.is_some() {
         return silent_installer(boot, now);
     }
-    if let Some(at) = boot.config_at {
-        if let Some(refused) = last_refusal(refusals, Some(at)) {
-            return Some(refused);
-        }
+    if let Some(refused) = last_refusal(refusals, Some(configured.unwrap_or(script))) {
+        return Some(refused);
+    }
+    if let Some(at) = configured {
         return (now.since(at) >= FIRST_REPORT).then(|| {
             diagnosis(
                 "no_report",
                 format!(
                     "the configuration was fetched {} ago and nothing was reported since: the installer runs without \
-                    reporting, or stopped before its first report",
+                     reporting, or stopped before its first report",
                     in_words(now.since(at))
                 ),
                 "look at the node's console; an image set without the agent reports nothing, and is judged by its \
                  controller VM alone",
             )
         });
-    }
-    let script = boot.last_script_at.or(boot.script_at)?;
-    if let Some(refused) = last_refusal(refusals, Some(script)) {
-        return Some(refused);
     }
     if let Some(BootStep::Error(errno)) = boot.step.as_ref().filter(|seen| seen.at >= script).map(|seen| seen.step) {
         return Some(diagnosis(
@@ -335,7 +336,6 @@ fn stalled_installation(boot: &BootProgress, refusals: &[RefusedRequest], now: T
             "look at the node's console for the kernel's last lines",
         ));
     }
-    let of_this_round = |at: Option<Timestamp>| at.filter(|at| *at >= script);
     let (kernel, initrd) = (of_this_round(boot.kernel_at), of_this_round(boot.initrd_at));
     if let Some(partial) = boot.partial.as_ref().filter(|partial| partial.at >= script) {
         return (now.since(partial.at) >= SCRIPT_STEP).then(|| {

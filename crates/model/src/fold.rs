@@ -71,11 +71,13 @@ impl NodeRecord {
             Seen::ConfigServed => {
                 let events = vec![event(kind::CONFIG_SERVED, "fetched its configuration".into())];
                 self.boot.config_at.get_or_insert(at);
+                self.boot.last_config_at = Some(at);
                 events
             }
             Seen::ArizonaServed => {
                 let told = event(kind::CONFIG_SERVED, "fetched its Arizona document".into());
                 self.boot.config_at.get_or_insert(at);
+                self.boot.last_config_at = Some(at);
                 vec![told.with(json!({"document": "arizona"}))]
             }
             Seen::InstallerCalled(call) => self.fold_call(call, at),

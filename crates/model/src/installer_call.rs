@@ -49,6 +49,9 @@ impl InstallerCall {
     /// The report that it stands for, after the `last` one of the boot attempt.
     pub fn report(&self, last: Option<&Report>) -> Report {
         let seq = last.map_or(1, |last| last.seq.saturating_add(1));
+        // The installer knows nothing of what the agent found out: that stays. What stopped a machine before is over.
+        let mut facts = last.map(|last| last.facts.clone()).unwrap_or_default();
+        facts.retain(|name, _| name != Report::FAILURE && name != Report::FINDINGS);
         let report = |phase, status, percent, message: &str, log| Report {
             seq,
             phase,
@@ -56,7 +59,7 @@ impl InstallerCall {
             percent,
             message: message.trim().to_owned(),
             log,
-            facts: Default::default(),
+            facts: facts.clone(),
         };
         let text = self.text.trim();
         let step = self.step.trim();
@@ -155,6 +158,18 @@ mod tests {
         }
         let first = call("debug", "hello").report(None);
         assert_eq!((first.phase, first.message.as_str()), (ReportPhase::Installing, "debug: hello"));
+    }
+
+    #[test]
+    fn what_the_agent_found_out_stays_and_what_stopped_it_does_not() {
+        let mut last = call("Running CVM Installer", "").report(None);
+        for fact in ["aos_version", Report::FAILURE, Report::FINDINGS] {
+            last.facts.insert(fact.into(), "x".into());
+        }
+        for step in ["info", "Last reboot complete", "fatal"] {
+            let facts = call(step, "y").report(Some(&last)).facts;
+            assert_eq!(facts.keys().collect::<Vec<_>>(), ["aos_version"], "{step}");
+        }
     }
 
     #[test]

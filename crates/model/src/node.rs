@@ -173,6 +173,9 @@ pub struct BootProgress {
     pub step: Option<StepSeen>,
     /// First fetch of the configuration.
     pub config_at: Option<Timestamp>,
+    /// Last fetch of the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_config_at: Option<Timestamp>,
     /// The newest report.
     pub report: Option<Report>,
     /// When it came.

@@ -6,7 +6,7 @@
 //! answered: nothing is promised, and nothing lost but with the process. Asked again it does no harm: the fold knows the
 //! callback by its step, offset and text.
 
-use super::report::{BODY_DEADLINE, read_body};
+use super::report::BODY_DEADLINE;
 use crate::{Refusal, query::read_query, visit::Visit};
 use axum::{
     Extension, Json,
@@ -14,9 +14,13 @@ use axum::{
     http::Uri,
     response::{IntoResponse, Response},
 };
+use futures_util::StreamExt;
 use metalform_model::{InstallerCall, ReportPhase, Seen};
 use serde_json::json;
 use url::form_urlencoded;
+
+/// What is read of a body.
+const LONGEST_BODY: usize = 1 << 20;
 
 pub(super) async fn answer(Extension(visit): Extension<Visit>, uri: Uri, body: Body) -> Response {
     match take(&visit, &uri, body).await {
@@ -65,14 +69,29 @@ async fn read_call(query: &str, body: Body) -> Result<InstallerCall, Refusal> {
         None => 0,
         Some(offset) => offset.parse().map_err(|_| bad("offset is a number"))?,
     };
-    let bytes = match tokio::time::timeout(BODY_DEADLINE, read_body(body)).await {
+    let text = match tokio::time::timeout(BODY_DEADLINE, read_text(body)).await {
         Ok(read) => read?,
         Err(_late) => return Err(bad("its body did not arrive within 10 s")),
     };
-    let mut text = String::from_utf8_lossy(&bytes).into_owned();
-    if text.len() > InstallerCall::LONGEST_TEXT {
-        let end = (0..=InstallerCall::LONGEST_TEXT).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-        text.truncate(end);
-    }
     Ok(InstallerCall { step, offset, text })
+}
+
+/// Its beginning: a refusal for being long would be the end of a callback that says something. What follows is read all the
+/// same, within bounds, so that the answer finds a peer which has sent everything.
+async fn read_text(body: Body) -> Result<String, Refusal> {
+    let mut chunks = body.into_data_stream();
+    let (mut bytes, mut read) = (Vec::new(), 0);
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| Refusal::BadProgress { reason: "the connection broke off" })?;
+        read += chunk.len();
+        if read > LONGEST_BODY {
+            return Err(Refusal::ReportTooLarge { limit: LONGEST_BODY });
+        }
+        let room = InstallerCall::LONGEST_TEXT.saturating_sub(bytes.len());
+        bytes.extend_from_slice(&chunk[..chunk.len().min(room)]);
+    }
+    let mut text = String::from_utf8_lossy(&bytes).into_owned();
+    let end = (0..=InstallerCall::LONGEST_TEXT).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    text.truncate(end);
+    Ok(text)
 }

@@ -81,7 +81,7 @@ async fn read_report(body: Body) -> Result<Report, Refusal> {
     Ok(report)
 }
 
-pub(super) async fn read_body(body: Body) -> Result<Vec<u8>, Refusal> {
+async fn read_body(body: Body) -> Result<Vec<u8>, Refusal> {
     let mut chunks = body.into_data_stream();
     let mut bytes = Vec::new();
     while let Some(chunk) = chunks.next().await {

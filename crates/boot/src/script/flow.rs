@@ -56,7 +56,7 @@ impl Flow {
         if jumps_anywhere {
             entries.extend(labels.values());
         }
-        let reachable = reach(&edges, entries, |_| true);
+        let reachable = reach(&edges, entries);
         Flow { lines, places, edges, reachable }
     }
 
@@ -145,26 +145,46 @@ impl Flow {
         counters.into_iter().take(COUNTERS).collect()
     }
 
-    /// The lines of those `loads` that can be reached again from where they went well without `frees` in between.
+    /// The lines that fetch an image which is still there from the last round: from where the fetch went well a way leads
+    /// back to it on which nothing frees the image.
     pub fn reloads(&self) -> Vec<usize> {
+        // Without what frees everything; then, for each image that is freed by its name, without that, too.
+        let kept: HashSet<usize> =
+            self.reachable.iter().copied().filter(|at| self.freed_by(*at) != Some(None)).collect();
+        let whole = self.knot_of_each(&kept);
+        let fetched: HashSet<&str> = kept.iter().filter_map(|at| self.command(*at).image_name()).collect();
+        let mut by_name: HashMap<&str, HashMap<usize, usize>> = HashMap::new();
+        for name in kept.iter().filter_map(|at| self.freed_by(*at).flatten()) {
+            if fetched.contains(name) && !by_name.contains_key(name) {
+                let rest = kept.iter().copied().filter(|at| self.freed_by(*at) != Some(Some(name))).collect();
+                by_name.insert(name, self.knot_of_each(&rest));
+            }
+        }
         let mut lines = BTreeSet::new();
-        for at in self.reachable.iter().copied() {
+        for at in kept {
             let command = self.command(at);
             let frees_itself = command.options().0.iter().any(|(name, _)| matches!(*name, "--autofree" | "-a"));
             if !super::commands::LOADS.contains(&command.name()) || frees_itself {
                 continue;
             }
-            let image = command.image_name();
-            let is_kept = |next: usize| {
-                let next = self.command(next);
-                let freed = next.arguments().first().map(String::as_str);
-                next.name() != "imgfree" || (freed.is_some() && freed != image)
-            };
-            if reach(&self.edges, self.edges[at].well, is_kept).contains(&at) {
+            let knots = command.image_name().and_then(|name| by_name.get(name)).unwrap_or(&whole);
+            let next = self.edges[at].well.and_then(|next| knots.get(&next));
+            if next.is_some() && next == knots.get(&at) {
                 lines.insert(self.line_number(at));
             }
         }
         lines.into_iter().collect()
+    }
+
+    /// What an `imgfree` frees: `Some(None)` is everything.
+    fn freed_by(&self, at: usize) -> Option<Option<&str>> {
+        let command = self.command(at);
+        (command.name() == "imgfree").then(|| command.arguments().first().map(String::as_str))
+    }
+
+    fn knot_of_each(&self, within: &HashSet<usize>) -> HashMap<usize, usize> {
+        let knots = self.knots(within).into_iter().enumerate();
+        knots.flat_map(|(number, knot)| knot.into_iter().map(move |at| (at, number))).collect()
     }
 
     /// The strongly connected parts of a part of the graph that hold a loop.
@@ -284,12 +304,12 @@ fn edges_of(lines: &[Line], starts: &[usize], labels: &HashMap<&str, usize>, lin
     }
 }
 
-fn reach(edges: &[Edges], from: impl IntoIterator<Item = usize>, may_pass: impl Fn(usize) -> bool) -> HashSet<usize> {
-    let mut stack: Vec<usize> = from.into_iter().filter(|at| may_pass(*at)).collect();
-    let mut reached: HashSet<usize> = stack.iter().copied().collect();
+fn reach(edges: &[Edges], from: Vec<usize>) -> HashSet<usize> {
+    let mut reached: HashSet<usize> = from.iter().copied().collect();
+    let mut stack = from;
     while let Some(at) = stack.pop() {
         for next in edges[at].all() {
-            if may_pass(next) && reached.insert(next) {
+            if reached.insert(next) {
                 stack.push(next);
             }
         }

@@ -9,7 +9,7 @@ use super::{
 use metalform_model::nearest;
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
 };
 
 /// Longer scripts are not looked into. iPXE holds the whole text in memory, and the loops of a generated monster are
@@ -248,22 +248,27 @@ impl<'a> Script<'a> {
             }
         }
         script.own.extend(sets.keys());
-        // A value may be made of others: until nothing changes. Each round adds one at least.
-        loop {
-            let before = (script.foreign.len(), script.secret.len());
-            for (name, values) in &sets {
-                let words = || values.iter().flat_map(|words| words.iter());
-                if words().any(|word| script.foreign_in(word).is_some()) {
+        // What a value is made of, it passes on: as it is, and in any form.
+        let (mut made_of, mut made_of_any_form) = (Passed::new(), Passed::new());
+        for (name, values) in &sets {
+            for word in values.iter().flat_map(|words| words.iter()) {
+                for setting in settings_in(word) {
+                    made_of_any_form.entry(bare_name(setting)).or_default().push(name);
+                    if !is_in_safe_form(setting) {
+                        made_of.entry(bare_name(setting)).or_default().push(name);
+                    }
+                }
+                if script.foreign_in(word).is_some() {
                     script.foreign.insert(name);
                 }
-                if words().any(|word| script.shows_token(word)) {
+                if word.contains("{{boot_token}}") {
                     script.secret.insert(name);
                 }
             }
-            if before == (script.foreign.len(), script.secret.len()) {
-                return script;
-            }
         }
+        pass_on(&mut script.foreign, &made_of);
+        pass_on(&mut script.secret, &made_of_any_form);
+        script
     }
 
     /// The first setting of a word that could bring along characters which mean something in a URL.
@@ -272,10 +277,10 @@ impl<'a> Script<'a> {
             if setting.contains("${") {
                 return true;
             }
-            let (path, form) = setting.split_once(':').map_or((*setting, None), |(path, form)| (path, Some(form)));
-            if form.is_some_and(|form| SAFE_FORMS.contains(&form)) {
+            if is_in_safe_form(setting) {
                 return false;
             }
+            let path = bare_name(setting);
             let name = path.rsplit('/').next().unwrap_or_default();
             let is_own = self.own.contains(path) && !self.foreign.contains(path);
             !is_own && !SAFE_SETTINGS.contains(&name)
@@ -286,6 +291,24 @@ impl<'a> Script<'a> {
         word.contains("{{boot_token}}")
             || settings_in(word).iter().any(|setting| self.secret.contains(bare_name(setting)))
     }
+}
+
+/// From a setting to those whose values are made of it.
+type Passed<'a> = HashMap<&'a str, Vec<&'a str>>;
+
+fn pass_on<'a>(marked: &mut HashSet<&'a str>, made_of: &Passed<'a>) {
+    let mut left: Vec<&str> = marked.iter().copied().collect();
+    while let Some(name) = left.pop() {
+        for next in made_of.get(name).into_iter().flatten() {
+            if marked.insert(next) {
+                left.push(next);
+            }
+        }
+    }
+}
+
+fn is_in_safe_form(setting: &str) -> bool {
+    setting.split_once(':').is_some_and(|(_, form)| SAFE_FORMS.contains(&form))
 }
 
 /// Ways to write a setting that leave only letters, digits, `-`, `.` and `%`.

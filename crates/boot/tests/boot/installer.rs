@@ -64,7 +64,7 @@ async fn a_callback_is_recorded_as_the_installer_sends_it() {
     let world = World::new();
     let posted = world.post(&progress_path("Running%20CVM+Installer", "7"), "half\u{2026}\n").await;
     assert_eq!((posted.status, posted.json()), (200, json!({"recorded": true})));
-    world.post(&progress_path("info", "8"), "x".repeat(10_000)).await;
+    assert_eq!(world.post(&progress_path("info", "8"), "x".repeat(200_000)).await.status, 200, "cut, not refused");
     world.post(&format!("/boot/progress/server-001?t={}&step=fatal", token()), vec![b'n', b'o', 0xff]).await;
     let cut = "x".repeat(InstallerCall::LONGEST_TEXT);
     let expected = [
@@ -73,6 +73,7 @@ async fn a_callback_is_recorded_as_the_installer_sends_it() {
         called("fatal", 0, "no\u{fffd}"),
     ];
     assert_eq!(world.seen().await, expected);
+    assert_eq!(world.post(&progress_path("info", "9"), "x".repeat((1 << 20) + 1)).await.code(), "report_too_large");
 }
 
 #[tokio::test]

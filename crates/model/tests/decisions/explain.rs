@@ -50,6 +50,7 @@ fn the_first_step_that_is_missing_is_named_once_it_had_its_time() {
         (vec![refused("image_unreadable")], 0, "image_unreadable"),
         (vec![refused("image_unverified")], 0, "image_unverified"),
         (vec![refused("image_unreadable"), kernel.clone()], 1, "as_expected"),
+        (vec![last_report(ReportPhase::Booting), refused("image_unverified")], 0, "image_unverified"),
         ([&both[..], &[Seen::ConfigServed]].concat(), 4, "as_expected"),
         ([&both[..], &[Seen::ConfigServed]].concat(), 5, "no_report"),
         (vec![last_report(ReportPhase::Checking)], 4, "as_expected"),
@@ -65,8 +66,13 @@ fn the_first_step_that_is_missing_is_named_once_it_had_its_time() {
 
 #[test]
 fn what_an_earlier_round_fetched_does_not_count_for_this_one() {
-    let node = imaging(&[fetched(KERNEL, 100), fetched(INITRD, 100)]).showed(Seen::ScriptServed, T0 + minutes(1));
+    let whole = [fetched(KERNEL, 100), fetched(INITRD, 100), Seen::ConfigServed, last_report(ReportPhase::Checking)];
+    let node = imaging(&whole).showed(Seen::ScriptServed, T0 + minutes(1));
+    assert_eq!(looks_like(&node, 2), "as_expected");
     assert_eq!(looks_like(&node, 4), "kernel_not_requested");
+    let node = node.showed(Seen::ConfigServed, T0 + minutes(2));
+    assert_eq!(looks_like(&node, 6), "as_expected");
+    assert_eq!(looks_like(&node, 7), "no_report");
 }
 
 #[test]
