@@ -107,3 +107,59 @@ impl InstallerSet {
         Some(templates.render(self.template.as_deref(), &values)?.map(drop))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// What is read of a folder whose manifest is this text.
+    async fn read(manifest: Option<&str>, template: Option<&str>) -> InstallerSet {
+        static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let n = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let images_dir = std::env::temp_dir().join(format!("metalform-installer-{}-{n}", std::process::id()));
+        std::fs::create_dir(&images_dir).unwrap();
+        if let Some(text) = manifest {
+            std::fs::write(images_dir.join(MANIFEST_FILE), text).unwrap();
+        }
+        let boot_host = "10.240.0.5".parse().unwrap();
+        let template = template.map(str::to_owned);
+        let set = Installer { images_dir: images_dir.clone(), boot_host, template, eula_accepted: false }.read().await;
+        std::fs::remove_dir_all(images_dir).unwrap();
+        set
+    }
+
+    fn manifest(template: Option<&str>, recipe: Option<serde_json::Value>) -> String {
+        let squashfs = json!({"name": "squashfs.img", "role": "squashfs", "size": 1, "sha256": "0".repeat(64)});
+        json!({"format": 1, "name": "ce", "source": "an ISO", "template": template, "recipe": recipe, "files": [squashfs]})
+            .to_string()
+    }
+
+    #[tokio::test]
+    async fn the_configuration_wins_over_the_manifest_and_the_manifest_over_nothing() {
+        let from_set = manifest(Some("theirs"), None);
+        assert_eq!(read(Some(&from_set), Some("mine")).await.template.as_deref(), Some("mine"));
+        assert_eq!(read(Some(&from_set), None).await.template.as_deref(), Some("theirs"));
+        assert_eq!(read(None, None).await.template, None);
+    }
+
+    #[tokio::test]
+    async fn a_set_without_a_manifest_or_with_a_broken_one_says_nothing() {
+        for text in [None, Some("{"), Some(r#"{"format":1,"extra":2}"#)] {
+            let set = read(text, None).await;
+            assert!(set.files().is_none() && set.squashfs().is_none() && !set.has_agent() && !set.waits_for_eula());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_recipe_is_what_an_agent_runs_and_the_community_edition_wants_its_license_accepted() {
+        let recipe = json!({"kind": "phoenix-ce", "command": ["/phoenix/phoenix"]});
+        let set = read(Some(&manifest(None, Some(recipe))), None).await;
+        assert!(set.has_agent() && set.waits_for_eula());
+        assert_eq!(set.files().unwrap().images_url, "http://10.240.0.5/pxe/images");
+        let by_template = read(Some(&manifest(Some(PHOENIX_CE), None)), None).await;
+        assert!(by_template.waits_for_eula() && !by_template.has_agent());
+        assert!(!InstallerSet { eula_accepted: true, ..by_template }.waits_for_eula());
+        assert!(!read(Some(&manifest(None, None)), None).await.waits_for_eula());
+    }
+}
