@@ -183,7 +183,8 @@ impl Place {
             Place::Gateway => network()?.gateway.to_string(),
             Place::Dns => network()?.dns.ok_or(ValueError::NO_DNS)?.to_string(),
             Place::Squashfs => values.squashfs.ok_or(ValueError::NO_SQUASHFS)?.to_owned(),
-            Place::AgentInit => if values.has_agent { "rdinit=/metalform/init" } else { "" }.to_owned(),
+            // With its own blank: a script without it is to the letter what it would be without the place.
+            Place::AgentInit => if values.has_agent { " rdinit=/metalform/init" } else { "" }.to_owned(),
         })
     }
 }

@@ -219,7 +219,7 @@ fn the_community_editions_installer_gets_these_arguments() {
         kernel.split_whitespace().filter(|word| !word.starts_with("rdinit=")).map(str::to_owned).collect()
     };
     assert_eq!(words(&without_agent), words(&script));
-    assert!(!without_agent.contains("rdinit"));
+    assert!(!without_agent.contains("rdinit") && !without_agent.contains("  "));
 }
 
 /// But for what it says and what its kernel is given, it is the script that is tested on real iPXE.
@@ -260,6 +260,15 @@ fn a_line_that_the_kernel_would_cut_off_makes_no_script() {
     std::fs::write(dir.path().join("long.ipxe"), format!("#!ipxe\necho {}\n", "x".repeat(2000))).unwrap();
     let long = Templates::load(dir.path()).unwrap().render(Some("long"), &values).unwrap();
     assert_eq!(long.unwrap_err(), ValueError::LINE_TOO_LONG);
+}
+
+#[test]
+fn a_set_that_holds_the_agent_starts_it() {
+    let (boot_host, boot_token) = (host("10.240.0.5"), BootToken::hidden());
+    let values = ScriptValues { has_agent: true, ..ScriptValues::new(SERVER, IP, &boot_host, &boot_token) };
+    let script = Templates::builtin().render(None, &values).unwrap().unwrap();
+    let with_agent = " initrd=initrd-foundation.img rdinit=/metalform/init node_id=";
+    assert_eq!(script, OURS.replace(" initrd=initrd-foundation.img node_id=", with_agent));
 }
 
 #[test]

@@ -21,7 +21,8 @@ pub struct ScriptValues<'a> {
     pub network: Option<ScriptNetwork>,
     /// `{{squashfs}}`: the set's file of that role, 1 to 128 of `[A-Za-z0-9._+-]`; a template that has it needs it.
     pub squashfs: Option<&'a str>,
-    /// `{{agent_init}}` is `rdinit=/metalform/init` if the set holds our agent, else nothing.
+    /// `{{agent_init}}` is ` rdinit=/metalform/init`, which starts the agent in place of the initrd's own `init`, if the
+    /// set holds it; else nothing.
     pub has_agent: bool,
 }
 
