@@ -29,7 +29,7 @@ pub const OVMF: [(&str, &str); 2] = [
     ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
 ];
 
-const TOOLS: [Tool; 11] = [
+const TOOLS: [Tool; 13] = [
     Tool {
         package: "qemu-system-x86",
         probe: Probe::Program("qemu-system-x86_64"),
@@ -45,7 +45,13 @@ const TOOLS: [Tool; 11] = [
     Tool { package: "iproute2", probe: Probe::Program("ip"), used_for: "their network" },
     Tool { package: "util-linux", probe: Probe::Program("unshare"), used_for: "a network namespace of their own" },
     Tool { package: "procps", probe: Probe::Program("kill"), used_for: "signals to the binary under test" },
-    Tool { package: "cpio", probe: Probe::Program("cpio"), used_for: "their initrd" },
+    Tool {
+        package: "cpio",
+        probe: Probe::Program("cpio"),
+        used_for: "their initrd, and reading the archives that we write",
+    },
+    Tool { package: "xorriso", probe: Probe::Program("xorriso"), used_for: "installer images to import" },
+    Tool { package: "libarchive-tools", probe: Probe::Program("bsdtar"), used_for: "a second reader of those images" },
     Tool { package: "xz-utils", probe: Probe::Program("xz"), used_for: "kernel modules of their initrd" },
     Tool {
         package: "python3-venv",

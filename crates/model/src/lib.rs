@@ -47,7 +47,11 @@ pub use formation::{
     Advice, Check, ChecksBefore, CleanStep, Cleaning, ClusterSeen, FormationAttempt, FormationJob, FormationSeen,
     FormationState, JobSays, MemberSays, MemberSeen, Refusal, failed_checks,
 };
-pub use image_manifest::{ImageFile, ImageManifest, ImageRole, InstalledBy, MANIFEST_FILE, MANIFEST_FORMAT, Recipe};
+pub use image_manifest::{
+    DEFAULT_FILE, INITRD_FILE, ImageFile, ImageManifest, ImageRole, InstalledBy, KERNEL_FILE, MANIFEST_FILE,
+    MANIFEST_FORMAT, MAX_DEFAULT_BYTES, MAX_MANIFEST_BYTES, Recipe, SUMS_FILE, is_image_file_name, is_image_set_id,
+    is_image_set_name,
+};
 pub use node::{
     BootAttempt, BootProgress, CvmAnswer, CvmProgress, NodePhase, NodeRecord, PowerAction, PowerCall, ServerSeen,
     ServerStatus,
