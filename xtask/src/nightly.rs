@@ -2,6 +2,7 @@
 
 use crate::{
     failure::Failure,
+    fuzz,
     repository::Repository,
     step::{output, run, step},
     suite::CRASH_POINTS,
@@ -14,7 +15,10 @@ const NAMES: &str = "nightly_";
 /// How much of it they do, in the variables they read. One that is set already wins.
 const AMOUNTS: [(&str, &str); 1] = [("METALFORM_SEEDS", "5000")];
 
-/// Every test with such a name, optimized.
+/// For each target of `fuzz/`.
+const FUZZ_SECONDS: &str = "600";
+
+/// Every test with such a name, optimized; then the fuzz targets.
 pub fn run_long(repository: &Repository) -> Result<(), Failure> {
     let tests = |more: &[&str]| {
         let mut tests = repository.cargo();
@@ -26,7 +30,8 @@ pub fn run_long(repository: &Repository) -> Result<(), Failure> {
         tests
     };
     step("what there is", || are_there(&mut tests(&["--list"])))?;
-    step("long tests", || run(&mut tests(&["--nocapture"])))
+    step("long tests", || run(&mut tests(&["--nocapture"])))?;
+    fuzz::run_fuzz(repository, Some(FUZZ_SECONDS))
 }
 
 /// A filter that matches nothing would pass.

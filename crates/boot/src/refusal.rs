@@ -83,6 +83,9 @@ pub(crate) enum Refusal {
     /// The file is there but can't be read.
     #[error("the image file can't be read")]
     ImageUnreadable,
+    /// The file is not what the manifest of its set says.
+    #[error("the image file is not what its set's manifest says")]
+    ImageUnverified,
     /// Its digest is still being computed.
     #[error("the image file is being checked")]
     ImageNotReady,
@@ -122,6 +125,7 @@ impl Refusal {
             Refusal::UnknownImage => "unknown_image",
             Refusal::RangeBeyond { .. } => "range_beyond",
             Refusal::ImageUnreadable => "image_unreadable",
+            Refusal::ImageUnverified => "image_unverified",
             Refusal::ImageNotReady => "image_not_ready",
             Refusal::NotReady { .. } => "not_ready",
             Refusal::UnknownPath => "unknown_path",
@@ -145,6 +149,7 @@ impl Refusal {
             Refusal::NotNow
             | Refusal::StoreAway
             | Refusal::ImageUnreadable
+            | Refusal::ImageUnverified
             | Refusal::ImageNotReady
             | Refusal::NotReady { .. } => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -178,6 +183,7 @@ impl Refusal {
             Refusal::UnknownImage => "SHA256SUMS lists the files of a set",
             Refusal::RangeBeyond { .. } => "HEAD tells the length",
             Refusal::ImageUnreadable => "the service needs read permission: 0644 for files, 0755 for folders",
+            Refusal::ImageUnverified => "`metalform image verify SET` tells what is wrong; import the set again",
             Refusal::NotReady { .. } => "the service's own log says what is missing",
             Refusal::UnknownPath => "machines use /boot/ipxe, /boot/server, /boot/report and /pxe/images",
             Refusal::WrongMethod => "GET and HEAD everywhere, POST for reports",

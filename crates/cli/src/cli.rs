@@ -38,6 +38,7 @@ pub enum Command {
     Credentials(credentials::Credentials),
     Retry(retry::Retry),
     Destroy(destroy::Destroy),
+    Image(image::Image),
     Completions(completions::Completions),
 }
 
@@ -65,6 +66,7 @@ impl Command {
             Command::Credentials(args) => credentials::run(context, args).await,
             Command::Retry(args) => retry::run(context, args).await,
             Command::Destroy(args) => destroy::run(context, args).await,
+            Command::Image(args) => image::run(context, args).await,
             Command::Completions(args) => completions::run(context, args),
         }
     }

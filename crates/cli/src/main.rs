@@ -8,6 +8,7 @@ mod context;
 mod display;
 mod error;
 mod event_stream;
+mod image_progress;
 mod output;
 mod plan_faults;
 mod plan_text;

@@ -28,6 +28,11 @@ impl FileError {
         self.source.kind() == io::ErrorKind::Interrupted
     }
 
+    /// Whether a file was named that isn't there, or is a folder.
+    pub fn is_usage(&self) -> bool {
+        self.doing == "read" && matches!(self.source.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory)
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> &'static str {
         match self.source.kind() {

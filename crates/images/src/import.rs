@@ -145,6 +145,15 @@ impl ImportError {
         }
     }
 
+    /// Whether it lies in what was asked for, and nothing was begun.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            ImportError::BadName(_) | ImportError::BadFileName(_) | ImportError::Twice(_) => true,
+            ImportError::File(error) => error.is_usage(),
+            _ => false,
+        }
+    }
+
     pub(crate) fn of_copy(fault: CopyFault, from: &Path, to: &Path) -> ImportError {
         match fault {
             CopyFault::Read(error) => FileError::of("read", from)(error).into(),

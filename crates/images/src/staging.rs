@@ -49,6 +49,11 @@ impl Staging {
     pub fn set(&self) -> PathBuf {
         self.root.join("set")
     }
+
+    /// A file that doesn't become part of it.
+    pub fn scratch(&self) -> PathBuf {
+        self.root.join("scratch")
+    }
 }
 
 impl Drop for Staging {

@@ -18,11 +18,11 @@ use axum::{
     middleware::from_fn_with_state,
     routing::{get, post},
 };
-use metalform_boot::{BootHost, Templates};
+use metalform_boot::{BootHost, BootPlane, Templates};
 use metalform_ibm_cloud::VpcClient;
 use metalform_model::{Clock, MAX_PLAN_BYTES, Profiles};
 use metalform_store::{ClusterState, Sealer, Store, StoreError};
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// What the handlers work with.
@@ -32,7 +32,8 @@ pub(crate) struct App {
     pub profiles: Arc<Profiles>,
     pub clock: Arc<dyn Clock>,
     pub wake: Wake,
-    pub images_dir: PathBuf,
+    /// Knows whether the boot images can be booted.
+    pub plane: Arc<BootPlane>,
     pub boot_host: BootHost,
     pub templates: Templates,
     pub token: OperatorToken,

@@ -4,7 +4,6 @@ use crate::{
     api::{ApiError, App},
     survey::survey,
 };
-use metalform_boot::ImageSet;
 use metalform_ibm_cloud::ErrorKind;
 use metalform_model::{
     CheckedPlan, Clock, ClusterRecord, NewEvent, NodePlan, NodeRecord, PlanFault, PlanFormat, Site, Timestamp, kind,
@@ -96,16 +95,10 @@ fn plan_differs(name: &str) -> ApiError {
 }
 
 async fn images_are_there(app: &App) -> Result<(), ApiError> {
-    let dir = app.images_dir.clone();
-    let opened = tokio::task::spawn_blocking(move || ImageSet::open(dir)).await;
-    match opened {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => {
-            let hint = error.hint().to_owned();
-            Err(ApiError::new(422, "images_missing", with_causes(&error), &hint))
-        }
-        Err(_) => Err(ApiError::new(503, "images_unchecked", "the boot images could not be checked", "try again")),
-    }
+    app.plane.check_images().await.map(drop).map_err(|error| match error.is_transient() {
+        true => ApiError::new(503, "images_unchecked", with_causes(&error), error.hint()),
+        false => ApiError::new(422, "images_missing", with_causes(&error), error.hint()),
+    })
 }
 
 async fn ask_the_cloud(app: &App, checked: &CheckedPlan) -> Result<Site, ApiError> {

@@ -219,8 +219,8 @@ pub async fn assemble(
         clock: clock.clone(),
         timeouts: config.timeouts(),
     });
-    let images_dir = config.images_dir();
-    let app = App { store, vpc, profiles, clock, wake, images_dir, boot_host, templates, token, sealer, stop };
+    let app =
+        App { store, vpc, profiles, clock, wake, plane: plane.clone(), boot_host, templates, token, sealer, stop };
     Ok(Assembly { orchestrator, wakes, plane, control: api::router(Arc::new(app)) })
 }
 

@@ -35,6 +35,10 @@ async fn offer(visit: &Visit, method: &Method, headers: &HeaderMap) -> Result<Re
             tracing::error!(%error, file = visit.target, "an image file can't be read");
             Refusal::ImageUnreadable
         }
+        ImageFault::Unverified(why) => {
+            tracing::error!(why, file = visit.target, "an image file is not what its set's manifest says");
+            Refusal::ImageUnverified
+        }
     })?;
     let asked = match read_range(headers, &content.etag, content.len) {
         Asked::Beyond if *method == Method::GET => return Err(Refusal::RangeBeyond { len: content.len }),

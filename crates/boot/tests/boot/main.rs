@@ -1,6 +1,7 @@
 //! The boot plane as machines meet it: requests in, answers out, and what was recorded of them.
 
 mod configurations;
+mod image_sets;
 mod images;
 mod reports;
 mod scripts;

@@ -7,6 +7,7 @@ pub mod deploy;
 pub mod destroy;
 pub mod events;
 pub mod form;
+pub mod image;
 pub mod retry;
 pub mod script;
 pub mod serve;

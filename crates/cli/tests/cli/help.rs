@@ -30,6 +30,7 @@ Commands:
   credentials  Show the passwords of a cluster's accounts
   retry        Give a deployment that stopped another try
   destroy      Delete a cluster and everything that was made for it
+  image        Make, list and check boot images, on this machine
   completions  Print a completion script for a shell
   help         Print this message or the help of the given subcommand(s)
 
@@ -71,6 +72,11 @@ fn wrong_usage_ends_with_2_and_says_what_was_wrong() {
         (&["demo", "--cvm", "real"], "[possible values: documented, observed]"),
         (&["simulate", "--cvm", "real"], "[possible values: documented, observed]"),
         (&["simulate", "--subnet", "10.0.0.0"], "--subnet <CIDR>"),
+        (&["image", "import"], "<ISO|--kernel <PATH>>"),
+        (&["image", "import", "x.iso", "--kernel", "k", "--initrd", "i"], "cannot be used with"),
+        (&["image", "import", "--kernel", "k"], "--initrd <PATH>"),
+        (&["image", "import", "x.iso", "--file", "name"], "write NAME=PATH"),
+        (&["image", "overlay"], "<SET>"),
         (&["completions", "dos"], "[possible values: bash"),
     ] {
         let ran = metalform(args);
@@ -113,6 +119,10 @@ fn the_global_flags_are_taken_after_any_command() {
         &["credentials", "c"],
         &["retry", "c"],
         &["destroy", "c"],
+        &["image", "import", "i"],
+        &["image", "overlay", "s"],
+        &["image", "list"],
+        &["image", "verify"],
         &["completions", "bash"],
     ] {
         // `--help` ends it before it begins, once everything before was understood.

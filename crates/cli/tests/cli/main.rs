@@ -5,6 +5,7 @@ mod credentials;
 mod demo;
 mod faults;
 mod help;
+mod image;
 mod kills;
 mod run;
 mod scripted;

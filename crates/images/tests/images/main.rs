@@ -6,4 +6,5 @@ mod handmade;
 mod hostile;
 mod import;
 mod iso;
+mod overlay;
 mod support;
