@@ -70,14 +70,17 @@ fn fuzz(repository: &Repository, program: &Path, name: &str, seconds: u64) -> Re
     fuzz.args(LIMITS).args(["-print_final_stats=1", "-verbosity=0"]).arg(format!("-max_total_time={seconds}"));
     fuzz.arg(format!("-artifact_prefix={}/", findings.display()));
     // All it says goes to standard error, with a dictionary of a hundred lines at the end: shown whole only when it failed.
-    let ended = fuzz.output().map_err(|error| Failure::new(format!("cannot start fuzz target {name}")).because(error))?;
+    let ended =
+        fuzz.output().map_err(|error| Failure::new(format!("cannot start fuzz target {name}")).because(error))?;
     let said = String::from_utf8_lossy(&ended.stderr);
     if ended.status.success() {
         said.lines().filter(|line| line.starts_with("stat::")).for_each(|line| println!("    {line}"));
         return Ok(());
     }
     println!("{said}");
-    Err(Failure::new(format!("fuzz target {name} found something"))
-        .because(ended.status)
-        .hint(format!("the input lies in {}; {} FILE repeats it", findings.display(), program.display())))
+    Err(Failure::new(format!("fuzz target {name} found something")).because(ended.status).hint(format!(
+        "the input lies in {}; {} FILE repeats it",
+        findings.display(),
+        program.display()
+    )))
 }

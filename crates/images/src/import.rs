@@ -18,6 +18,7 @@ use std::{
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
     thread,
 };
 
@@ -297,11 +298,14 @@ fn import_iso(growing: &mut Growing<'_>, path: &Path) -> Result<String, ImportEr
     let found = found.map_err(|source| ImportError::Layout { iso: path.to_owned(), source })?;
     let mut whole = open()?;
     let watch = growing.watch;
+    let beside = Beside { watch, is_over: AtomicBool::new(false) };
     thread::scope(|scope| {
-        let quiet = Quiet(watch);
-        let digest = scope.spawn(move || digest_of(&mut whole, &quiet));
+        let digest = scope.spawn(|| digest_of(&mut whole, &beside));
         for found in &found {
-            copy_out(growing, &mut iso, path, found, &contents)?;
+            let copied = copy_out(growing, &mut iso, path, found, &contents);
+            // Nobody wants the digest any more, and it may have gigabytes to go.
+            beside.is_over.store(copied.is_err(), Ordering::Relaxed);
+            copied?;
         }
         let digested = match digest.join() {
             Ok(digested) => digested.map_err(|fault| ImportError::of_copy(fault, path, path))?,
@@ -349,13 +353,16 @@ impl Read for Joined<'_> {
 }
 
 /// Passes on that it has to end, and nothing else: the bytes are counted where they are copied.
-struct Quiet<'a>(&'a dyn Watch);
+struct Beside<'a> {
+    watch: &'a dyn Watch,
+    is_over: AtomicBool,
+}
 
-impl Watch for Quiet<'_> {
+impl Watch for Beside<'_> {
     fn begin(&self, _what: &str, _bytes: u64) {}
     fn advance(&self, _bytes: u64) {}
     fn is_stopped(&self) -> bool {
-        self.0.is_stopped()
+        self.is_over.load(Ordering::Relaxed) || self.watch.is_stopped()
     }
 }
 

@@ -1,8 +1,15 @@
 //! `metalform image`, which needs no service.
 
-use crate::run::{Folder, Ran, command};
+use crate::{
+    run::{Folder, Ran, command},
+    site::Site,
+};
 use serde_json::{Value, json};
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 /// A folder with an image of an installer in it, and the files it was made of.
 fn installer() -> Folder {
@@ -154,7 +161,7 @@ fn a_killed_import_is_cleared_away_by_the_next() {
     let pipe = Command::new("mkfifo").arg(folder.path().join("pipe")).status().unwrap();
     assert!(pipe.success());
     let args = ["image", "import", "--kernel", "tree/boot/kernel", "--initrd", "pipe", "--dir", "images"];
-    let mut child = command(&folder, &args).spawn().unwrap();
+    let mut child = command(&folder, &args).stderr(Stdio::null()).spawn().unwrap();
     let images = folder.path().join("images");
     let deadline = (0..1200).find(|_| {
         std::thread::sleep(std::time::Duration::from_millis(50));
@@ -238,4 +245,44 @@ fn the_configurations_folder_is_the_default_one() {
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let id = ran.document()["id"].as_str().unwrap().to_owned();
     assert_eq!(names(&folder.path().join("elsewhere")), [id, "default".to_owned()]);
+}
+
+#[test]
+fn deploy_is_refused_before_anything_is_ordered_while_the_default_set_is_damaged() {
+    let site = Site::start();
+    let images = site.world["images_dir"].as_str().unwrap();
+    let kernel = site.folder.write("k", "kernel");
+    let initrd = site.folder.write("i", "initrd");
+    let squashfs = site.folder.write("s", "squash");
+    let file = format!("squashfs.img={squashfs}");
+    let import = [
+        "image",
+        "import",
+        "--kernel",
+        &kernel,
+        "--initrd",
+        &initrd,
+        "--file",
+        &file,
+        "--default",
+        "--dir",
+        images,
+        "--json",
+    ];
+    let ran = site.run(&import);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let set = Path::new(images).join(ran.document()["id"].as_str().unwrap());
+    // As long as it was: only its bytes show it.
+    fs::write(set.join("squashfs.img"), "sQuash").unwrap();
+    let refused = site.run(&["deploy", "plan.toml", "--json"]);
+    let error = &refused.document()["error"];
+    assert_eq!((refused.code, &error["code"]), (1, &json!("images_missing")), "{}", refused.stderr);
+    assert!(error["message"].as_str().unwrap().contains("is damaged: squashfs.img has SHA-256 "), "{error}");
+    assert!(error["hint"].as_str().unwrap().contains("metalform image verify"), "{error}");
+    assert_eq!(site.left(), [""; 0]);
+    fs::remove_dir_all(&set).unwrap();
+    let gone = site.run(&["deploy", "plan.toml", "--json"]).document();
+    assert!(gone["error"]["message"].as_str().unwrap().starts_with("the default image set "), "{gone}");
+    assert_eq!(site.run(&import).code, 0);
+    assert_eq!(site.run(&["deploy", "plan.toml"]).code, 0);
 }
