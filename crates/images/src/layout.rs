@@ -90,7 +90,7 @@ const INITRD: [&str; 8] = [
     "**/initramfs.img",
     "**/initramfs-*",
 ];
-const SQUASHFS: [&str; 4] = ["squashfs.img", "**/squashfs.img", "**/*.squashfs", "**/squashfs*"];
+const SQUASHFS: [&str; 4] = ["squashfs.img", "**/squashfs.img", "**/*.squashfs", "**/squashfs"];
 const HYPERVISOR: [&str; 3] = ["images/hypervisor/kvm/*.iso", "images/hypervisor/*/ahv*.iso", "**/ahv-dvd-*.iso"];
 const INSTALLER: [&str; 2] = ["images/svm/nutanix_installer_package*", "**/nutanix_installer_package*"];
 

@@ -61,7 +61,7 @@ pub struct ImageManifest {
     pub format: u32,
     /// What the operator calls it; 1 to 40 of `[A-Za-z0-9._-]`, the first one a letter or digit.
     pub name: String,
-    /// Where it came from, for a person: name of an ISO and its digest, or of the set an overlay was added to.
+    /// Where it came from, for a person: name, label and length of an ISO, or the set an overlay was added to.
     pub source: String,
     /// Name of the script template its machines boot with; `None`: `foundation`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

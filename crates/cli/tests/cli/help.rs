@@ -76,6 +76,7 @@ fn wrong_usage_ends_with_2_and_says_what_was_wrong() {
         (&["image", "import", "x.iso", "--kernel", "k", "--initrd", "i"], "cannot be used with"),
         (&["image", "import", "--kernel", "k"], "--initrd <PATH>"),
         (&["image", "import", "x.iso", "--file", "name"], "write NAME=PATH"),
+        (&["image", "import", "x.iso", "--sha256", "12"], "not 64 hexadecimal digits"),
         (&["image", "overlay"], "<SET>"),
         (&["completions", "dos"], "[possible values: bash"),
     ] {

@@ -32,13 +32,19 @@ fn ce() -> Folder {
 }
 
 fn of_iso(iso: &Path) -> Import {
-    Import { source: Source::Iso(iso.to_owned()), files: Vec::new(), name: None, make_default: false }
+    Import { source: Source::Iso(iso.to_owned()), files: Vec::new(), sha256: None, name: None, make_default: false }
 }
 
 fn of_files(folder: &Folder) -> Import {
     let kernel = folder.write("k", "kernel");
     let initrd = folder.write("i", "initrd");
-    Import { source: Source::Files { kernel, initrd }, files: Vec::new(), name: None, make_default: false }
+    Import {
+        source: Source::Files { kernel, initrd },
+        files: Vec::new(),
+        sha256: None,
+        name: None,
+        make_default: false,
+    }
 }
 
 fn store(folder: &Folder) -> ImageStore {
@@ -93,9 +99,25 @@ fn an_iso_becomes_a_verified_set_and_the_default() {
     assert_eq!(set.metadata().unwrap().permissions().mode() & 0o7777, 0o755);
     let sum = String::from_utf8(run("sha256sum", &[MANIFEST_FILE], &set).stdout).unwrap();
     assert_eq!(id, format!("made-{}", &sum[..12]));
-    let digest = String::from_utf8(run("sha256sum", &["made.iso"], folder.path()).stdout).unwrap();
-    assert_eq!(manifest.source, format!("made.iso sha256:{}", &digest[..64]));
+    let bytes = iso.metadata().unwrap().len();
+    assert_eq!(manifest.source, format!("made.iso (PHOENIX, {bytes} bytes)"));
     assert_eq!(store.set(&id).unwrap().verify(&Unwatched).unwrap(), []);
+}
+
+#[test]
+fn another_iso_than_the_one_that_was_meant_is_refused() {
+    let folder = ce();
+    let iso = make_iso(&folder, &["-R"]);
+    let store = store(&folder);
+    let other = "0".repeat(64);
+    let error = import(&store, &Import { sha256: Some(other.clone()), ..of_iso(&iso) }, &Unwatched).unwrap_err();
+    let sum = String::from_utf8(run("sha256sum", &["made.iso"], folder.path()).stdout).unwrap()[..64].to_owned();
+    assert!(error.to_string().ends_with(&format!("has SHA-256 {sum}, and should have {other}")), "{error}");
+    assert!(!error.hint().is_empty());
+    assert_eq!(left(&store), [""; 0]);
+    let with = imported(&store, &Import { sha256: Some(sum), ..of_iso(&iso) });
+    let without = imported(&store, &of_iso(&iso));
+    assert!(with.id == without.id && without.was_there);
 }
 
 #[test]

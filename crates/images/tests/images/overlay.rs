@@ -43,6 +43,7 @@ impl World {
         let what = Import {
             source: Source::Files { kernel, initrd },
             files: vec![("squashfs.img".to_owned(), squashfs)],
+            sha256: None,
             name: Some("ce".to_owned()),
             make_default: false,
         };
@@ -162,7 +163,7 @@ fn modules_for_another_kernel_are_refused_with_both_names() {
     assert!(matches!(error, OverlayError::Module(ModuleError::Unreadable { .. })), "{error:?}");
     // A kernel that doesn't say what it is can't be compared.
     let source = Source::Files { kernel: without_header(&world), initrd: world.folder.join("initrd") };
-    let what = Import { source, files: Vec::new(), name: None, make_default: false };
+    let what = Import { source, files: Vec::new(), sha256: None, name: None, make_default: false };
     let base = import(&world.store, &what, &Unwatched).unwrap().id;
     let told = world.refused(&Overlay { base, modules: vec![right], ..Overlay::default() });
     assert_eq!(told, "the set's kernel doesn't say which release it is: no Linux bzImage");

@@ -23,6 +23,9 @@ pub struct Import {
     /// One more file of the set
     #[arg(long = "file", value_name = "NAME=PATH", value_parser = named_path)]
     files: Vec<(String, PathBuf)>,
+    /// The SHA-256 that the ISO's vendor publishes: nothing is imported if it has another
+    #[arg(long, value_name = "HEX", value_parser = sha256, conflicts_with = "kernel")]
+    sha256: Option<String>,
     /// What the set is called [default: after the ISO, or custom]
     #[arg(long)]
     name: Option<String>,
@@ -42,8 +45,8 @@ pub async fn run(context: &Context, args: &Import) -> Result<(), CliError> {
             Source::Files { kernel: kernel.clone().unwrap_or_default(), initrd: initrd.clone().unwrap_or_default() }
         }
     };
-    let (files, name) = (args.files.clone(), args.name.clone());
-    let what = metalform_images::Import { source, files, name, make_default: args.default };
+    let (files, sha256, name) = (args.files.clone(), args.sha256.clone(), args.name.clone());
+    let what = metalform_images::Import { source, files, sha256, name, make_default: args.default };
     let into = store.clone();
     let set = match watched(move |progress| metalform_images::import(&into, &what, progress)).await? {
         Err(ImportError::Stopped) => return Err(CliError::Interrupted),
@@ -53,4 +56,9 @@ pub async fn run(context: &Context, args: &Import) -> Result<(), CliError> {
         true => context.out.json(&document(&store, &set)),
         false => tell(context, &set, "imported"),
     }
+}
+
+fn sha256(text: &str) -> Result<String, String> {
+    let is_digest = text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    if is_digest { Ok(text.to_ascii_lowercase()) } else { Err("not 64 hexadecimal digits".to_owned()) }
 }
