@@ -1,6 +1,7 @@
 //! The long forms of the randomised tests: more seeds than anyone wants to wait for before a change is taken.
 
 use crate::{
+    debian,
     failure::Failure,
     fuzz,
     repository::Repository,
@@ -29,6 +30,7 @@ pub fn run_long(repository: &Repository) -> Result<(), Failure> {
         }
         tests
     };
+    step("tools", debian::install_missing)?;
     step("what there is", || are_there(&mut tests(&["--list"])))?;
     step("long tests", || run(&mut tests(&["--nocapture"])))?;
     fuzz::run_fuzz(repository, Some(FUZZ_SECONDS))
