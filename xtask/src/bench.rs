@@ -1,6 +1,7 @@
 //! The comparisons under `bench/`: each folder there has a `run` that measures and says what it measured.
 
 use crate::{
+    debian,
     failure::Failure,
     repository::Repository,
     step::{run, step},
@@ -20,6 +21,7 @@ pub fn run_bench(repository: &Repository) -> Result<(), Failure> {
     if runs.is_empty() {
         return Err(Failure::new("there is no comparison yet: no bench/*/run"));
     }
+    step("tools", debian::install_missing)?;
     step("release build", || repository.run_cargo(&["build", "--release"]))?;
     for path in runs {
         let name =

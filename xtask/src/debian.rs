@@ -29,7 +29,7 @@ pub const OVMF: [(&str, &str); 2] = [
     ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
 ];
 
-const TOOLS: [Tool; 11] = [
+const TOOLS: [Tool; 14] = [
     Tool {
         package: "qemu-system-x86",
         probe: Probe::Program("qemu-system-x86_64"),
@@ -45,7 +45,14 @@ const TOOLS: [Tool; 11] = [
     Tool { package: "iproute2", probe: Probe::Program("ip"), used_for: "their network" },
     Tool { package: "util-linux", probe: Probe::Program("unshare"), used_for: "a network namespace of their own" },
     Tool { package: "procps", probe: Probe::Program("kill"), used_for: "signals to the binary under test" },
-    Tool { package: "cpio", probe: Probe::Program("cpio"), used_for: "their initrd" },
+    Tool {
+        package: "cpio",
+        probe: Probe::Program("cpio"),
+        used_for: "their initrd, and reading the archives that we write",
+    },
+    Tool { package: "xorriso", probe: Probe::Program("xorriso"), used_for: "installer images to import" },
+    Tool { package: "libarchive-tools", probe: Probe::Program("bsdtar"), used_for: "a second reader of those images" },
+    Tool { package: "zstd", probe: Probe::Program("zstd"), used_for: "kernel modules as some distributions pack them" },
     Tool { package: "xz-utils", probe: Probe::Program("xz"), used_for: "kernel modules of their initrd" },
     Tool {
         package: "python3-venv",
@@ -59,11 +66,24 @@ const TOOLS: [Tool; 11] = [
     },
 ];
 
+/// What libFuzzer is built with; nothing else needs it.
+const COMPILER: [Tool; 1] =
+    [Tool { package: "g++", probe: Probe::Program("c++"), used_for: "building libFuzzer, which is C++" }];
+
 /// Sees to it that every tool is there.
 pub fn install_missing() -> Result<(), Failure> {
-    let missing: Vec<&Tool> = TOOLS.iter().filter(|tool| !tool.is_there()).collect();
+    install_missing_of(&TOOLS)
+}
+
+/// Sees to it that there is a compiler for C++.
+pub fn install_compiler() -> Result<(), Failure> {
+    install_missing_of(&COMPILER)
+}
+
+fn install_missing_of(tools: &[Tool]) -> Result<(), Failure> {
+    let missing: Vec<&Tool> = tools.iter().filter(|tool| !tool.is_there()).collect();
     if missing.is_empty() {
-        println!("    all {} are there", TOOLS.len());
+        println!("    all {} are there", tools.len());
         return Ok(());
     }
     let packages: Vec<&str> = missing.iter().map(|tool| tool.package).collect();

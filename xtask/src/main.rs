@@ -4,10 +4,12 @@
 
 #![expect(clippy::print_stdout, reason = "a command line tool: what it prints is what it is for")]
 
+mod agent;
 mod bench;
 mod debian;
 mod deny;
 mod failure;
+mod fuzz;
 mod lab;
 mod nightly;
 mod repository;
@@ -24,9 +26,10 @@ const USAGE: &str = "usage: cargo xtask <command>
 
   test     everything: tools, format, lints, all tests (real iPXE and IBM's own SDK included), documentation
   check    the fast part of it: format, lints, tests that need no other program
-  lab      prepare what the tests run: kernel and initrd for real iPXE, an SSH server
+  lab      prepare what the tests run: Debian's packages for emulated machines, an SSH server
   sdk      install IBM's Python SDK for the tests
-  nightly  the long forms of the randomised tests
+  nightly  the long forms of the randomised tests, then fuzz
+  fuzz     the targets under fuzz/, each for a minute, or for `fuzz SECONDS`
   deny     licences, sources and bans of all dependencies; known vulnerabilities where the network allows
   bench    the comparisons under bench/";
 
@@ -39,6 +42,8 @@ fn main() -> ExitCode {
         ["lab"] => with_repository(lab::prepare),
         ["sdk"] => with_repository(sdk::prepare),
         ["nightly"] => with_repository(nightly::run_long),
+        ["fuzz"] => with_repository(|repository| fuzz::run_fuzz(repository, None)),
+        ["fuzz", seconds] => Repository::find().and_then(|repository| fuzz::run_fuzz(&repository, Some(seconds))),
         ["deny"] => with_repository(deny::run_deny),
         ["bench"] => with_repository(bench::run_bench),
         _ => {

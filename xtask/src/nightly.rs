@@ -1,7 +1,9 @@
 //! The long forms of the randomised tests: more seeds than anyone wants to wait for before a change is taken.
 
 use crate::{
+    debian,
     failure::Failure,
+    fuzz,
     repository::Repository,
     step::{output, run, step},
     suite::CRASH_POINTS,
@@ -14,7 +16,10 @@ const NAMES: &str = "nightly_";
 /// How much of it they do, in the variables they read. One that is set already wins.
 const AMOUNTS: [(&str, &str); 1] = [("METALFORM_SEEDS", "5000")];
 
-/// Every test with such a name, optimized.
+/// For each target of `fuzz/`.
+const FUZZ_SECONDS: &str = "600";
+
+/// Every test with such a name, optimized; then the fuzz targets.
 pub fn run_long(repository: &Repository) -> Result<(), Failure> {
     let tests = |more: &[&str]| {
         let mut tests = repository.cargo();
@@ -25,8 +30,10 @@ pub fn run_long(repository: &Repository) -> Result<(), Failure> {
         }
         tests
     };
+    step("tools", debian::install_missing)?;
     step("what there is", || are_there(&mut tests(&["--list"])))?;
-    step("long tests", || run(&mut tests(&["--nocapture"])))
+    step("long tests", || run(&mut tests(&["--nocapture"])))?;
+    fuzz::run_fuzz(repository, Some(FUZZ_SECONDS))
 }
 
 /// A filter that matches nothing would pass.

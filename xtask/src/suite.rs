@@ -1,11 +1,13 @@
 //! The two suites: all, and the fast part.
 
-use crate::{debian, failure::Failure, lab, repository::Repository, sdk, sshd, step::run, step::step};
+use crate::{agent, debian, failure::Failure, lab, repository::Repository, sdk, sshd, step::run, step::step};
 
 /// Everything that must pass before a change is taken.
 pub fn test(repository: &Repository) -> Result<(), Failure> {
     step("tools", debian::install_missing)?;
-    step("lab", || lab::build(repository))?;
+    step("agent", || agent::build(repository).map(drop))?;
+    step("programs", || lab::build_programs(repository))?;
+    step("lab", || lab::download(repository))?;
     step("sshd", || sshd::unpack(repository))?;
     step("sdk", || sdk::install(repository))?;
     format_and_lints(repository)?;

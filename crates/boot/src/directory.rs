@@ -4,6 +4,7 @@
 //! store is away, because a machine that gets no script stops booting; a `Recorder` that fails only delays the records of
 //! scripts and images, and stops configurations and reports.
 
+use crate::{BootHost, BootToken, ScriptNetwork, ScriptValues};
 use async_trait::async_trait;
 use metalform_model::{AuditEntry, Evidence, ReportPhase};
 use std::net::Ipv4Addr;
@@ -65,12 +66,39 @@ pub struct BootNode {
     pub instruction: Instruction,
     /// Its configuration document, handed out as it is.
     pub config: serde_json::Value,
+    /// Its document for the installer of Nutanix CE, without the URL that progress is told to; `None` where its image set
+    /// has no manifest.
+    pub arizona: Option<serde_json::Value>,
+    /// The network it installs in, once its addresses are known.
+    pub network: Option<ScriptNetwork>,
     /// `seq` and phase of the attempt's last committed report.
     pub last_report: Option<(u64, ReportPhase)>,
     /// Name of its script template; `None` is the built-in `foundation`.
     pub template: Option<String>,
     /// Name of its image set; `None` is the default set.
     pub image_set: Option<String>,
+    /// The set's file with the installer's root file system.
+    pub squashfs: Option<String>,
+    /// Whether the set's initrd holds our agent.
+    pub has_agent: bool,
+}
+
+impl BootNode {
+    /// What goes into its boot script.
+    pub fn script_values<'a>(
+        &'a self,
+        mgmt_ip: Ipv4Addr,
+        host: &'a BootHost,
+        token: &'a BootToken,
+    ) -> ScriptValues<'a> {
+        ScriptValues {
+            image_set: self.image_set.as_deref(),
+            network: self.network,
+            squashfs: self.squashfs.as_deref(),
+            has_agent: self.has_agent,
+            ..ScriptValues::new(&self.server_id, mgmt_ip, host, token)
+        }
+    }
 }
 
 /// One permission to network-boot one node.

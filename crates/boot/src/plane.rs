@@ -109,11 +109,25 @@ impl BootPlane {
     /// Checks the default image set and computes its digests, so that the first machine does not wait for them. Worth doing
     /// in the background when the service starts.
     pub async fn prepare_images(&self) -> Result<(), ImageSetError> {
-        let set = self.image_set().await?;
+        match self.check_images().await {
+            Ok(_) => {}
+            Err(error @ ImageSetError::Unverified { .. }) => {
+                tracing::error!(%error, hint = error.hint(), "the default image set will not be served");
+                return Err(error);
+            }
+            Err(error) => return Err(error),
+        }
         if let Err(fault) = self.images.find("SHA256SUMS").await {
-            tracing::warn!(error = %fault, dir = %set.dir().display(), "digests of the boot images are not ready");
+            tracing::warn!(error = %fault, "digests of the boot images are not ready");
         }
         Ok(())
+    }
+
+    /// The default image set, compared with its manifest byte for byte if it has one. Before servers are ordered for it:
+    /// whether it can be booted is cheaper to know then. Digests are computed once for a file as it is; after a minute without
+    /// them the answer is that they aren't ready, and they go on being computed.
+    pub async fn check_images(&self) -> Result<ImageSet, ImageSetError> {
+        self.images.check().await
     }
 
     pub(crate) async fn image_set(&self) -> Result<ImageSet, ImageSetError> {

@@ -51,6 +51,18 @@ pub(crate) enum Refusal {
     /// The last part of the path is no IPv4 address.
     #[error("that is no IPv4 address")]
     BadAddress,
+    /// The last part of the path is no step of a boot script.
+    #[error("that is no step of a boot script")]
+    BadStep,
+    /// The node's image set has no manifest, so its installer can't be configured.
+    #[error("there is no Arizona document for this server")]
+    NoArizona,
+    /// The query is no progress of an installer.
+    #[error("the query is no progress: {reason}")]
+    BadProgress {
+        /// What is missing.
+        reason: &'static str,
+    },
     /// The body is no report.
     #[error("the body is no report: {reason}")]
     BadReport {
@@ -83,6 +95,9 @@ pub(crate) enum Refusal {
     /// The file is there but can't be read.
     #[error("the image file can't be read")]
     ImageUnreadable,
+    /// The file is not what the manifest of its set says.
+    #[error("the image file is not what its set's manifest says")]
+    ImageUnverified,
     /// Its digest is still being computed.
     #[error("the image file is being checked")]
     ImageNotReady,
@@ -116,12 +131,16 @@ impl Refusal {
             Refusal::NoScript => "no_script",
             Refusal::UnknownParameter => "unknown_parameter",
             Refusal::BadAddress => "bad_address",
+            Refusal::BadStep => "bad_step",
+            Refusal::NoArizona => "no_arizona",
+            Refusal::BadProgress { .. } => "bad_progress",
             Refusal::BadReport { .. } => "bad_report",
             Refusal::ReportTooLarge { .. } => "report_too_large",
             Refusal::PhaseBackwards { .. } => "phase_backwards",
             Refusal::UnknownImage => "unknown_image",
             Refusal::RangeBeyond { .. } => "range_beyond",
             Refusal::ImageUnreadable => "image_unreadable",
+            Refusal::ImageUnverified => "image_unverified",
             Refusal::ImageNotReady => "image_not_ready",
             Refusal::NotReady { .. } => "not_ready",
             Refusal::UnknownPath => "unknown_path",
@@ -132,12 +151,18 @@ impl Refusal {
     /// The status everywhere but on the script route.
     pub fn status(&self) -> StatusCode {
         match self {
-            Refusal::UnknownParameter | Refusal::BadAddress | Refusal::BadReport { .. } => StatusCode::BAD_REQUEST,
+            Refusal::UnknownParameter
+            | Refusal::BadAddress
+            | Refusal::BadStep
+            | Refusal::BadProgress { .. }
+            | Refusal::BadReport { .. } => StatusCode::BAD_REQUEST,
             Refusal::TokenMissing => StatusCode::UNAUTHORIZED,
             Refusal::NetworkNotAllowed | Refusal::ForeignAddress | Refusal::TokenWrong => StatusCode::FORBIDDEN,
-            Refusal::UnknownServer | Refusal::NoScript | Refusal::UnknownImage | Refusal::UnknownPath => {
-                StatusCode::NOT_FOUND
-            }
+            Refusal::UnknownServer
+            | Refusal::NoScript
+            | Refusal::NoArizona
+            | Refusal::UnknownImage
+            | Refusal::UnknownPath => StatusCode::NOT_FOUND,
             Refusal::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::NotInstalling | Refusal::Installed | Refusal::PhaseBackwards { .. } => StatusCode::CONFLICT,
             Refusal::ReportTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
@@ -145,6 +170,7 @@ impl Refusal {
             Refusal::NotNow
             | Refusal::StoreAway
             | Refusal::ImageUnreadable
+            | Refusal::ImageUnverified
             | Refusal::ImageNotReady
             | Refusal::NotReady { .. } => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -172,15 +198,21 @@ impl Refusal {
             Refusal::NoScript => "the service's log names the template or value at fault",
             Refusal::UnknownParameter => "remove everything from the query but `t`",
             Refusal::BadAddress => "use the node's `mgmt_ip`",
+            Refusal::BadStep => "a step is dhcp, kernel, initrd, boot, retry, or error- and the value of ${errno}",
+            Refusal::NoArizona => "import the image set with `metalform image import`: its manifest names the files",
+            Refusal::BadProgress { .. } => "POST <monitoring_url_root>&step=<step>&offset=<number>",
             Refusal::BadReport { .. } => "send {seq, phase, status, percent, message, log, facts} as JSON",
             Refusal::ReportTooLarge { .. } => "send fewer log lines at once",
             Refusal::PhaseBackwards { .. } => "a machine that started again reports `booting` first",
             Refusal::UnknownImage => "SHA256SUMS lists the files of a set",
             Refusal::RangeBeyond { .. } => "HEAD tells the length",
             Refusal::ImageUnreadable => "the service needs read permission: 0644 for files, 0755 for folders",
+            Refusal::ImageUnverified => "`metalform image verify SET` tells what is wrong; import the set again",
             Refusal::NotReady { .. } => "the service's own log says what is missing",
-            Refusal::UnknownPath => "machines use /boot/ipxe, /boot/server, /boot/report and /pxe/images",
-            Refusal::WrongMethod => "GET and HEAD everywhere, POST for reports",
+            Refusal::UnknownPath => {
+                "machines use /boot/ipxe, /boot/step, /boot/server, /boot/arizona, /boot/report, /boot/progress and /pxe/images"
+            }
+            Refusal::WrongMethod => "GET and HEAD everywhere, POST for reports and progress",
         }
     }
 
@@ -212,6 +244,14 @@ impl Refusal {
             let range = HeaderValue::try_from(format!("bytes */{len}")).expect("digits are a header value");
             response.headers_mut().insert(header::CONTENT_RANGE, range);
         }
+        response
+    }
+
+    /// For a beacon: without `Retry-After`, which would make iPXE ask again without end, and nothing may hold up a boot for
+    /// the sake of being told of it.
+    pub(crate) fn into_final_json(self) -> Response {
+        let mut response = self.into_json();
+        response.headers_mut().remove(header::RETRY_AFTER);
         response
     }
 

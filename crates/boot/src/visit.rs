@@ -11,15 +11,21 @@ use uuid::Uuid;
 enum Action {
     Script,
     Config,
+    Arizona,
+    Step,
     Report,
+    Progress,
     Image,
     Other,
 }
 
-const PREFIXES: [(&str, Action); 4] = [
+const PREFIXES: [(&str, Action); 7] = [
     ("/boot/ipxe", Action::Script),
     ("/boot/server", Action::Config),
+    ("/boot/arizona", Action::Arizona),
+    ("/boot/step", Action::Step),
     ("/boot/report", Action::Report),
+    ("/boot/progress", Action::Progress),
     ("/pxe/images", Action::Image),
 ];
 
@@ -50,6 +56,7 @@ impl Visit {
         self.audit("anonymous", &format!("refused:{}", refusal.code()));
         match self.action {
             Action::Script => refusal.into_script(),
+            Action::Step => refusal.into_final_json(),
             _ => refusal.into_json(),
         }
     }
@@ -75,7 +82,10 @@ impl Visit {
         let action = match self.action {
             Action::Script => "boot.script",
             Action::Config => "boot.config",
+            Action::Arizona => "boot.arizona",
+            Action::Step => "boot.step",
             Action::Report => "boot.report",
+            Action::Progress => "boot.progress",
             Action::Image => "boot.image",
             Action::Other => "boot.other",
         };

@@ -1,6 +1,6 @@
 //! The commands and the flags that all of them share.
 
-use crate::{commands::*, context::Context, error::CliError};
+use crate::{commands::*, context::Context, error::CliError, lab::Lab};
 use clap::{Parser, Subcommand};
 use std::{path::PathBuf, time::Duration};
 
@@ -34,10 +34,12 @@ pub enum Command {
     Form(form::Form),
     Status(status::Status),
     Events(events::Events),
+    Explain(explain::Explain),
     Script(script::Script),
     Credentials(credentials::Credentials),
     Retry(retry::Retry),
     Destroy(destroy::Destroy),
+    Image(image::Image),
     Completions(completions::Completions),
 }
 
@@ -50,21 +52,46 @@ impl Command {
         }
     }
 
-    /// Carries the command out.
-    pub async fn run(&self, context: &Context) -> Result<(), CliError> {
+    /// What flags don't say of each other: told before anything is downloaded or started.
+    pub fn check(&self) -> Result<(), CliError> {
         match self {
-            Command::Demo(args) => demo::run(context, args).await,
+            Command::Demo(args) => args.check(),
+            Command::Simulate(args) => args.check(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it wants a lab of emulated machines.
+    pub fn emulates_machines(&self) -> bool {
+        match self {
+            Command::Demo(args) => args.machines.are_emulated(),
+            Command::Simulate(args) => args.machines.are_emulated(),
+            _ => false,
+        }
+    }
+
+    /// Whether there is nothing to do once the files of that lab are there.
+    pub fn only_downloads(&self) -> bool {
+        matches!(self, Command::Simulate(args) if args.download_only)
+    }
+
+    /// Carries the command out.
+    pub async fn run(&self, context: &Context, lab: Option<Lab>) -> Result<(), CliError> {
+        match self {
+            Command::Demo(args) => demo::run(context, args, lab).await,
             Command::Serve(args) => serve::run(context, args).await,
-            Command::Simulate(args) => simulate::run(context, args).await,
+            Command::Simulate(args) => simulate::run(context, args, lab).await,
             Command::Validate(args) => validate::run(context, args),
             Command::Deploy(args) => deploy::run(context, args).await,
             Command::Form(args) => form::run(context, args).await,
             Command::Status(args) => status::run(context, args).await,
             Command::Events(args) => events::run(context, args).await,
+            Command::Explain(args) => explain::run(context, args).await,
             Command::Script(args) => script::run(context, args).await,
             Command::Credentials(args) => credentials::run(context, args).await,
             Command::Retry(args) => retry::run(context, args).await,
             Command::Destroy(args) => destroy::run(context, args).await,
+            Command::Image(args) => image::run(context, args).await,
             Command::Completions(args) => completions::run(context, args),
         }
     }

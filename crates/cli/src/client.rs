@@ -7,7 +7,7 @@ use crate::{
     error::{CliError, Refusal, RootCause},
     server::Server,
 };
-use metalform_model::{ClusterStatus, Event, FormationChoice, PlanFormat};
+use metalform_model::{ClusterStatus, Event, Explanation, FormationChoice, PlanFormat};
 use reqwest::{Certificate, Method, RequestBuilder, Response, Url, header};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -195,6 +195,11 @@ impl Client {
             Ok(answer) => self.accepted(doing, answer?).await,
             Err(_) => Err(CliError::Silent { doing: doing.to_owned(), server: self.server() }),
         }
+    }
+
+    /// Where a node stands, and why.
+    pub async fn explain(&self, server_id: &str) -> Result<Explanation, CliError> {
+        self.get("have the node explained", &["nodes", server_id, "explain"]).await
     }
 
     /// What a node is given to boot, its token left out.

@@ -101,6 +101,16 @@ pub enum CliError {
         /// Every fault, warnings too, as documents.
         faults: Value,
     },
+    /// Scripts that would strand a machine.
+    #[error("{} in {}", count(*.errors, "error"), count(*.files, "script"))]
+    BadScripts {
+        /// How many.
+        errors: usize,
+        /// How many scripts were checked.
+        files: usize,
+        /// Every fault, as documents.
+        faults: Value,
+    },
     /// Deployments that ended badly.
     #[error("{}", not_ready(.0))]
     NotReady(Vec<ClusterStatus>),
@@ -127,14 +137,50 @@ pub enum CliError {
         source: io::Error,
     },
     /// Faults of a demo that can't strike in the world it would have.
-    #[error("{} can't strike CVMs that behave as documented", .0.join(", "))]
-    IdleFaults(Vec<String>),
+    #[error("{} can't strike {whom}", names.join(", "))]
+    IdleFaults {
+        /// Of the faults.
+        names: Vec<String>,
+        /// What such a world has.
+        whom: &'static str,
+        /// What to do about it.
+        hint: &'static str,
+    },
+    /// A flag of emulated machines, and there are none.
+    #[error("{0} is of emulated machines, and these are simulated")]
+    NotEmulated(&'static str),
     /// The simulated world could not be started.
     #[error("the simulated world can't be started")]
     Simulator(#[source] metalform_simulator::faces::SimulatorError),
+    /// The lab of emulated machines can't be made.
+    #[error("the lab of emulated machines can't be made")]
+    Lab(#[source] crate::lab::LabError),
     /// The simulated world gave a configuration that can't be read back.
     #[error("the simulated world's own configuration can't be read")]
     SimulatorConfig(#[source] toml::de::Error),
+    /// An image set that can't be made.
+    #[error("nothing was imported")]
+    Import(#[source] metalform_images::ImportError),
+    /// An image set that can't be added to.
+    #[error("no image set was made")]
+    Overlay(#[source] metalform_images::OverlayError),
+    /// An image set that can't be looked at.
+    #[error("the image set can't be checked")]
+    ImageSet(#[source] metalform_images::SetError),
+    /// The folder of image sets.
+    #[error("the image sets can't be shown")]
+    Images(#[source] metalform_images::FileError),
+    /// A recipe that is none.
+    #[error("the recipe in {} can't be used", .path.display())]
+    BadRecipe {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// Sets that aren't what their manifests say.
+    #[error("{}", damaged(.0))]
+    Damaged(Value),
     /// Standard output can't be written.
     #[error("the output can't be written")]
     Output(#[source] io::Error),
@@ -201,12 +247,18 @@ impl CliError {
     pub fn exit_code(&self) -> u8 {
         match self {
             CliError::BadPlan { .. }
+            | CliError::BadScripts { .. }
             | CliError::BadServer { .. }
             | CliError::BadCertificates { .. }
             | CliError::BadProfiles { .. }
             | CliError::Unreadable { .. }
-            | CliError::IdleFaults(_)
+            | CliError::IdleFaults { .. }
+            | CliError::NotEmulated(_)
+            | CliError::BadRecipe { .. }
             | CliError::Config(_) => 2,
+            CliError::Import(error) if error.is_usage() => 2,
+            CliError::Overlay(error) if error.is_usage() => 2,
+            CliError::ImageSet(metalform_images::SetError::Unknown { .. }) => 2,
             CliError::Refused(refusal) if BAD_PLAN_CODES.contains(&refusal.code.as_str()) => 2,
             CliError::NotReady(clusters) if clusters.iter().any(missed_deadline) => 3,
             CliError::Unreachable { .. }
@@ -220,7 +272,13 @@ impl CliError {
             | CliError::Serve(_)
             | CliError::File { .. }
             | CliError::Simulator(_)
+            | CliError::Lab(_)
             | CliError::SimulatorConfig(_)
+            | CliError::Import(_)
+            | CliError::Overlay(_)
+            | CliError::ImageSet(_)
+            | CliError::Images(_)
+            | CliError::Damaged(_)
             | CliError::Output(_)
             | CliError::Start(_)
             | CliError::StoppedWatching { .. }
@@ -242,14 +300,24 @@ impl CliError {
             CliError::Unreadable { .. } => "unreadable",
             CliError::BadProfiles { .. } => "bad_profiles",
             CliError::BadPlan { .. } => "bad_plan",
+            CliError::BadScripts { .. } => "bad_script",
             CliError::NotReady(clusters) if clusters.iter().any(missed_deadline) => Failure::DEADLINE,
             CliError::NotReady(_) => "not_ready",
             CliError::ReleasedMeanwhile { .. } => "released",
             CliError::Config(_) => "bad_config",
-            CliError::IdleFaults(_) => "fault_cannot_strike",
+            CliError::IdleFaults { .. } => "fault_cannot_strike",
+            CliError::NotEmulated(_) => "not_emulated",
             CliError::Serve(_) => "serve",
             CliError::File { .. } => "file",
             CliError::Simulator(_) | CliError::SimulatorConfig(_) => "simulator",
+            CliError::Lab(_) => "lab",
+            CliError::Import(_) => "image_import",
+            CliError::Overlay(_) => "image_overlay",
+            CliError::ImageSet(metalform_images::SetError::Unknown { .. }) => "unknown_image_set",
+            CliError::ImageSet(_) => "image_set",
+            CliError::Images(_) => "images",
+            CliError::BadRecipe { .. } => "bad_recipe",
+            CliError::Damaged(_) => "image_damaged",
             CliError::Output(_) => "output",
             CliError::Start(_) => "start",
             CliError::StoppedWatching { .. } | CliError::Interrupted => "interrupted",
@@ -277,13 +345,20 @@ impl CliError {
             CliError::BadCertificates { .. } => "METALFORM_CA_FILE names a PEM file of certificates",
             CliError::BadProfiles { source, .. } => source.hint(),
             CliError::BadPlan { .. } => "mend the plan; nothing was created",
+            CliError::BadScripts { .. } => "a service that finds them in its templates doesn't start",
             CliError::NotReady(clusters) => return clusters.iter().find_map(|c| c.hint.clone()),
             CliError::Config(source) => return Some(source.hint().to_string()),
             CliError::Serve(source) => return Some(source.hint().to_string()),
-            CliError::IdleFaults(_) => {
-                "leave out `--cvm documented`: it takes a system to log in to, and a create that is a command there"
-            }
-            CliError::Simulator(source) => source.hint(),
+            CliError::IdleFaults { hint, .. } => hint,
+            CliError::NotEmulated(_) => "add `--machines qemu`",
+            CliError::Simulator(source) => return Some(source.hint()),
+            CliError::Lab(source) => source.hint(),
+            CliError::Import(source) => source.hint(),
+            CliError::Overlay(source) => source.hint(),
+            CliError::ImageSet(source) => source.hint(),
+            CliError::Images(source) => source.hint(),
+            CliError::BadRecipe { .. } => "docs/images.md shows what a recipe looks like",
+            CliError::Damaged(_) => "remove the set's folder and import it again; until then it isn't served",
             CliError::StoppedWatching { cluster } => return Some(format!("`metalform events {cluster} --follow`")),
             CliError::Unreadable { .. }
             | CliError::ReleasedMeanwhile { .. }
@@ -304,6 +379,8 @@ impl CliError {
                 let lines = refusal.faults().iter().map(fault_line);
                 lines.filter(|line| !refusal.message.contains(line)).collect()
             }
+            // The faults are what was asked for, and were data.
+            CliError::Damaged(_) => Vec::new(),
             CliError::BadPlan { faults, .. } => faults.as_array().into_iter().flatten().map(fault_line).collect(),
             CliError::NotReady(clusters) if clusters.len() > 1 => clusters.iter().map(failure_line).collect(),
             CliError::NoToken { file, source, .. } => vec![format!("{}: {source}", file.display())],
@@ -323,7 +400,7 @@ impl CliError {
 
     /// Whether what was printed before says it all to a program.
     fn is_told_by_the_outcome(&self) -> bool {
-        matches!(self, CliError::NotReady(_) | CliError::ReleasedMeanwhile { .. })
+        matches!(self, CliError::NotReady(_) | CliError::ReleasedMeanwhile { .. } | CliError::Damaged(_))
     }
 
     /// Tells it: in words on standard error; to a program as one document on standard output.
@@ -338,7 +415,7 @@ impl CliError {
     fn document(&self) -> Value {
         let details = match self {
             CliError::Refused(refusal) => refusal.details.clone(),
-            CliError::BadPlan { faults, .. } => json!({"faults": faults}),
+            CliError::BadPlan { faults, .. } | CliError::BadScripts { faults, .. } => json!({"faults": faults}),
             _ => json!({"causes": self.causes()}),
         };
         json!({"error": {"code": self.code(), "message": self.to_string(), "hint": self.hint(), "details": details}})
@@ -373,6 +450,15 @@ fn missed_deadline(cluster: &ClusterStatus) -> bool {
 
 fn failure_line(cluster: &ClusterStatus) -> String {
     format!("{}: {}", cluster.name, cluster.reason)
+}
+
+/// `sets`, as `image verify` tells them.
+fn damaged(sets: &Value) -> String {
+    let ids: Vec<&str> = sets.as_array().into_iter().flatten().filter_map(|set| set["id"].as_str()).collect();
+    match ids[..] {
+        [one] => format!("the image set {one} is damaged"),
+        _ => format!("{} are damaged: {}", count(ids.len(), "image set"), ids.join(", ")),
+    }
 }
 
 fn not_ready(clusters: &[ClusterStatus]) -> String {

@@ -8,6 +8,8 @@ mod context;
 mod display;
 mod error;
 mod event_stream;
+mod image_progress;
+mod lab;
 mod output;
 mod plan_faults;
 mod plan_text;
@@ -18,9 +20,10 @@ mod timeline;
 mod watch;
 
 use clap::{Parser, error::ErrorKind};
-use cli::Cli;
+use cli::{Cli, Command};
 use context::Context;
 use error::CliError;
+use lab::Lab;
 use output::Output;
 use serde_json::json;
 use std::io::IsTerminal;
@@ -37,8 +40,10 @@ fn main() -> ExitCode {
     start_log(&cli);
     let Cli { command, config, json, connect_for } = cli;
     let context = Context { config, json, connect_for, out: Output::default(), clock: metalform_service::WallClock };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let done = runtime.map_err(CliError::Start).and_then(|runtime| runtime.block_on(command.run(&context)));
+    let done = prepare(&command, &context).and_then(|lab| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        runtime.map_err(CliError::Start)?.block_on(command.run(&context, lab))
+    });
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -46,6 +51,21 @@ fn main() -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// What must be done while this process has one thread: emulated machines want a network namespace. Before that, because
+/// nothing can be downloaded in there, their files.
+fn prepare(command: &Command, context: &Context) -> Result<Option<Lab>, CliError> {
+    command.check()?;
+    if !command.emulates_machines() {
+        return Ok(None);
+    }
+    let lab = Lab::prepare(&context.out)?;
+    if command.only_downloads() {
+        return Ok(None);
+    }
+    lab::enter_namespace().map_err(CliError::Lab)?;
+    Ok(Some(lab))
 }
 
 /// Help and version are what was asked for; anything else is wrong usage, told to a program as well.

@@ -32,8 +32,18 @@ impl TemporaryFolder {
     }
 }
 
+impl TemporaryFolder {
+    /// Leaves it where it is.
+    pub fn keep(mut self) -> PathBuf {
+        std::mem::take(&mut self.0)
+    }
+}
+
 impl Drop for TemporaryFolder {
     fn drop(&mut self) {
+        if self.0.as_os_str().is_empty() {
+            return;
+        }
         // What can't be removed stays in the system's temporary folder; there is nobody to tell.
         let _ = fs::remove_dir_all(&self.0);
     }

@@ -1,8 +1,8 @@
 //! IBM's own Python SDK drives `metalform simulate`: see `sdk/drive.py`. `cargo xtask test` installs the SDK, pinned, below
 //! the build folder.
 
-#[path = "lab/process.rs"]
-#[expect(dead_code, reason = "shared with the lab, which uses all of it")]
+#[path = "machines/process.rs"]
+#[expect(dead_code, reason = "shared with the tests of emulated machines, which use all of it")]
 mod process;
 
 use process::Process;

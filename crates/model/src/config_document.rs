@@ -3,16 +3,23 @@
 //!
 //! **Drives.** A drive is a text, the path of a device, where the plan says one; else an object that says what the
 //! drive is: any of `serial`, `model` (part of it), `min_gb`, `max_gb` (10^9 bytes). Paths for everything were rejected: the
-//! same boot disk was seen as `sda` and as `nvme0n1`, because names follow probe order.
+//! same boot disk was seen as `sda` and as `nvme0n1`, because names follow probe order. In an object a `device` is a path,
+//! and `wipe: true` says that what is on the drive may go; without it an installer leaves a data drive that the plan lists
+//! and that holds something alone, and gives up. `data_devices_by` tells those (`plan`) from the drives of a machine that
+//! was ordered as a whole (`profile`), on which nothing can be but what an earlier try of ours left.
 //!
 //! **Roles.** The boot disk (a RAID1 pair, which the system sees as one device) is the hypervisor's: `boot_device` and
 //! `hypervisor_device` are the same drive. `data_devices` are the plan's, to the letter, each another drive. Nutanix CE
 //! wants a third disk for the controller VM: `cvm_device` is a further drive of the profile; the first data drive, when
 //! the plan lists them all; the boot disk, when there is none.
 //!
-//! **How an installer resolves them.** Boot device, then data devices that are paths or have a serial number, then the
-//! other data devices in order, each to a drive that matches and that none before took; without one, it gives up. The
-//! controller VM's comes last: a matching drive that none took, else the first taken one that matches, which is shared.
+//! **How an installer resolves them.** What is a path or has a serial number first, so that no size takes a drive that is
+//! named elsewhere; then the boot device, then the other data devices in order, each to a drive that matches and that none
+//! before took; without one, it gives up. The controller VM's comes last: a matching drive that none took, else the first
+//! taken one that matches, which is shared.
+//!
+//! **What the machine must have**: `node_config.min_memory_gib` and `min_cores`, nine tenths of the profile's, where that is
+//! known. Cores, not threads: whether a core shows as one or two is the firmware's choice.
 
 use crate::{DataDrive, NodePlan, Plan, Profile, profile::nine_tenths};
 use ipnet::Ipv4Net;
@@ -49,7 +56,7 @@ pub fn node_config(plan: &Plan, node: &NodePlan, network: &NodeNetwork, profile:
     let (cidr, netmask, gateway) = (network.cidr.trunc(), network.cidr.netmask(), network.gateway);
     let dns_servers = if network.dns_servers.is_empty() { &cluster.dns_servers } else { &network.dns_servers };
     let boot_device = boot_device(profile);
-    json!({
+    let mut document = json!({
         "server_info": {
             "server_id": node.server_id,
             "server_name": node.server_name,
@@ -82,6 +89,7 @@ pub fn node_config(plan: &Plan, node: &NodePlan, network: &NodeNetwork, profile:
             "hypervisor_device": boot_device,
             "cvm_device": cvm_device(node, profile, &boot_device),
             "data_devices": node.data_drives,
+            "data_devices_by": data_devices_by(node, profile),
         },
         "network_config": {
             "cidr": cidr,
@@ -90,7 +98,18 @@ pub fn node_config(plan: &Plan, node: &NodePlan, network: &NodeNetwork, profile:
             "dns_servers": dns_servers,
             "interfaces": [{ "name": "eth0", "ip": network.mgmt_ip, "netmask": netmask, "gateway": gateway }],
         },
-    })
+    });
+    if let Some(profile) = profile {
+        document["node_config"]["min_memory_gib"] = json!(nine_tenths(profile.memory_gib.into()));
+        document["node_config"]["min_cores"] = json!(nine_tenths(u64::from(profile.vcpu) / 2).max(1));
+    }
+    document
+}
+
+/// A plan that lists exactly what the profile says is the same plan as one that lists nothing.
+fn data_devices_by(node: &NodePlan, profile: Option<&Profile>) -> &'static str {
+    let is_profiles = profile.is_some_and(|profile| profile.default_data_drives() == node.data_drives);
+    if is_profiles { "profile" } else { "plan" }
 }
 
 /// By size, a tenth to either side of the nominal one. A disk of 480 GB was seen with 447 GiB: sizes are of 10^9 bytes.
@@ -103,7 +122,7 @@ fn boot_device(profile: Option<&Profile>) -> Value {
     }
 }
 
-fn cvm_device(node: &NodePlan, profile: Option<&Profile>, boot_device: &Value) -> Value {
+pub(crate) fn cvm_device(node: &NodePlan, profile: Option<&Profile>, boot_device: &Value) -> Value {
     match (profile, node.data_drives.first()) {
         (Some(profile), _) if profile.data_quantity > node.data_drives.len() => {
             json!({ "min_gb": nine_tenths(profile.data_gb) })

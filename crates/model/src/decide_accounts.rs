@@ -100,7 +100,8 @@ impl ClusterView<'_> {
 
     fn secure_all(&self, places: Vec<SecurePlace>, now: Timestamp) -> Option<ClusterDecision> {
         let mut due = Vec::new();
-        let mut wait_until = Timestamp::NEVER;
+        // The earliest; that there is one at all decides, or a place that is due at the end of time would count as secured.
+        let mut wait_until: Option<Timestamp> = None;
         let mut refused = None;
         for place in places {
             let record = self.account(&place);
@@ -119,21 +120,21 @@ impl ClusterView<'_> {
             if at <= now {
                 due.push(place);
             } else {
-                wait_until = wait_until.min(at);
+                wait_until = Some(wait_until.map_or(at, |earlier| earlier.min(at)));
                 refused = refused.or((record.refusals > 0).then(|| place.in_words()));
             }
         }
         if !due.is_empty() {
             return Some(Decision::Do(ClusterAction::Secure { places: due }));
         }
-        (wait_until != Timestamp::NEVER).then(|| Decision::Wait {
+        wait_until.map(|until| Decision::Wait {
             reason: match refused {
                 Some(place) => {
                     format!("{place} refused a password; the next is shown after a while, for lock-outs are real")
                 }
                 None => "waits until the new passwords are known everywhere".into(),
             },
-            until: wait_until,
+            until,
         })
     }
 

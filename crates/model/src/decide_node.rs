@@ -5,8 +5,7 @@
 
 use crate::{
     CvmAnswer, Decision, Driver, Failure, FormationChoice, NodePhase, NodePlan, NodeRecord, PowerAction, PowerCall,
-    Report, ReportPhase, ReportStatus, Resource, ResourceState, ServerSeen, ServerStatus, Slot, Timeouts, Timestamp,
-    in_words,
+    ReportPhase, Resource, ResourceState, ServerSeen, ServerStatus, Slot, Timeouts, Timestamp, in_words,
 };
 use std::time::Duration;
 
@@ -408,6 +407,8 @@ fn await_script(view: NodeView<'_>) -> NodeDecision {
     Decision::Wait { reason, until: view.server_due() }
 }
 
+const INSTALLER_HINT: &str = "mend what it names; `metalform retry` images the node again";
+
 fn follow_installer(view: NodeView<'_>) -> NodeDecision {
     let boot = &view.record.boot;
     if boot.installed_at.is_some() {
@@ -417,27 +418,27 @@ fn follow_installer(view: NodeView<'_>) -> NodeDecision {
     if view.is_cvm_final() {
         return Decision::MoveTo(NodePhase::WaitingForCvm, "its controller VM answers".into());
     }
-    let has_failed = |r: &&Report| r.phase == ReportPhase::Failed || r.status == ReportStatus::Failed;
-    if let Some(report) = boot.report.as_ref().filter(has_failed) {
+    if let Some(report) = boot.report.as_ref().filter(|report| report.has_failed()) {
+        // Where the machine says which of its findings stopped it, that is the failure.
+        if let Some(found) = report.failure() {
+            let hint = if found.hint.is_empty() { INSTALLER_HINT } else { &found.hint };
+            return failure(view, &found.code, format!("{}: {}", found.subject, found.reason), hint);
+        }
         let reason = format!("the installer failed: {}", report.message);
-        return failure(
-            view,
-            "installer_failed",
-            reason,
-            "mend what it names; `metalform retry` images the node again",
-        );
+        return failure(view, "installer_failed", reason, INSTALLER_HINT);
     }
-    let reason = match (&boot.report, boot.config_at) {
-        (Some(r), _) => match r.percent {
+    let reason = match (&boot.report, boot.config_at, &boot.refused) {
+        (Some(r), _, _) => match r.percent {
             Some(p) => format!("{} {p:.0} %: {}", r.phase.as_str(), r.message),
             None => format!("{}: {}", r.phase.as_str(), r.message),
         },
-        (None, Some(_)) => "the node has its configuration; no report yet".into(),
-        (None, None) if boot.initrd_at.is_some() => {
+        (None, Some(_), _) => "the node has its configuration; no report yet".into(),
+        (None, None, Some(refused)) => format!("the node can't get {} [{}]", refused.file, refused.code),
+        (None, None, None) if boot.initrd_at.is_some() => {
             "kernel and initrd are sent; the node hasn't asked for its configuration".into()
         }
-        (None, None) if boot.kernel_at.is_some() => "the kernel is sent; the initrd isn't yet".into(),
-        (None, None) => "the script was fetched; the kernel wasn't yet".into(),
+        (None, None, None) if boot.kernel_at.is_some() => "the kernel is sent; the initrd isn't yet".into(),
+        (None, None, None) => "the script was fetched; the kernel wasn't yet".into(),
     };
     // Where nothing is probed, reports wake the loop.
     let until = if view.may_be_installed() { view.cvm_due() } else { Timestamp::NEVER };

@@ -102,6 +102,10 @@ pub mod kind {
     pub const SCRIPT_SERVED: &str = "script_served";
     /// The node fetched a file of the image set, or part of one.
     pub const IMAGE_SERVED: &str = "image_served";
+    /// The node asked for a file of the image set that can't go out.
+    pub const IMAGE_REFUSED: &str = "image_refused";
+    /// The node's boot script told where it stands.
+    pub const BOOT_STEP: &str = "boot_step";
     /// The node fetched its configuration.
     pub const CONFIG_SERVED: &str = "config_served";
     /// The node reported.

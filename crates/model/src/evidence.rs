@@ -1,7 +1,7 @@
 //! Evidence: something observed that may move a phase. Request handlers only append it; the loop, holding the fence,
 //! folds it into the node's record and the timeline.
 
-use crate::{Report, Timestamp};
+use crate::{BootStep, InstallerCall, Report, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use uuid::Uuid;
@@ -38,8 +38,24 @@ pub enum Seen {
         /// Bytes of the whole answer's body.
         of: u64,
     },
+    /// An image file was asked for and is not in a state to go out.
+    ImageRefused {
+        /// Name within the image set.
+        file: String,
+        /// Stable word of the refusal: `image_unreadable`, `unknown_image`, …
+        code: String,
+    },
+    /// The boot script told where it stands.
+    StepReached {
+        /// Where.
+        step: BootStep,
+    },
     /// The node's configuration was handed out in full.
     ConfigServed,
+    /// The node's Arizona document, by which the CE installer is configured, was handed out in full.
+    ArizonaServed,
+    /// The installer called back with its progress.
+    InstallerCalled(InstallerCall),
     /// The node reported.
     Reported(Report),
 }

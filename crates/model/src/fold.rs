@@ -3,8 +3,9 @@
 
 use crate::{
     Account, AccountRecord, AccountState, ClusterPhase, ClusterRecord, CvmAnswer, Driver, Evidence, FormationAttempt,
-    FormationChoice, NewEvent, NodePhase, NodeRecord, Offer, Report, ReportPhase, ReportStatus, SecurePlace, Seen,
-    ServerSeen, ShowPassword, Surface, Timestamp, choose_driver, driver::driver_for_all, kind,
+    FormationChoice, InstallerCall, NewEvent, NodePhase, NodeRecord, Offer, PartialImage, RefusedImage, Report,
+    ReportPhase, ReportStatus, SecurePlace, Seen, ServerSeen, ShowPassword, StepSeen, Surface, Timestamp,
+    choose_driver, driver::driver_for_all, kind,
 };
 use serde_json::json;
 use std::time::Duration;
@@ -19,12 +20,13 @@ impl NodeRecord {
         let event = |kind, message: String| NewEvent::new(at, kind, message).of_node(&self.server_id);
         // Who shows the attempt's token for a later step has had the script, even if the record of that died with the process
         // that was about to write it.
-        if !matches!(evidence.seen, Seen::ImageServed { .. }) {
+        if !matches!(evidence.seen, Seen::ImageServed { .. } | Seen::ImageRefused { .. }) {
             self.boot.script_at.get_or_insert(at);
         }
         match &evidence.seen {
             Seen::ScriptServed => {
                 self.boot.scripts += 1;
+                self.boot.last_script_at = Some(at);
                 let n = self.boot.scripts;
                 let events = vec![
                     event(kind::SCRIPT_SERVED, format!("fetched its boot script ({n}. time)"))
@@ -45,15 +47,53 @@ impl NodeRecord {
                     "initrd-foundation.img" if whole => self.boot.initrd_at = Some(at),
                     _ => {}
                 }
+                if whole {
+                    self.boot.partial = self.boot.partial.take().filter(|partial| partial.file != *file);
+                    self.boot.refused = self.boot.refused.take().filter(|refused| refused.file != *file);
+                } else {
+                    self.boot.partial = Some(PartialImage { file: file.clone(), sent: *sent, of: *of, at });
+                }
                 events
+            }
+            Seen::ImageRefused { file, code } => {
+                let is_new = !self.boot.refused.as_ref().is_some_and(|last| last.file == *file && last.code == *code);
+                let message = format!("asked for {file}, which can't go out [{code}]");
+                let told = event(kind::IMAGE_REFUSED, message).with(json!({"file": file, "code": code}));
+                self.boot.refused = Some(RefusedImage { file: file.clone(), code: code.clone(), at });
+                // A machine asks again every ten seconds or so: once is enough to say.
+                if is_new { vec![told] } else { Vec::new() }
+            }
+            Seen::StepReached { step } => {
+                let told = event(kind::BOOT_STEP, step.in_words()).with(json!({"step": step}));
+                self.boot.step = Some(StepSeen { step: *step, at });
+                vec![told]
             }
             Seen::ConfigServed => {
                 let events = vec![event(kind::CONFIG_SERVED, "fetched its configuration".into())];
                 self.boot.config_at.get_or_insert(at);
+                self.boot.last_config_at = Some(at);
                 events
             }
+            Seen::ArizonaServed => {
+                let told = event(kind::CONFIG_SERVED, "fetched its Arizona document".into());
+                self.boot.config_at.get_or_insert(at);
+                self.boot.last_config_at = Some(at);
+                vec![told.with(json!({"document": "arizona"}))]
+            }
+            Seen::InstallerCalled(call) => self.fold_call(call, at),
             Seen::Reported(report) => self.fold_report(report, at),
         }
+    }
+
+    /// A callback becomes the report that follows the last one. Its number is given here and not where it was received:
+    /// the loop alone knows for certain which was the last.
+    fn fold_call(&mut self, call: &InstallerCall, at: Timestamp) -> Vec<NewEvent> {
+        if self.boot.called.as_ref() == Some(call) {
+            return Vec::new();
+        }
+        self.boot.called = Some(call.clone());
+        let report = call.report(self.boot.report.as_ref());
+        self.fold_report(&report, at)
     }
 
     fn fold_report(&mut self, report: &Report, at: Timestamp) -> Vec<NewEvent> {
@@ -63,13 +103,24 @@ impl NodeRecord {
         if let Some(uuid) = report.facts.get("node_uuid").and_then(|v| v.as_str()) {
             self.node_uuid = Some(uuid.to_owned());
         }
+        let findings = report.findings();
+        if !findings.is_empty() {
+            self.boot.findings = findings;
+        }
         if report.phase == ReportPhase::Installed && report.status != ReportStatus::Failed {
             self.boot.installed_at.get_or_insert(at);
         }
         let percent = report.percent.map(|p| format!(" {p:.0} %")).unwrap_or_default();
-        let message = format!("reports {}{percent}: {}", report.phase.as_str(), report.message);
-        let data = json!({"seq": report.seq, "report": report.phase, "status": report.status,
+        let said = match report.log.len() {
+            lines if report.message.is_empty() && lines > 0 => format!("{lines} lines of log"),
+            _ => report.message.clone(),
+        };
+        let message = format!("reports {}{percent}: {said}", report.phase.as_str());
+        let mut data = json!({"seq": report.seq, "report": report.phase, "status": report.status,
             "percent": report.percent, "log": report.log});
+        if !report.facts.is_empty() {
+            data["facts"] = json!(report.facts);
+        }
         self.boot.report = Some(report.clone());
         self.boot.reported_at = Some(at);
         vec![NewEvent::new(at, kind::NODE_REPORT, message).of_node(&self.server_id).with(data)]

@@ -11,6 +11,48 @@ pub const MANIFEST_FORMAT: u32 = 1;
 /// Name of the document within a set.
 pub const MANIFEST_FILE: &str = "manifest.json";
 
+/// The kernel's name within a set.
+pub const KERNEL_FILE: &str = "vmlinuz-foundation";
+
+/// The initrd's name within a set.
+pub const INITRD_FILE: &str = "initrd-foundation.img";
+
+/// The digests of a set's files, made when it is asked for; never a file of the set.
+pub const SUMS_FILE: &str = "SHA256SUMS";
+
+/// In the folder of all sets: holds the id of the default set. It wins over plain files beside it.
+///
+/// A file and not a symbolic link, because a link is lost or followed by half of the programs that copy folders, and
+/// because what it may say can be checked before it is followed.
+pub const DEFAULT_FILE: &str = "default";
+
+/// Longest `default` that is read, in bytes.
+pub const MAX_DEFAULT_BYTES: u64 = 256;
+
+/// Longest manifest that is read, in bytes.
+pub const MAX_MANIFEST_BYTES: u64 = 1 << 20;
+
+/// Whether it can be what the operator calls a set: 1 to 40 of `[A-Za-z0-9._-]`, the first one a letter or digit.
+pub fn is_image_set_name(text: &str) -> bool {
+    text.len() <= 40 && is_image_set_id(text)
+}
+
+/// Whether it can be the id of a set, which is also its folder's name: 1 to 64 of `[A-Za-z0-9._-]`, the first one a letter
+/// or digit.
+pub fn is_image_set_id(text: &str) -> bool {
+    text.len() <= 64
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+}
+
+/// Whether a file of a set may be called so: no separator, nothing hidden, nothing that means something to a shell or a
+/// URL; 1 to 128 characters.
+pub fn is_image_file_name(text: &str) -> bool {
+    text.len() <= 128
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._+-".contains(&b))
+}
+
 /// One image set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -19,7 +61,7 @@ pub struct ImageManifest {
     pub format: u32,
     /// What the operator calls it; 1 to 40 of `[A-Za-z0-9._-]`, the first one a letter or digit.
     pub name: String,
-    /// Where it came from, for a person: name of an ISO and its digest, or of the set an overlay was added to.
+    /// Where it came from, for a person: name, label and length of an ISO, or the set an overlay was added to.
     pub source: String,
     /// Name of the script template its machines boot with; `None`: `foundation`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -32,6 +74,34 @@ pub struct ImageManifest {
 }
 
 impl ImageManifest {
+    /// What is wrong with it, if anything: a document that was read proves only that it has the right fields.
+    pub fn fault(&self) -> Option<&'static str> {
+        let names = || self.files.iter().map(|file| file.name.as_str());
+        let is_digest = |text: &str, digits| {
+            text.len() == digits && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        };
+        let whole = |role, name: &str| self.with_role(role).is_some_and(|file| file.name == name && file.size > 0);
+        if self.format != MANIFEST_FORMAT {
+            Some("its format is not 1")
+        } else if !is_image_set_name(&self.name) {
+            Some("its name can't be one")
+        } else if !names().all(is_image_file_name) || names().any(|name| [MANIFEST_FILE, SUMS_FILE].contains(&name)) {
+            Some("a file's name can't be one")
+        } else if !names().zip(names().skip(1)).all(|(one, next)| one < next) {
+            Some("its files are not sorted by name, or one is there twice")
+        } else if !self
+            .files
+            .iter()
+            .all(|file| is_digest(&file.sha256, 64) && file.md5.as_ref().is_none_or(|md5| is_digest(md5, 32)))
+        {
+            Some("a digest can't be one")
+        } else if !whole(ImageRole::Kernel, KERNEL_FILE) || !whole(ImageRole::Initrd, INITRD_FILE) {
+            Some("it has no kernel or no initrd")
+        } else {
+            None
+        }
+    }
+
     /// The file of that name.
     pub fn file(&self, name: &str) -> Option<&ImageFile> {
         self.files.iter().find(|file| file.name == name)
@@ -111,4 +181,63 @@ pub enum InstalledBy {
     Agent,
     /// The installed system, once it is up.
     System,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(name: &str, role: ImageRole) -> ImageFile {
+        ImageFile { name: name.to_owned(), role, size: 1, sha256: "0".repeat(64), md5: None }
+    }
+
+    fn manifest() -> ImageManifest {
+        ImageManifest {
+            format: MANIFEST_FORMAT,
+            name: "ce".to_owned(),
+            source: "ce.iso".to_owned(),
+            template: None,
+            recipe: None,
+            files: vec![file(INITRD_FILE, ImageRole::Initrd), file(KERNEL_FILE, ImageRole::Kernel)],
+        }
+    }
+
+    fn fault(change: impl FnOnce(&mut ImageManifest)) -> Option<&'static str> {
+        let mut manifest = manifest();
+        change(&mut manifest);
+        manifest.fault()
+    }
+
+    #[test]
+    fn a_manifest_that_makes_no_sense_is_told_from_one_that_does() {
+        assert_eq!(fault(|_| {}), None);
+        let changes: [fn(&mut ImageManifest); 13] = [
+            |m| m.format = 2,
+            |m| m.name = "a b".to_owned(),
+            |m| m.name = "a".repeat(41),
+            |m| m.files[0].name = "../x".to_owned(),
+            |m| m.files.push(file("zz/y", ImageRole::Other)),
+            |m| m.files.insert(0, file(SUMS_FILE, ImageRole::Other)),
+            |m| m.files.swap(0, 1),
+            |m| m.files.insert(1, file(INITRD_FILE, ImageRole::Initrd)),
+            |m| m.files[0].sha256 = "0".repeat(63),
+            |m| m.files[0].sha256 = "A".repeat(64),
+            |m| m.files[0].md5 = Some("x".repeat(32)),
+            |m| m.files[1].size = 0,
+            |m| drop(m.files.pop()),
+        ];
+        for change in changes {
+            assert!(fault(change).is_some());
+        }
+    }
+
+    #[test]
+    fn names_of_sets_and_files_stay_within_their_folder_and_their_url() {
+        for name in ["", ".", "..", "-a", "a/b", "a b", "é", "a\0", "%2e"] {
+            assert!(!is_image_set_id(name) && !is_image_set_name(name) && !is_image_file_name(name), "{name:?}");
+        }
+        assert!(is_image_set_name("ce-2.1") && is_image_file_name("_a+b.iso") && !is_image_set_id("_a"));
+        assert!(is_image_set_id(&"a".repeat(64)) && !is_image_set_id(&"a".repeat(65)));
+        assert!(!is_image_set_name(&"a".repeat(41)) && !is_image_file_name(&"a".repeat(129)));
+    }
 }

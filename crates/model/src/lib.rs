@@ -2,6 +2,8 @@
 //! that machines get. Nothing here does I/O, waits, or reads a clock.
 
 mod account;
+mod arizona_document;
+mod boot_step;
 mod causes;
 mod cluster;
 mod config_document;
@@ -13,9 +15,11 @@ mod decision;
 mod driver;
 mod event;
 mod evidence;
+mod explain;
 mod fold;
 mod formation;
 mod image_manifest;
+mod installer_call;
 mod node;
 mod plan;
 mod plan_fault;
@@ -30,6 +34,8 @@ mod status;
 mod time;
 
 pub use account::{Account, AccountRecord, AccountState};
+pub use arizona_document::{InstallerFiles, MONITORING_URL_ROOT, arizona_document};
+pub use boot_step::BootStep;
 pub use causes::with_causes;
 pub use cluster::{ClusterPhase, ClusterRecord, Intents, Site, SubnetFacts};
 pub use config_document::{NodeNetwork, node_config};
@@ -42,20 +48,27 @@ pub use decision::{Decision, Failure, Trouble};
 pub use driver::{Driver, Offer, Surface, choose_driver};
 pub use event::{Event, NewEvent, kind};
 pub use evidence::{AuditEntry, Evidence, Seen};
+pub use explain::{Awaited, Diagnosis, Explanation, Observed, RefusedRequest, explain_node};
 pub use fold::SecureOutcome;
 pub use formation::{
     Advice, Check, ChecksBefore, CleanStep, Cleaning, ClusterSeen, FormationAttempt, FormationJob, FormationSeen,
     FormationState, JobSays, MemberSays, MemberSeen, Refusal, failed_checks,
 };
-pub use image_manifest::{ImageFile, ImageManifest, ImageRole, InstalledBy, MANIFEST_FILE, MANIFEST_FORMAT, Recipe};
+pub use image_manifest::{
+    DEFAULT_FILE, INITRD_FILE, ImageFile, ImageManifest, ImageRole, InstalledBy, KERNEL_FILE, MANIFEST_FILE,
+    MANIFEST_FORMAT, MAX_DEFAULT_BYTES, MAX_MANIFEST_BYTES, Recipe, SUMS_FILE, is_image_file_name, is_image_set_id,
+    is_image_set_name,
+};
+pub use installer_call::InstallerCall;
 pub use node::{
-    BootAttempt, BootProgress, CvmAnswer, CvmProgress, NodePhase, NodeRecord, PowerAction, PowerCall, ServerSeen,
-    ServerStatus,
+    BootAttempt, BootProgress, CvmAnswer, CvmProgress, NodePhase, NodeRecord, PartialImage, PowerAction, PowerCall,
+    RefusedImage, ServerSeen, ServerStatus, StepSeen,
 };
 pub use plan::{ClusterPlan, DataDrive, DriveSelector, FormationChoice, NodePlan, Placement, Plan, Role, Start};
 pub use plan_fault::{Place, PlanFault, Severity};
 pub use plan_hash::plan_hash;
 pub use plan_reader::{CheckedPlan, MAX_PLAN_BYTES, PlanFormat, read_plan};
+pub use plan_rules::words::nearest;
 pub use profile::{Profile, ProfileFileError, Profiles};
 pub use report::{Finding, Report, ReportPhase, ReportStatus, Verdict};
 pub use resource::{Resource, ResourceState, Slot, resource_name};

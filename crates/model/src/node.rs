@@ -13,7 +13,7 @@
 //! A phase is named for what is awaited. An existing node (imaged before us) starts in `waiting_for_cvm`.
 //! [`crate::decide_node`] says what comes next; this file is what it decides about.
 
-use crate::{Driver, Failure, Report, Surface, Timestamp, Trouble};
+use crate::{BootStep, Driver, Failure, Finding, InstallerCall, Report, Surface, Timestamp, Trouble};
 use serde::{Deserialize, Serialize};
 use std::{net::Ipv4Addr, time::Duration};
 use uuid::Uuid;
@@ -153,20 +153,74 @@ impl BootAttempt {
 pub struct BootProgress {
     /// First fetch of the script: `node_ready` counts from here.
     pub script_at: Option<Timestamp>,
+    /// Last fetch of the script.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_script_at: Option<Timestamp>,
     /// How often the script was fetched.
     pub scripts: u32,
     /// Last complete fetch of the kernel.
     pub kernel_at: Option<Timestamp>,
     /// Last complete fetch of the initial RAM disk.
     pub initrd_at: Option<Timestamp>,
+    /// The last fetch of an image that broke off, until that file is fetched whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partial: Option<PartialImage>,
+    /// The last refusal of an image file, until that file is fetched whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<RefusedImage>,
+    /// The last step that the boot script told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<StepSeen>,
     /// First fetch of the configuration.
     pub config_at: Option<Timestamp>,
+    /// Last fetch of the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_config_at: Option<Timestamp>,
     /// The newest report.
     pub report: Option<Report>,
     /// When it came.
     pub reported_at: Option<Timestamp>,
+    /// What the checks of the hardware found, as last reported.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
+    /// The installer's last callback, by which a repeated one is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub called: Option<InstallerCall>,
     /// When the node reported itself installed.
     pub installed_at: Option<Timestamp>,
+}
+
+/// A fetch of an image file that broke off.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartialImage {
+    /// Name within the image set.
+    pub file: String,
+    /// Bytes that were sent.
+    pub sent: u64,
+    /// Bytes of the whole.
+    pub of: u64,
+    /// When it broke off.
+    pub at: Timestamp,
+}
+
+/// An image file that was asked for and can't go out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedImage {
+    /// Name within the image set.
+    pub file: String,
+    /// Stable word of the refusal.
+    pub code: String,
+    /// When it was last refused.
+    pub at: Timestamp,
+}
+
+/// A step that the boot script told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepSeen {
+    /// Which.
+    pub step: BootStep,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// The cloud's view of a server, in our words.

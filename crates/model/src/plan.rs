@@ -126,13 +126,16 @@ impl Role {
 pub enum DataDrive {
     /// `/dev/nvme2n1`. Device names follow probe order: prefer a selector where the machines differ.
     Device(String),
-    /// Any drive that has all of what is stated.
+    /// Any drive that has all of what is stated; also a path whose contents may go.
     Selector(DriveSelector),
 }
 
 /// A drive by what it is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct DriveSelector {
+    /// Path, where it stands beside `wipe` alone; a path without `wipe` is a [`DataDrive::Device`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
     /// Exact serial number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serial: Option<String>,
@@ -142,6 +145,10 @@ pub struct DriveSelector {
     /// At least this size, in 10^9 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_gb: Option<u64>,
+    /// What is on the drive may go. Without it a drive that holds something stops the node. Not written out where it is
+    /// false: plans of before it hash as they did.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub wipe: bool,
 }
 
 /// Where a node's server is ordered.

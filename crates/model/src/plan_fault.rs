@@ -88,6 +88,7 @@ impl PlanFault {
         "profile_without_data_drives",
         "too_many_drives",
         "cvm_shares_a_drive",
+        "wipes_any_drive",
         "drives_on_compute_node",
         "key_has_no_effect",
         "hypervisor_unknown",

@@ -86,9 +86,17 @@ impl Report {
         listed.filter_map(|finding| serde_json::from_value(finding.clone()).ok()).collect()
     }
 
-    /// What made it fail, where the machine said so.
+    /// Whether it says that the installation has failed.
+    pub fn has_failed(&self) -> bool {
+        self.phase == ReportPhase::Failed || self.status == ReportStatus::Failed
+    }
+
+    /// What made it fail, where the machine said so. A report that ends the checks comes before the one that gives up, and
+    /// lists all that was found: then it is the first that stops the installation.
     pub fn failure(&self) -> Option<Finding> {
-        serde_json::from_value(self.facts.get(Self::FAILURE)?.clone()).ok()
+        let said = self.facts.get(Self::FAILURE).and_then(|finding| serde_json::from_value(finding.clone()).ok());
+        let found = || self.findings().into_iter().find(|finding| finding.verdict == Verdict::Failed);
+        said.or_else(|| if self.has_failed() { found() } else { None })
     }
 }
 

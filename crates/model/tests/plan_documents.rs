@@ -1,12 +1,17 @@
 //! Good plans: what they become, how they are written out again, and the documents made of them.
 
 use metalform_model::{
-    ClusterPlan, DataDrive, DriveSelector, FormationChoice, NodeNetwork, NodePlan, Place, Placement, Plan, PlanFormat,
-    Profiles, Role, Start, node_config, plan_hash, plan_rules::check_against_subnet, read_plan,
+    ClusterPlan, DataDrive, DriveSelector, FormationChoice, ImageFile, ImageManifest, ImageRole, InstallerFiles,
+    MONITORING_URL_ROOT, NodeNetwork, NodePlan, Place, Placement, Plan, PlanFormat, Profiles, Role, Start,
+    arizona_document, node_config, plan_hash, plan_rules::check_against_subnet, read_plan,
 };
 use proptest::{collection::vec, option, prelude::*};
 use serde_json::json;
 use std::net::Ipv4Addr;
+
+/// The first node's drives in it.
+const EXAMPLE_DRIVES: &str =
+    r#"data_drives = ["/dev/nvme2n1", { serial = "S5XANG0N" }, { min_gb = 3000, model = "Micron" }]"#;
 
 /// The plan of the documentation, its ids made real.
 const EXAMPLE: &str = r#"
@@ -86,7 +91,7 @@ fn the_documented_plan_reads_without_a_fault() {
     };
     let selector = |serial: Option<&str>, model: Option<&str>, min_gb| {
         let (serial, model) = (serial.map(str::to_owned), model.map(str::to_owned));
-        DataDrive::Selector(DriveSelector { serial, model, min_gb })
+        DataDrive::Selector(DriveSelector { serial, model, min_gb, ..DriveSelector::default() })
     };
     let expected = Plan {
         cluster: ClusterPlan {
@@ -316,13 +321,16 @@ fn a_nodes_configuration_is_this_document() {
             "gateway": "10.240.0.1",
             "hostname": "server-001",
             "role": "compute-storage",
-            "node_position": "A"
+            "node_position": "A",
+            "min_memory_gib": 346,
+            "min_cores": 44
         },
         "storage_config": {
             "boot_device": { "min_gb": 864, "max_gb": 1056 },
             "hypervisor_device": { "min_gb": 864, "max_gb": 1056 },
             "cvm_device": { "min_gb": 2880 },
-            "data_devices": ["/dev/nvme2n1", { "serial": "S5XANG0N" }, { "model": "Micron", "min_gb": 3000 }]
+            "data_devices": ["/dev/nvme2n1", { "serial": "S5XANG0N" }, { "model": "Micron", "min_gb": 3000 }],
+            "data_devices_by": "plan"
         },
         "network_config": {
             "cidr": "10.240.0.0/24",
@@ -360,20 +368,144 @@ fn the_controller_vm_gets_a_drive_of_its_own_where_there_is_one() {
     assert_eq!(cvm_device(vec![], Some("bx3d-metal-48x256")), json!({ "min_gb": 6912 }), "a compute node with drives");
 }
 
+#[test]
+fn what_may_go_from_a_drive_is_said_in_the_plan_and_reaches_the_node() {
+    let profiles = Profiles::builtin();
+    let with = |drives: &str| {
+        let drives = format!("data_drives = {drives}  ");
+        read(&EXAMPLE.replacen(EXAMPLE_DRIVES, &drives, 1), PlanFormat::Toml)
+    };
+    let listed = r#"[{ serial = "S5XANG0N", wipe = true }, { device = "/dev/nvme2n1", wipe = true }, "/dev/nvme3n1"]"#;
+    let plan = with(listed);
+    let document = node_config(&plan, &plan.nodes[0], &network(), profiles.get("bx2d-metal-96x384"));
+    let wiped = json!([
+        { "serial": "S5XANG0N", "wipe": true },
+        { "device": "/dev/nvme2n1", "wipe": true },
+        "/dev/nvme3n1"
+    ]);
+    assert_eq!(document["storage_config"]["data_devices"], wiped);
+
+    let plain = with(r#"["/dev/nvme2n1"]"#);
+    let in_a_table = with(r#"[{ device = "/dev/nvme2n1", wipe = false }]"#);
+    assert_eq!(plan_hash(&plain), plan_hash(&in_a_table), "a path is a path");
+    assert_ne!(plan_hash(&plain), plan_hash(&with(r#"[{ device = "/dev/nvme2n1", wipe = true }]"#)));
+    assert!(!serde_json::to_string(&plain).unwrap().contains("wipe"), "plans of before hash as they did");
+}
+
+#[test]
+fn the_document_says_who_chose_the_drives() {
+    let plan = read(EXAMPLE, PlanFormat::Toml);
+    let profiles = Profiles::builtin();
+    let by = |drives: Vec<DataDrive>, profile: Option<&str>| {
+        let node = NodePlan { data_drives: drives, ..plan.nodes[0].clone() };
+        let profile = profile.map(|name| profiles.get(name).unwrap());
+        node_config(&plan, &node, &network(), profile)["storage_config"]["data_devices_by"].clone()
+    };
+    assert_eq!(by(default_drives(), Some("bx2d-metal-96x384")), json!("profile"));
+    assert_eq!(by(default_drives()[..3].to_vec(), Some("bx2d-metal-96x384")), json!("plan"));
+    assert_eq!(by(default_drives(), None), json!("plan"), "what nobody knows is taken for listed");
+}
+
+fn manifest() -> ImageManifest {
+    let file = |name: &str, role, md5: Option<&str>| ImageFile {
+        name: name.into(),
+        role,
+        size: 1,
+        sha256: "0".repeat(64),
+        md5: md5.map(str::to_owned),
+    };
+    ImageManifest {
+        format: 1,
+        name: "ce".into(),
+        source: "an ISO".into(),
+        template: Some("phoenix-ce".into()),
+        recipe: None,
+        files: vec![
+            file("AHV.iso", ImageRole::HypervisorIso, None),
+            file("nutanix_installer.tar.gz", ImageRole::Installer, Some("d41d8cd98f00b204e9800998ecf8427e")),
+        ],
+    }
+}
+
+fn arizona(drives: Vec<DataDrive>, manifest: &ImageManifest, eula_accepted: bool) -> serde_json::Value {
+    let plan = read(EXAMPLE, PlanFormat::Toml);
+    let node = NodePlan { data_drives: drives, ..plan.nodes[0].clone() };
+    let files = InstallerFiles { manifest, images_url: "http://10.240.0.5:8080/pxe/images", eula_accepted };
+    arizona_document(&plan, &node, &network(), Profiles::builtin().get("bx2d-metal-96x384"), files)
+}
+
+#[test]
+fn the_installer_of_the_community_edition_gets_this_document() {
+    let drives = vec![DataDrive::Device("/dev/nvme2n1".into()), DataDrive::Device("/dev/nvme3n1".into())];
+    let expected = json!({
+        "hyp_type": "kvm",
+        "hyp_install_type": "clean",
+        "svm_install_type": "clean",
+        "hypervisor_iso_url": { "url": "http://10.240.0.5:8080/pxe/images/AHV.iso", "md5sum": "" },
+        "svm_installer_url": {
+            "url": "http://10.240.0.5:8080/pxe/images/nutanix_installer.tar.gz",
+            "md5sum": "d41d8cd98f00b204e9800998ecf8427e"
+        },
+        "host_ip": "10.240.0.51",
+        "host_subnet_mask": "255.255.255.0",
+        "default_gw": "10.240.0.1",
+        "dns_ip": "161.26.0.7",
+        "svm_ip": "10.240.0.101",
+        "svm_subnet_mask": "255.255.255.0",
+        "svm_default_gw": "10.240.0.1",
+        "block_id": "server-001",
+        "node_serial": "server-001",
+        "node_position": "A",
+        "cluster_id": 921173525,
+        "model": "CommunityEdition",
+        "hypervisor_hostname": "server-001",
+        "ce_cvm_data_disks": ["nvme2n1", "nvme3n1"],
+        "ce_eula_accepted": true,
+        "ce_eula_viewed": true,
+        "create_1node_cluster": false
+    });
+    assert_eq!(arizona(drives, &manifest(), true), expected);
+}
+
+#[test]
+fn an_arizona_document_names_only_disks_and_files_that_are_known() {
+    let selector = DataDrive::Selector(DriveSelector { min_gb: Some(3000), ..DriveSelector::default() });
+    let mixed = vec![DataDrive::Device("/dev/nvme2n1".into()), selector];
+    let document = arizona(mixed, &ImageManifest { files: vec![], ..manifest() }, false);
+    for absent in
+        ["ce_hyp_boot_disk", "ce_cvm_boot_disks", "ce_cvm_data_disks", "svm_installer_url", MONITORING_URL_ROOT]
+    {
+        assert_eq!(document.get(absent), None, "{absent}");
+    }
+    assert_eq!((&document["ce_eula_accepted"], &document["ce_eula_viewed"]), (&json!(false), &json!(false)));
+    let all = (1..=8).map(|i| DataDrive::Device(format!("/dev/nvme{i}n1"))).collect();
+    assert_eq!(arizona(all, &manifest(), false)["ce_cvm_boot_disks"], json!(["nvme1n1"]));
+}
+
 fn address() -> impl Strategy<Value = u32> {
     0x0af0_0004_u32..0x0aff_ffff
 }
 
 fn drive() -> impl Strategy<Value = DataDrive> {
-    let selector =
-        (option::of("[A-Z0-9]{8,12}"), option::of("[A-Za-z][A-Za-z0-9 ]{0,10}[A-Za-z0-9]"), option::of(1_u64..20_000));
+    let selector = (
+        option::of("[A-Z0-9]{8,12}"),
+        option::of("[A-Za-z][A-Za-z0-9 ]{0,10}[A-Za-z0-9]"),
+        option::of(1_u64..20_000),
+        any::<bool>(),
+    );
+    let path = || "nvme[0-9]{1,3}n1".prop_map(|name| format!("/dev/{name}"));
     prop_oneof![
-        "nvme[0-9]{1,3}n1".prop_map(|name| DataDrive::Device(format!("/dev/{name}"))),
+        path().prop_map(DataDrive::Device),
+        path().prop_map(|device| {
+            DataDrive::Selector(DriveSelector { device: Some(device), wipe: true, ..DriveSelector::default() })
+        }),
         selector
-            .prop_filter("a selector says something", |(serial, model, min_gb)| {
+            .prop_filter("a selector says something", |(serial, model, min_gb, _)| {
                 serial.is_some() || model.is_some() || min_gb.is_some()
             })
-            .prop_map(|(serial, model, min_gb)| DataDrive::Selector(DriveSelector { serial, model, min_gb })),
+            .prop_map(|(serial, model, min_gb, wipe)| {
+                DataDrive::Selector(DriveSelector { device: None, serial, model, min_gb, wipe })
+            }),
     ]
 }
 

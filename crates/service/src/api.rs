@@ -11,18 +11,18 @@ mod page;
 
 pub use error::ApiError;
 
-use crate::{runner::Wake, secrets::OperatorToken};
+use crate::{boot_side::StoreDirectory, installer::Installer, runner::Wake, secrets::OperatorToken};
 use axum::{
     Router,
     extract::DefaultBodyLimit,
     middleware::from_fn_with_state,
     routing::{get, post},
 };
-use metalform_boot::{BootHost, Templates};
+use metalform_boot::{BootHost, BootPlane, Templates};
 use metalform_ibm_cloud::VpcClient;
-use metalform_model::{Clock, MAX_PLAN_BYTES, Profiles};
+use metalform_model::{Clock, MAX_PLAN_BYTES, Profiles, Timeouts};
 use metalform_store::{ClusterState, Sealer, Store, StoreError};
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// What the handlers work with.
@@ -32,9 +32,14 @@ pub(crate) struct App {
     pub profiles: Arc<Profiles>,
     pub clock: Arc<dyn Clock>,
     pub wake: Wake,
-    pub images_dir: PathBuf,
+    /// Knows whether the boot images can be booted.
+    pub plane: Arc<BootPlane>,
+    pub installer: Installer,
+    /// Who a machine is, as the boot plane sees it.
+    pub directory: Arc<StoreDirectory>,
     pub boot_host: BootHost,
     pub templates: Templates,
+    pub timeouts: Timeouts,
     pub token: OperatorToken,
     /// Opens the clusters' passwords for whoever may read them.
     pub sealer: Sealer,
@@ -62,6 +67,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/api/v1/nodes", get(nodes::list))
         .route("/api/v1/nodes/{server_id}", get(nodes::show))
         .route("/api/v1/nodes/{server_id}/script", get(nodes::script))
+        .route("/api/v1/nodes/{server_id}/explain", get(nodes::explain))
         .route("/api/v1/audit", get(nodes::audit))
         .fallback(error::unknown_path)
         .method_not_allowed_fallback(error::wrong_method)

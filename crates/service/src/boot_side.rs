@@ -1,12 +1,17 @@
 //! What the boot plane asks of us: who a machine is, and to keep what was seen.
 
-use crate::runner::Wake;
+use crate::{
+    installer::{Installer, InstallerSet},
+    runner::Wake,
+};
 use async_trait::async_trait;
 use metalform_boot::{
-    BootAttemptRef, BootHost, BootNode, Directory, Instruction, Recorder, TokenKey, Unavailable, script_url,
+    BootAttemptRef, BootHost, BootNode, Directory, Instruction, Recorder, ScriptNetwork, TokenKey, Unavailable,
+    script_url,
 };
 use metalform_model::{
-    AuditEntry, Evidence, NodeNetwork, NodePhase, NodePlan, NodeRecord, Profiles, SubnetFacts, node_config,
+    AuditEntry, Evidence, NodeNetwork, NodePhase, NodePlan, NodeRecord, Plan, Profiles, SubnetFacts, arizona_document,
+    node_config,
 };
 use metalform_orchestrator::BootLinks;
 use metalform_store::{ClusterState, Store};
@@ -22,6 +27,7 @@ use uuid::Uuid;
 pub struct StoreDirectory {
     store: Store,
     profiles: Arc<Profiles>,
+    installer: Installer,
     last_known: Mutex<HashMap<String, BootNode>>,
 }
 
@@ -29,18 +35,23 @@ type Found = Result<Option<ClusterState>, metalform_store::StoreError>;
 
 impl StoreDirectory {
     /// A directory over the store.
-    pub fn new(store: Store, profiles: Arc<Profiles>) -> Self {
-        StoreDirectory { store, profiles, last_known: Mutex::new(HashMap::new()) }
+    pub fn new(store: Store, profiles: Arc<Profiles>, installer: Installer) -> Self {
+        StoreDirectory { store, profiles, installer, last_known: Mutex::new(HashMap::new()) }
     }
 
     /// Puts every living node into memory, so that a store which goes away at once still leaves the machines known.
     pub async fn warm(&self) -> Result<(), metalform_store::StoreError> {
         for state in self.store.living_clusters().await? {
-            for node in boot_nodes(&state, &self.profiles) {
+            for node in self.boot_nodes(&state).await {
                 self.remember(&node);
             }
         }
         Ok(())
+    }
+
+    async fn boot_nodes(&self, state: &ClusterState) -> Vec<BootNode> {
+        let set = self.installer.read().await;
+        boot_nodes(state, &self.profiles, &set)
     }
 
     fn remember(&self, node: &BootNode) {
@@ -70,10 +81,17 @@ impl StoreDirectory {
         Ok(Some(state))
     }
 
-    fn answer(&self, found: Found, wanted: impl Fn(&BootNode) -> bool) -> Result<Option<BootNode>, Unavailable> {
+    async fn answer(
+        &self,
+        found: Found,
+        wanted: impl Fn(&BootNode) -> bool + Send,
+    ) -> Result<Option<BootNode>, Unavailable> {
         match found {
             Ok(state) => {
-                let nodes = state.map(|state| boot_nodes(&state, &self.profiles)).unwrap_or_default();
+                let nodes = match state {
+                    Some(state) => self.boot_nodes(&state).await,
+                    None => Vec::new(),
+                };
                 let node = nodes.into_iter().find(&wanted);
                 match &node {
                     Some(node) => self.remember(node),
@@ -96,16 +114,16 @@ impl StoreDirectory {
 impl Directory for StoreDirectory {
     async fn by_server_id(&self, server_id: &str) -> Result<Option<BootNode>, Unavailable> {
         let found = self.up_to_date(self.store.cluster_of_node(server_id).await).await;
-        self.answer(found, |node| node.server_id == server_id)
+        self.answer(found, |node| node.server_id == server_id).await
     }
 
     async fn by_address(&self, mgmt_ip: Ipv4Addr) -> Result<Option<BootNode>, Unavailable> {
         let found = self.up_to_date(self.store.cluster_of_address(mgmt_ip).await).await;
-        self.answer(found, |node| node.mgmt_ip == Some(mgmt_ip))
+        self.answer(found, |node| node.mgmt_ip == Some(mgmt_ip)).await
     }
 }
 
-fn boot_nodes(state: &ClusterState, profiles: &Profiles) -> Vec<BootNode> {
+fn boot_nodes(state: &ClusterState, profiles: &Profiles, set: &InstallerSet) -> Vec<BootNode> {
     let cvm_ips: Vec<Ipv4Addr> =
         state.nodes.iter().zip(&state.plan.nodes).filter_map(|(n, p)| n.record.cvm_ip.or(p.cvm_ip)).collect();
     let nodes = state.nodes.iter().zip(&state.plan.nodes);
@@ -124,13 +142,28 @@ fn boot_nodes(state: &ClusterState, profiles: &Profiles) -> Vec<BootNode> {
                     .as_ref()
                     .map(|a| BootAttemptRef { id: a.id, open: a.is_open() && record.boot.installed_at.is_none() }),
                 instruction: instruction(record),
-                config: network.map(|n| node_config(&state.plan, plan, &n, profile)).unwrap_or_default(),
+                config: network.as_ref().map(|n| node_config(&state.plan, plan, n, profile)).unwrap_or_default(),
+                arizona: network
+                    .as_ref()
+                    .zip(set.files())
+                    .map(|(n, files)| arizona_document(&state.plan, plan, n, profile, files)),
+                network: network.as_ref().map(|n| script_network(&state.plan, n)),
                 last_report: record.boot.report.as_ref().map(|r| (r.seq, r.phase)),
-                template: None,
+                template: set.template.clone(),
                 image_set: None,
+                squashfs: set.squashfs().map(str::to_owned),
+                has_agent: set.has_agent(),
             }
         })
         .collect()
+}
+
+fn script_network(plan: &Plan, network: &NodeNetwork) -> ScriptNetwork {
+    ScriptNetwork {
+        netmask: network.cidr.netmask(),
+        gateway: network.gateway,
+        dns: network.dns_servers.first().or(plan.cluster.dns_servers.first()).copied(),
+    }
 }
 
 fn network_of(state: &ClusterState, plan: &NodePlan, record: &NodeRecord, cvm_ips: &[Ipv4Addr]) -> Option<NodeNetwork> {

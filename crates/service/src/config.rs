@@ -59,6 +59,8 @@ pub struct BootConfig {
     pub source_check: SourceCheck,
     /// A folder of script templates, `NAME.ipxe`.
     pub templates_dir: Option<PathBuf>,
+    /// The template that machines boot with, instead of the one that their image set names.
+    pub template: Option<String>,
 }
 
 /// `[control]`
@@ -141,6 +143,8 @@ pub struct NutanixConfig {
     pub ssh_port: u16,
     /// Genesis port, over which controller VMs find each other.
     pub genesis_port: u16,
+    /// Whether the operator accepts Nutanix' license of the Community Edition, for which its installer asks on each node.
+    pub accept_eula: bool,
 }
 
 /// `[timeouts]`: texts such as `45m`, `90s`, `1h 30m`.
@@ -190,6 +194,7 @@ impl Default for BootConfig {
             allow: None,
             source_check: SourceCheck::Strict,
             templates_dir: None,
+            template: None,
         }
     }
 }
@@ -228,6 +233,7 @@ impl Default for NutanixConfig {
             foundation_port: 8000,
             ssh_port: 22,
             genesis_port: 2100,
+            accept_eula: false,
         }
     }
 }
@@ -276,7 +282,7 @@ impl ConfigError {
 /// Every key that the environment may set.
 const KEYS: &[(&str, &[&str])] = &[
     ("", &["data_dir"]),
-    ("boot", &["listen", "public_url", "allow", "source_check", "templates_dir"]),
+    ("boot", &["listen", "public_url", "allow", "source_check", "templates_dir", "template"]),
     ("control", &["listen", "tls"]),
     ("store", &["url"]),
     ("ibm_cloud", &["api_key_file", "trusted_profile", "region", "iam_url", "vpc_url", "dns_url", "metadata_url"]),
@@ -296,6 +302,7 @@ const KEYS: &[(&str, &[&str])] = &[
             "foundation_port",
             "ssh_port",
             "genesis_port",
+            "accept_eula",
         ],
     ),
     (
@@ -458,13 +465,15 @@ fn sends_in_the_clear(url: &str) -> bool {
     host != "localhost" && !host.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-/// An environment variable is a text, except where the key wants a list (comma-separated) or a number.
+/// An environment variable is a text, except where the key wants a list (comma-separated), a number, or true or
+/// false.
 fn from_environment(key: &str, value: String) -> Value {
     match key {
         "allow" => Value::Array(value.split(',').map(|v| Value::String(v.trim().to_owned())).collect()),
         "prism_port" | "foundation_port" | "ssh_port" | "genesis_port" => {
             value.parse().map(Value::Integer).unwrap_or(Value::String(value))
         }
+        "accept_eula" => value.parse().map(Value::Boolean).unwrap_or(Value::String(value)),
         _ => Value::String(value),
     }
 }

@@ -4,7 +4,6 @@ use crate::{
     api::{ApiError, App},
     survey::survey,
 };
-use metalform_boot::ImageSet;
 use metalform_ibm_cloud::ErrorKind;
 use metalform_model::{
     CheckedPlan, Clock, ClusterRecord, NewEvent, NodePlan, NodeRecord, PlanFault, PlanFormat, Site, Timestamp, kind,
@@ -33,12 +32,14 @@ pub(crate) async fn deploy(app: &App, text: &str, format: PlanFormat, dry_run: b
         return if state.plan_hash == hash { Ok(Deployed::Same(Box::new(state))) } else { Err(plan_differs(name)) };
     }
     let orders = checked.plan.nodes.iter().any(|n| !n.existing);
+    let mut warnings = checked.warnings.clone();
     if orders {
         images_are_there(app).await?;
+        warnings.extend(scripts_are_there(app).await?);
     }
     let site = ask_the_cloud(app, &checked).await?;
     if dry_run {
-        return Ok(Deployed::Checked(checked.warnings));
+        return Ok(Deployed::Checked(warnings));
     }
 
     let now = app.clock.now();
@@ -52,7 +53,7 @@ pub(crate) async fn deploy(app: &App, text: &str, format: PlanFormat, dry_run: b
         record: ClusterRecord::new(id, &plan, now),
         nodes: plan.nodes.iter().map(|n| first_record(n, now)).collect(),
         event: NewEvent::new(now, kind::DEPLOYMENT_STARTED, message)
-            .with(json!({"nodes": plan.nodes.len(), "plan_hash": plan_hash(&plan)})),
+            .with(json!({"nodes": plan.nodes.len(), "plan_hash": plan_hash(&plan), "warnings": warnings})),
         plan,
     };
     let name = new.plan.cluster.name.clone();
@@ -96,16 +97,38 @@ fn plan_differs(name: &str) -> ApiError {
 }
 
 async fn images_are_there(app: &App) -> Result<(), ApiError> {
-    let dir = app.images_dir.clone();
-    let opened = tokio::task::spawn_blocking(move || ImageSet::open(dir)).await;
-    match opened {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => {
-            let hint = error.hint().to_owned();
-            Err(ApiError::new(422, "images_missing", with_causes(&error), &hint))
+    app.plane.check_images().await.map(drop).map_err(|error| match error.is_transient() {
+        true => ApiError::new(503, "images_unchecked", with_causes(&error), error.hint()),
+        false => ApiError::new(422, "images_missing", with_causes(&error), error.hint()),
+    })
+}
+
+/// Whether the template of the image set makes a script. Answers what is worth a warning.
+async fn scripts_are_there(app: &App) -> Result<Option<PlanFault>, ApiError> {
+    let set = app.installer.read().await;
+    match set.try_script(&app.templates, &app.boot_host) {
+        Some(Ok(())) => {}
+        Some(Err(error)) => {
+            let hint = "import the image set again, or name another template in [boot] template";
+            return Err(ApiError::new(422, "no_script", error.to_string(), hint));
         }
-        Err(_) => Err(ApiError::new(503, "images_unchecked", "the boot images could not be checked", "try again")),
+        None => {
+            let message =
+                format!("the image set names the template {:?}, and there is none", set.template.unwrap_or_default());
+            let hint = "put NAME.ipxe into [boot] templates_dir, or name another in [boot] template";
+            return Err(ApiError::new(422, "unknown_template", message, hint));
+        }
     }
+    Ok(set.waits_for_eula().then(|| {
+        PlanFault::error(
+            "eula_not_accepted",
+            "nodes",
+            "the image set installs Nutanix Community Edition, whose installer waits at each node's console until its \
+             license is accepted",
+            "read the license; then write accept_eula = true into [nutanix] and restart the service",
+        )
+        .as_warning()
+    }))
 }
 
 async fn ask_the_cloud(app: &App, checked: &CheckedPlan) -> Result<Site, ApiError> {

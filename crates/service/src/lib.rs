@@ -8,6 +8,7 @@ mod config;
 mod deploy;
 mod drivers;
 mod ibm;
+mod installer;
 mod listener;
 mod runner;
 mod secrets;

@@ -8,6 +8,7 @@ use crate::{
     config::{IbmCloudConfig, NutanixConfig},
     drivers::{ClusterAccounts, CvmSshFormation, FoundationFormation, PrismFormation, RandomPasswords},
     ibm::IbmCloud,
+    installer::Installer,
     listener::{self, Limits},
     runner::{self, Wakes},
     secrets::{self, OperatorToken, SecretError},
@@ -188,13 +189,26 @@ pub async fn assemble(
         Some(dir) => Templates::load(dir)?,
         None => Templates::builtin(),
     };
+    if let Some(name) = config.boot.template.as_ref().filter(|name| !templates.has(name)) {
+        return Err(ServeError::Config(ConfigError::Refused {
+            key: "boot.template",
+            why: format!("there is no template {name:?}"),
+            hint: format!("known: {}", templates.names().collect::<Vec<_>>().join(", ")),
+        }));
+    }
     let credentials = credentials(&config.ibm_cloud)?;
     let vpc = ibm_client(&config.ibm_cloud, credentials, outside.ibm, outside.pause, clock.clone());
     let vpc = Arc::new(vpc.map_err(|error| ServeError::Cloud(error.into()))?);
     let (drivers, accounts) = formation(&config.nutanix, outside.nutanix, outside.ssh)?;
 
     let (wake, wakes) = runner::wakes();
-    let directory = Arc::new(StoreDirectory::new(store.clone(), profiles.clone()));
+    let installer = Installer {
+        images_dir: config.images_dir(),
+        boot_host: boot_host.clone(),
+        template: config.boot.template.clone(),
+        eula_accepted: config.nutanix.accept_eula,
+    };
+    let directory = Arc::new(StoreDirectory::new(store.clone(), profiles.clone(), installer.clone()));
     directory.warm().await?;
     let recorder = Arc::new(StoreRecorder { store: store.clone(), wake: wake.clone() });
     let settings = BootSettings {
@@ -204,7 +218,7 @@ pub async fn assemble(
         ..BootSettings::new(boot_host.clone(), config.images_dir())
     };
     let key = secrets::token_key(&config.data_dir)?;
-    let plane = BootPlane::start(directory, recorder, key, settings, clock.clone());
+    let plane = BootPlane::start(directory.clone(), recorder, key, settings, clock.clone());
 
     let key = secrets::token_key(&config.data_dir)?;
     let sealer = secrets::sealer(&config.data_dir)?;
@@ -219,8 +233,23 @@ pub async fn assemble(
         clock: clock.clone(),
         timeouts: config.timeouts(),
     });
-    let images_dir = config.images_dir();
-    let app = App { store, vpc, profiles, clock, wake, images_dir, boot_host, templates, token, sealer, stop };
+    let timeouts = config.timeouts();
+    let app = App {
+        store,
+        vpc,
+        profiles,
+        clock,
+        wake,
+        plane: plane.clone(),
+        installer,
+        directory,
+        boot_host,
+        templates,
+        timeouts,
+        token,
+        sealer,
+        stop,
+    };
     Ok(Assembly { orchestrator, wakes, plane, control: api::router(Arc::new(app)) })
 }
 

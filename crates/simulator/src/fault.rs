@@ -172,6 +172,26 @@ pub enum MachineFault {
     ReportsLost,
     /// It installs another version than the other machines, and reports that.
     OtherVersion,
+    /// Something is wrong with the hardware of an emulated machine.
+    Hardware(HardwareFault),
+}
+
+/// What can be wrong with the hardware of an emulated machine, for its agent to find.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HardwareFault {
+    /// The last two data drives aren't there. One alone would be made up for: a plan that names no drives leaves one over.
+    DiskMissing,
+    /// The last two data drives have half their size.
+    DiskTooSmall,
+    /// The first data drive holds a partition table of somebody.
+    DiskHasPartitions,
+    /// The first data drive is used as swap space by whatever runs in the initrd.
+    DiskInUse,
+    /// The network card is one that iPXE knows and the installer's kernel has no driver for.
+    NicUnknown,
+    /// A quarter of the memory is there.
+    LittleMemory,
 }
 
 /// Faults of a CVM.

@@ -10,6 +10,7 @@ pub mod http;
 pub mod ipxe;
 pub mod machine;
 mod pace;
+pub mod qemu;
 pub mod ssh;
 #[cfg(test)]
 mod testing;

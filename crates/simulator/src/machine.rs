@@ -12,6 +12,7 @@
 //! beside them says, a kernel that does not find its initrd, a configuration that makes no sense.
 
 mod config;
+mod emulated;
 mod hardware;
 mod installer;
 mod netboot;
@@ -19,6 +20,7 @@ mod outbox;
 mod settings;
 
 pub use config::NodeConfig;
+pub use emulated::{EmulatedMachine, EmulatorOrder};
 pub use hardware::Disk;
 pub use settings::{MachineDurations, MachineSettings};
 
@@ -144,8 +146,8 @@ enum Timer {
 #[derive(Debug, Clone)]
 struct System {
     config: NodeConfig,
-    installer: Installer,
-    announced: bool,
+    /// Who is to report it as installed; `None`: that was done.
+    installer: Option<Installer>,
 }
 
 /// A machine.
@@ -166,6 +168,10 @@ pub struct Machine {
     installer: Option<Installer>,
     system: Option<System>,
     installs: u32,
+    /// How the latest installation of an emulated machine calls itself.
+    install: Option<String>,
+    /// An emulated machine's installed system is down if it says nothing until then.
+    silent_at: Option<Timestamp>,
     outbox: Outbox,
     /// The last report's number, under its boot token: it must grow even when the machine restarts in between.
     last_report: (String, u64),
@@ -199,6 +205,8 @@ impl Machine {
             installer: None,
             system: None,
             installs: 0,
+            install: None,
+            silent_at: None,
             outbox: Outbox::default(),
             last_report: Default::default(),
             script_fetches: 0,
@@ -235,6 +243,7 @@ impl Machine {
     /// When it wants to be polled next.
     pub fn next_event_at(&self) -> Timestamp {
         let timer = self.timer.as_ref().map_or(Timestamp::NEVER, |(at, _)| *at);
+        let timer = self.silent_at.map_or(timer, |at| timer.min(at));
         if self.has_network() { timer.min(self.outbox.next_at()) } else { timer }
     }
 
@@ -262,12 +271,14 @@ impl Machine {
     /// Power is cut.
     pub fn power_off(&mut self) {
         self.lose_memory();
+        self.silent_at = None;
         self.print("-- power off");
         self.stage = Stage::Off;
     }
 
     /// Does all that is due.
     pub fn poll(&mut self, now: Timestamp, faults: &mut Faults) {
+        self.notice_silence(now);
         while let Some((_, timer)) = self.timer.take_if(|(at, _)| *at <= now) {
             self.fire(now, timer, faults);
         }
@@ -364,9 +375,9 @@ impl Machine {
         self.timer = Some((now + wait, Timer::CvmUp));
         let config = Box::new(system.config.clone());
         self.effects.push(MachineEffect::HostUp { config, install: self.installs });
-        if !system.announced {
-            self.outbox = Outbox::to(system.installer.report_url.clone(), system.installer.reports_lost);
-            self.send_report(&system.installer, "installed", "ok", Some(100.0), "the installed system is up");
+        if let Some(installer) = &system.installer {
+            self.outbox = Outbox::to(installer.report_url.clone(), installer.reports_lost);
+            self.send_report(installer, "installed", "ok", Some(100.0), "the installed system is up");
         }
     }
 
@@ -404,7 +415,7 @@ impl Machine {
     fn report_sent(&mut self, now: Timestamp, result: &FetchResult) {
         match self.outbox.sent(now, result, &self.pace) {
             Sent::Taken if self.outbox.is_empty() && matches!(self.stage, Stage::HostUp | Stage::CvmUp) => {
-                self.system.iter_mut().for_each(|system| system.announced = true);
+                self.system.iter_mut().for_each(|system| system.installer = None);
             }
             Sent::Refused(status) => self.print(format!("a report was refused with status {status}")),
             Sent::Taken | Sent::Again => {}

@@ -96,6 +96,7 @@ impl BootServer {
             "storage_config": {
                 "boot_device": "/dev/sda", "hypervisor_device": "/dev/sda", "cvm_device": "/dev/nvme0n1",
                 "data_devices": ["/dev/nvme1n1", "/dev/nvme2n1"],
+                "data_devices_by": "plan",
             },
             "network_config": {
                 "cidr": self.subnet.trunc(), "netmask": netmask, "gateway": gateway, "dns_servers": ["161.26.0.10"],

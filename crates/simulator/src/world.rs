@@ -17,7 +17,7 @@ use crate::{
     fault::{Fault, Faults},
     fetch::FetchResult,
     http::{Reply, Request},
-    machine::{Http, Machine, MachineEffect, NodeConfig},
+    machine::{EmulatorOrder, Http, Machine, MachineEffect, NodeConfig},
     ssh::{SshAdmission, SshExec, SshReply},
 };
 use log::{Log, SshAsked};
@@ -45,6 +45,7 @@ pub struct World {
     fetching: BTreeMap<u64, (String, u64)>,
     last_fetch: u64,
     wanted: Vec<Fetch>,
+    orders: Vec<EmulatorOrder>,
     log: Log,
     now: Timestamp,
 }
@@ -59,6 +60,7 @@ impl World {
             fetching: BTreeMap::new(),
             last_fetch: 0,
             wanted: Vec::new(),
+            orders: Vec::new(),
             log: Log::default(),
             now,
             settings,
@@ -137,9 +139,37 @@ impl World {
         }
     }
 
+    /// What is to be done with emulated machines, in order, since the last call.
+    pub fn take_emulator_orders(&mut self) -> Vec<EmulatorOrder> {
+        std::mem::take(&mut self.orders)
+    }
+
+    /// The installed system of an emulated machine says, from the machine's own address, that it is up
+    /// ([`Machine::system_is_up`]). Answers what its controller VM, its hypervisor and the VIP that it holds listen on.
+    ///
+    /// # Errors
+    /// No machine has that address, or its configuration can't be.
+    pub fn system_is_up(
+        &mut self,
+        now: Timestamp,
+        from: Ipv4Addr,
+        install: &str,
+        config: &str,
+    ) -> Result<Vec<Listener>, Vec<String>> {
+        self.settle(now);
+        let machine = self.machines.values_mut().find(|machine| machine.powered_on().address == from);
+        let machine = machine.ok_or_else(|| vec![format!("no machine has the address {from}")])?;
+        let server_id = machine.powered_on().server_id.clone();
+        let said = machine.system_is_up(now, install, config);
+        self.take_effects(now, &server_id);
+        said?;
+        let is_its = |listener: &Listener| listener.certificate.server_id.split('/').next() == Some(&server_id);
+        Ok(self.listeners().into_iter().filter(is_its).collect())
+    }
+
     /// When [`World::advance`] has something to do; nothing may come of it.
     pub fn next_event_at(&self) -> Timestamp {
-        if !self.wanted.is_empty() {
+        if !self.wanted.is_empty() || !self.orders.is_empty() {
             return self.now;
         }
         let cloud = self.cloud.next_event_at().unwrap_or(Timestamp::NEVER);
@@ -245,18 +275,29 @@ impl World {
             PowerEvent::On(on) => {
                 let new = || Machine::new(self.settings.machines.clone(), &on);
                 let machine = self.machines.entry(on.server_id.clone()).or_insert_with(new);
-                machine.power_on(now, &on, self.cloud.faults_mut());
+                if self.settings.machines.emulated {
+                    let machine = machine.power_on_emulated(&on, self.cloud.faults_mut());
+                    self.orders.extend(machine.map(|machine| EmulatorOrder::On(Box::new(machine))));
+                } else {
+                    machine.power_on(now, &on, self.cloud.faults_mut());
+                }
                 on.server_id
             }
             PowerEvent::Off { server_id } => {
                 if let Some(machine) = self.machines.get_mut(&server_id) {
                     machine.power_off();
                 }
+                if self.settings.machines.emulated {
+                    self.orders.push(EmulatorOrder::Off { server_id: server_id.clone() });
+                }
                 server_id
             }
             PowerEvent::Gone { server_id } => {
                 self.machines.remove(&server_id);
                 self.fleet.forget(&server_id);
+                if self.settings.machines.emulated {
+                    self.orders.push(EmulatorOrder::Gone { server_id });
+                }
                 return;
             }
         };

@@ -8,6 +8,7 @@ use metalform_model::{AuditEntry, Timestamp};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use sqlx::FromRow;
+use std::net::Ipv4Addr;
 
 /// One stored line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -43,6 +44,22 @@ struct AuditRow {
     outcome: String,
     prev_hash: String,
     hash: String,
+}
+
+impl AuditRow {
+    fn line(self) -> AuditLine {
+        AuditLine {
+            seq: self.seq,
+            at: Timestamp(self.at),
+            who: self.who,
+            action: self.action,
+            target: self.target,
+            source: self.source,
+            outcome: self.outcome,
+            prev_hash: self.prev_hash,
+            hash: self.hash,
+        }
+    }
 }
 
 impl AuditLine {
@@ -108,6 +125,32 @@ impl Store {
         tx.commit().await.doing(doing)
     }
 
+    /// The newest requests to the boot plane about a node, or from its address, that were refused since then; oldest first.
+    pub async fn refused_boot_requests(
+        &self,
+        server_id: &str,
+        mgmt_ip: Option<Ipv4Addr>,
+        since: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<AuditLine>> {
+        let address = mgmt_ip.map(|ip| ip.to_string()).unwrap_or_default();
+        let mut rows: Vec<AuditRow> = sqlx::query_as(
+            "SELECT seq, at, who, action, target, source, outcome, prev_hash, hash FROM audit \
+             WHERE action LIKE 'boot.%' AND outcome LIKE 'refused:%' AND at >= $1 \
+             AND (target = $2 OR substr(target, 1, length($2) + 1) = $2 || '/' OR ($3 <> '' AND (target = $3 OR source = $3))) \
+             ORDER BY seq DESC LIMIT $4",
+        )
+        .bind(since.0)
+        .bind(server_id)
+        .bind(address)
+        .bind(i64::from(limit))
+        .fetch_all(&self.reader)
+        .await
+        .doing("read the refused boot requests")?;
+        rows.reverse();
+        Ok(rows.into_iter().map(AuditRow::line).collect())
+    }
+
     /// The lines after `seq`, oldest first.
     pub async fn audit(&self, after: i64, limit: u32) -> Result<Vec<AuditLine>> {
         let rows: Vec<AuditRow> = sqlx::query_as(
@@ -119,17 +162,6 @@ impl Store {
         .fetch_all(&self.reader)
         .await
         .doing("read the audit")?;
-        let line = |row: AuditRow| AuditLine {
-            seq: row.seq,
-            at: Timestamp(row.at),
-            who: row.who,
-            action: row.action,
-            target: row.target,
-            source: row.source,
-            outcome: row.outcome,
-            prev_hash: row.prev_hash,
-            hash: row.hash,
-        };
-        Ok(rows.into_iter().map(line).collect())
+        Ok(rows.into_iter().map(AuditRow::line).collect())
     }
 }

@@ -18,11 +18,24 @@ const ORDER: [&str; 11] = [
 ];
 
 /// What the order would allow and the purpose of the crate does not: `(crate, what it must not name)`.
-const NEVER: [(&str, &[&str]); 8] = [
+const NEVER: [(&str, &[&str]); 9] = [
     ("metalform-service", &["metalform-simulator"]),
     ("metalform-orchestrator", &["axum", "hyper", "reqwest", "rustls", "sqlx", "metalform-boot"]),
     ("metalform-store", &["axum", "hyper", "reqwest", "metalform-boot", "metalform-ibm-cloud", "metalform-nutanix"]),
     ("metalform-boot", &["reqwest", "sqlx", "metalform-ibm-cloud", "metalform-nutanix"]),
+    (
+        "metalform-images",
+        &[
+            "tokio",
+            "axum",
+            "hyper",
+            "reqwest",
+            "sqlx",
+            "metalform-ibm-cloud",
+            "metalform-nutanix",
+            "metalform-simulator",
+        ],
+    ),
     ("metalform-ibm-cloud", &["axum", "sqlx", "metalform-nutanix"]),
     ("metalform-nutanix", &["axum", "sqlx"]),
     ("metalform-simulator", &["sqlx", "metalform-ibm-cloud", "metalform-nutanix", "metalform-agent"]),

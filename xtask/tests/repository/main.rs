@@ -31,7 +31,8 @@ fn files() -> Vec<PathBuf> {
                 if !built {
                     folders.push(path);
                 }
-            } else if kind.is_file() {
+            } else if kind.is_file() && !path.ends_with(".git") {
+                // In a second work tree `.git` is a file, and says where the first one is.
                 found.push(path);
             }
         }

@@ -1,11 +1,14 @@
 //! What a request for an image gets: a file of a set, or the list of the set's digests.
 
 use super::{
+    ImageSet, ImageSetError,
     digest::{ContentStamp, Digests, Stamp},
+    folder::{FolderFault, SetFolder},
     set::{FileFault, Found, find_file, is_plain_name},
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
+use metalform_model::MANIFEST_FILE;
 use std::{
     fs::File,
     io::{self, SeekFrom},
@@ -36,6 +39,9 @@ pub(crate) enum ImageFault {
     Unreadable(#[source] Arc<io::Error>),
     #[error("the image file's digest is not ready yet")]
     NotReady,
+    /// Not what the set's manifest says: serving it would boot a machine with it.
+    #[error("{0}")]
+    Unverified(String),
 }
 
 impl From<FileFault> for ImageFault {
@@ -43,6 +49,16 @@ impl From<FileFault> for ImageFault {
         match fault {
             FileFault::Missing | FileFault::NotAFile => ImageFault::Missing,
             FileFault::Unreadable(error) => ImageFault::Unreadable(Arc::new(error)),
+        }
+    }
+}
+
+impl From<FolderFault> for ImageFault {
+    fn from(fault: FolderFault) -> Self {
+        match fault {
+            FolderFault::NoSet => ImageFault::Missing,
+            FolderFault::Unreadable(error) => ImageFault::Unreadable(Arc::new(error)),
+            FolderFault::NoDefault(_) | FolderFault::BadManifest { .. } => ImageFault::Unverified(fault.to_string()),
         }
     }
 }
@@ -64,47 +80,95 @@ impl Images {
 
     /// `FILE` of the default set, or `SET/FILE`.
     pub async fn find(&self, path: &str) -> Result<Content, ImageFault> {
-        let (dir, name) = match path.split_once('/') {
-            None => (self.dir.clone(), path),
-            Some((set, name)) if crate::script::is_image_set_name(set) => (self.dir.join(set), name),
-            Some(_) => return Err(ImageFault::Missing),
+        let (set, name) = match path.split_once('/') {
+            None => (None, path.to_owned()),
+            Some((set, name)) => (Some(set.to_owned()), name.to_owned()),
         };
-        if !is_plain_name(name) {
+        if !is_plain_name(&name) {
             return Err(ImageFault::Missing);
         }
-        let name = name.to_owned();
-        let found = async { if name == SUMS { self.sums(dir).await } else { self.file(dir, name).await } };
+        let images = self.dir.clone();
+        let found = async {
+            let folder = blocking(move || Ok(SetFolder::locate(&images, set.as_deref())?)).await?;
+            if name == SUMS { self.sums(&folder).await } else { self.file(&folder, name).await }
+        };
         timeout(DIGEST_DEADLINE, found).await.unwrap_or(Err(ImageFault::NotReady))
     }
 
-    async fn file(&self, dir: PathBuf, name: String) -> Result<Content, ImageFault> {
-        let (path, file, stamp, len) = blocking(move || {
-            let Found { file, path, len } = find_file(&dir, &name)?;
+    /// The default set, every file of it compared with its manifest. Digests that are known already are not computed again.
+    pub async fn check(&self) -> Result<ImageSet, ImageSetError> {
+        let images = self.dir.clone();
+        let opened = tokio::task::spawn_blocking(move || ImageSet::open(images)).await;
+        let set = opened.unwrap_or_else(|_stopped| Err(ImageSetError::NoFolder { dir: self.dir.clone() }))?;
+        let folder = set.folder();
+        let listed = folder.manifest.iter().flat_map(|manifest| &manifest.files);
+        let compared = async {
+            for file in listed {
+                let fault = match self.file(folder, file.name.clone()).await {
+                    Ok(_) => continue,
+                    Err(fault) => fault,
+                };
+                let (dir, file) = (folder.dir.clone(), file.name.clone());
+                return Err(match fault {
+                    ImageFault::Unreadable(error) => {
+                        let source = io::Error::new(error.kind(), error);
+                        ImageSetError::Unreadable { file, dir, source }
+                    }
+                    ImageFault::NotReady => ImageSetError::NotReady { dir },
+                    ImageFault::Missing => ImageSetError::Missing { file, dir },
+                    ImageFault::Unverified(why) => ImageSetError::Unverified { dir, why },
+                });
+            }
+            Ok(())
+        };
+        match timeout(DIGEST_DEADLINE, compared).await {
+            Ok(compared) => compared.map(|()| set.clone()),
+            Err(_) => Err(ImageSetError::NotReady { dir: folder.dir.clone() }),
+        }
+    }
+
+    async fn file(&self, folder: &SetFolder, name: String) -> Result<Content, ImageFault> {
+        if !folder.offers(&name) {
+            return Err(ImageFault::Missing);
+        }
+        let listed = folder.manifest.as_ref().and_then(|manifest| manifest.file(&name));
+        let (dir, looked_for) = (folder.dir.clone(), name.clone());
+        let found = blocking(move || {
+            let Found { file, path, len } = find_file(&dir, &looked_for)?;
             let stamp = Stamp::of(&file.metadata().map_err(FileFault::Unreadable)?);
             Ok((path, Arc::new(file), stamp, len))
-        })
-        .await?;
+        });
+        let (path, file, stamp, len) = match found.await {
+            Err(ImageFault::Missing) if listed.is_some() => {
+                return Err(ImageFault::Unverified(format!("{name} is in the manifest and not in the folder")));
+            }
+            found => found?,
+        };
+        if let Some(listed) = listed.filter(|listed| listed.size != len) {
+            return Err(ImageFault::Unverified(format!("{name} has {len} bytes, and should have {}", listed.size)));
+        }
         let sha256 = self.digests.of(path, file.clone(), stamp).await.map_err(ImageFault::Unreadable)?;
+        if let Some(listed) = listed.filter(|listed| *listed.sha256 != *sha256) {
+            let should = &listed.sha256;
+            return Err(ImageFault::Unverified(format!("{name} has SHA-256 {sha256}, and should have {should}")));
+        }
         Ok(Content { etag: format!("\"{sha256}\""), len, sha256, source: Source::File(file, stamp.content) })
     }
 
     /// In the form `sha256sum --check` reads, in the order of names.
-    async fn sums(&self, dir: PathBuf) -> Result<Content, ImageFault> {
-        let list = dir.clone();
-        let mut names = blocking(move || {
-            let fault = |error: io::Error| match error.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => FileFault::Missing,
-                _ => FileFault::Unreadable(error),
-            };
-            let entries = std::fs::read_dir(list).map_err(fault)?;
-            Ok(entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect::<Vec<_>>())
-        })
-        .await?;
+    async fn sums(&self, folder: &SetFolder) -> Result<Content, ImageFault> {
+        let mut names = match &folder.manifest {
+            Some(manifest) => {
+                let listed = manifest.files.iter().map(|file| file.name.clone());
+                listed.chain([MANIFEST_FILE.to_owned()]).collect()
+            }
+            None => names_in(folder.dir.clone()).await?,
+        };
         names.retain(|name| is_plain_name(name) && name != SUMS);
         names.sort();
         let mut text = String::new();
         for name in names {
-            match self.file(dir.clone(), name.clone()).await {
+            match self.file(folder, name.clone()).await {
                 Ok(content) => text.push_str(&format!("{}  {name}\n", content.sha256)),
                 // A folder in the default set is a set of its own.
                 Err(ImageFault::Missing) => {}
@@ -117,11 +181,23 @@ impl Images {
     }
 }
 
+async fn names_in(dir: PathBuf) -> Result<Vec<String>, ImageFault> {
+    blocking(move || {
+        let fault = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => FileFault::Missing,
+            _ => FileFault::Unreadable(error),
+        };
+        let entries = std::fs::read_dir(dir).map_err(fault).map_err(ImageFault::from)?;
+        Ok(entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect())
+    })
+    .await
+}
+
 async fn blocking<T: Send + 'static>(
-    look: impl FnOnce() -> Result<T, FileFault> + Send + 'static,
+    look: impl FnOnce() -> Result<T, ImageFault> + Send + 'static,
 ) -> Result<T, ImageFault> {
     match spawn_blocking(look).await {
-        Ok(looked) => looked.map_err(ImageFault::from),
+        Ok(looked) => looked,
         Err(stopped) => Err(ImageFault::Unreadable(Arc::new(io::Error::other(stopped)))),
     }
 }

@@ -4,15 +4,20 @@
 //! name. A set is meant never to change in place. Nothing enforces that on a folder somebody copies files into, so each
 //! request compares the file with the moment its digest was computed, and a download whose file changes under way is cut
 //! instead of ending well with mixed bytes.
+//!
+//! A set with a `manifest.json` is served only as far as it agrees with it: a file of another length or digest is refused,
+//! because a machine would boot it.
 
 mod content;
 mod digest;
+mod folder;
 mod range;
 mod set;
 
 pub(crate) use content::{Content, ImageFault, Images};
 pub(crate) use range::{Asked, read_range};
 pub use set::{ImageSet, ImageSetError};
+pub(crate) use set::{REQUIRED, is_plain_name};
 
 #[cfg(test)]
 pub(crate) use tests::TempDir;

@@ -1,23 +1,35 @@
 //! What makes a folder an image set.
 
+use super::folder::{FolderFault, SetFolder};
 use std::{
     fs::File,
     io,
     path::{Path, PathBuf},
 };
 
-pub(super) const REQUIRED: [&str; 2] = ["vmlinuz-foundation", "initrd-foundation.img"];
+pub(crate) const REQUIRED: [&str; 2] = [metalform_model::KERNEL_FILE, metalform_model::INITRD_FILE];
 
 /// A folder that a machine can be booted from: the kernel and the initrd are there, not empty, and can be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageSet {
-    dir: PathBuf,
+    folder: SetFolder,
 }
 
 impl ImageSet {
-    /// Checks the folder. Blocks for a few file system calls.
-    pub fn open(dir: impl AsRef<Path>) -> Result<ImageSet, ImageSetError> {
-        let dir = dir.as_ref();
+    /// Checks the default set of an images folder: its files are there, and as long as its manifest says, if it has one. Blocks
+    /// for a few file system calls; digests are another matter, see [`crate::BootPlane::check_images`].
+    pub fn open(images: impl AsRef<Path>) -> Result<ImageSet, ImageSetError> {
+        ImageSet::open_named(images, None)
+    }
+
+    /// The same for a set by its name, which is that of its folder.
+    pub fn open_named(images: impl AsRef<Path>, set: Option<&str>) -> Result<ImageSet, ImageSetError> {
+        let images = images.as_ref();
+        if !images.is_dir() {
+            return Err(ImageSetError::NoFolder { dir: images.into() });
+        }
+        let folder = locate(images, set)?;
+        let dir = folder.dir.as_path();
         if !dir.is_dir() {
             return Err(ImageSetError::NoFolder { dir: dir.into() });
         }
@@ -31,16 +43,66 @@ impl ImageSet {
                 Err(FileFault::Unreadable(source)) => return Err(ImageSetError::Unreadable { file, dir, source }),
             }
         }
-        Ok(ImageSet { dir: dir.into() })
+        for listed in folder.manifest.iter().flat_map(|manifest| &manifest.files) {
+            let why = match find_file(dir, &listed.name) {
+                Ok(found) if found.len == listed.size => continue,
+                Ok(found) => format!("{} has {} bytes, and should have {}", listed.name, found.len, listed.size),
+                Err(FileFault::Missing | FileFault::NotAFile) => format!("{} is missing", listed.name),
+                Err(FileFault::Unreadable(source)) => {
+                    return Err(ImageSetError::Unreadable { file: listed.name.clone(), dir: dir.into(), source });
+                }
+            };
+            return Err(ImageSetError::Unverified { dir: dir.into(), why });
+        }
+        Ok(ImageSet { folder })
+    }
+
+    /// What the default set says of itself, whether or not its files are what it says: how machines boot with it doesn't
+    /// change while a file of it is being mended. `None`: plain files, which say nothing. Blocks as [`ImageSet::open`] does.
+    pub fn default_manifest(images: impl AsRef<Path>) -> Result<Option<metalform_model::ImageManifest>, ImageSetError> {
+        locate(images.as_ref(), None).map(|folder| folder.manifest)
     }
 
     /// Where it is.
     pub fn dir(&self) -> &Path {
-        &self.dir
+        &self.folder.dir
+    }
+
+    /// Its name; `None` for the plain files of the images folder.
+    pub fn id(&self) -> Option<&str> {
+        self.folder.id.as_deref()
+    }
+
+    /// The script template its manifest names. A node's own template comes before it.
+    pub fn template(&self) -> Option<&str> {
+        self.folder.manifest.as_ref()?.template.as_deref()
+    }
+
+    /// What it is made of; `None` for a folder of plain files.
+    pub fn manifest(&self) -> Option<&metalform_model::ImageManifest> {
+        self.folder.manifest.as_ref()
+    }
+
+    pub(super) fn folder(&self) -> &SetFolder {
+        &self.folder
     }
 }
 
-/// Why a folder is no image set. Permanent until somebody puts the files right.
+fn locate(images: &Path, set: Option<&str>) -> Result<SetFolder, ImageSetError> {
+    SetFolder::locate(images, set).map_err(|fault| match fault {
+        FolderFault::NoSet => ImageSetError::NoFolder { dir: images.join(set.unwrap_or_default()) },
+        FolderFault::NoDefault(id) => ImageSetError::NoDefault { id, dir: images.into() },
+        FolderFault::BadManifest { dir, why } => {
+            ImageSetError::Unverified { dir, why: format!("its manifest can't be used: {why}") }
+        }
+        FolderFault::Unreadable(source) => {
+            let file = metalform_model::MANIFEST_FILE.to_owned();
+            ImageSetError::Unreadable { file, dir: images.into(), source }
+        }
+    })
+}
+
+/// Why a folder is no image set. Permanent until somebody puts the files right, but for [`ImageSetError::NotReady`].
 #[derive(Debug, thiserror::Error)]
 pub enum ImageSetError {
     /// The folder itself.
@@ -83,9 +145,36 @@ pub enum ImageSetError {
         /// What the system says.
         source: io::Error,
     },
+    /// The set that `default` names.
+    #[error("the default image set {id:?} is not in {dir}", dir = dir.display())]
+    NoDefault {
+        /// What the file says.
+        id: String,
+        /// Where the set was looked for.
+        dir: PathBuf,
+    },
+    /// Not what its manifest says.
+    #[error("the image set in {dir} is damaged: {why}", dir = dir.display())]
+    Unverified {
+        /// Where it is.
+        dir: PathBuf,
+        /// The first difference.
+        why: String,
+    },
+    /// The digests are still being computed.
+    #[error("the image set in {dir} is still being checked", dir = dir.display())]
+    NotReady {
+        /// Where it is.
+        dir: PathBuf,
+    },
 }
 
 impl ImageSetError {
+    /// Whether the same may work later without anybody doing something.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, ImageSetError::NotReady { .. })
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
@@ -93,9 +182,17 @@ impl ImageSetError {
                 "set `[images] dir` to a folder with vmlinuz-foundation and initrd-foundation.img"
             }
             ImageSetError::Missing { .. } | ImageSetError::Empty { .. } => {
-                "copy boot/kernel and boot/initrd of the installer ISO there as vmlinuz-foundation and initrd-foundation.img"
+                "`metalform image import ISO` makes a set; or copy boot/kernel and boot/initrd of the installer ISO there as \
+                 vmlinuz-foundation and initrd-foundation.img"
             }
             ImageSetError::NotAFile { .. } => "copy the file into the folder itself",
+            ImageSetError::NoDefault { .. } => {
+                "`metalform image list` shows the sets there are; `metalform image import ISO --default` makes one the default"
+            }
+            ImageSetError::Unverified { .. } => {
+                "`metalform image verify` tells all that is wrong; remove the set's folder and import it again"
+            }
+            ImageSetError::NotReady { .. } => "try again in a minute: a GB takes some seconds",
             ImageSetError::Unreadable { .. } => "give the service read permission: 0644 for files, 0755 for folders",
         }
     }
@@ -132,10 +229,8 @@ pub(super) fn find_file(dir: &Path, name: &str) -> Result<Found, FileFault> {
 }
 
 /// Plain names only: no separators, nothing hidden, nothing that means something to a shell or a URL.
-pub(super) fn is_plain_name(name: &str) -> bool {
-    name.len() <= 128
-        && name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._+-".contains(&b))
+pub(crate) fn is_plain_name(name: &str) -> bool {
+    metalform_model::is_image_file_name(name)
 }
 
 #[cfg(test)]

@@ -1,23 +1,52 @@
-//! `GET /boot/server/{mgmt_ip}?t=`: the node's configuration. Nothing is handed out unrecorded: the audit record is
+//! `GET /boot/server/{mgmt_ip}?t=`: the node's configuration; `GET /boot/arizona/{mgmt_ip}?t=`: the document of the installer
+//! of Nutanix CE, which is told here where to report to, since that URL holds the token. Nothing is handed out unrecorded: the audit record is
 //! committed first, the evidence follows when the last byte is taken.
 
-use crate::{Refusal, counted::counted_text, query::read_query, visit::Visit};
+use crate::{BootAttemptRef, BootNode, Refusal, counted::counted_text, query::read_query, visit::Visit};
 use axum::{
     Extension,
     http::{Uri, header},
     response::{IntoResponse, Response},
 };
-use metalform_model::Seen;
+use metalform_model::{MONITORING_URL_ROOT, Seen};
+use serde_json::json;
 use std::net::Ipv4Addr;
 
 pub(super) async fn answer(Extension(visit): Extension<Visit>, uri: Uri) -> Response {
-    match offer(&visit, &uri).await {
-        Ok(config) => config,
-        Err(refusal) => visit.refuse(refusal),
-    }
+    let offered = admitted(&visit, &uri).await;
+    let answered = match offered {
+        Ok((node, attempt)) => {
+            let text = node.config.to_string();
+            hand_out(&visit, node, attempt, text, Seen::ConfigServed).await
+        }
+        Err(refusal) => Err(refusal),
+    };
+    answered.unwrap_or_else(|refusal| visit.refuse(refusal))
 }
 
-async fn offer(visit: &Visit, uri: &Uri) -> Result<Response, Refusal> {
+pub(super) async fn answer_arizona(Extension(visit): Extension<Visit>, uri: Uri) -> Response {
+    let answered = match admitted(&visit, &uri).await {
+        Ok((node, attempt)) => match arizona_of(&visit, &node, attempt) {
+            Some(text) => hand_out(&visit, node, attempt, text, Seen::ArizonaServed).await,
+            None => Err(Refusal::NoArizona),
+        },
+        Err(refusal) => Err(refusal),
+    };
+    answered.unwrap_or_else(|refusal| visit.refuse(refusal))
+}
+
+/// The installer appends `&step=…` to the URL, so it ends in a parameter of ours.
+fn arizona_of(visit: &Visit, node: &BootNode, attempt: BootAttemptRef) -> Option<String> {
+    let plane = &visit.plane;
+    let mut document = node.arizona.clone()?;
+    let token = plane.key.token(attempt.id);
+    let root = format!("http://{}/boot/progress/{}?t={}", plane.settings.host, node.server_id, token.expose());
+    document.as_object_mut()?.insert(MONITORING_URL_ROOT.to_owned(), json!(root));
+    Some(document.to_string())
+}
+
+/// The node that asks from its own address with the token of its open attempt.
+async fn admitted(visit: &Visit, uri: &Uri) -> Result<(BootNode, BootAttemptRef), Refusal> {
     let plane = &visit.plane;
     let query = read_query(uri.query());
     if query.has_more {
@@ -30,12 +59,21 @@ async fn offer(visit: &Visit, uri: &Uri) -> Result<Response, Refusal> {
     if !attempt.open {
         return Err(Refusal::NotInstalling);
     }
+    Ok((node, attempt))
+}
+
+async fn hand_out(
+    visit: &Visit,
+    node: BootNode,
+    attempt: BootAttemptRef,
+    text: String,
+    seen: Seen,
+) -> Result<Response, Refusal> {
     visit.grant_recorded(&node).await?;
-    let text = node.config.to_string();
     let length = text.len();
     let end = visit.clone();
     let body = counted_text(text, move || {
-        end.plane.journal.record(end.evidence(&node, attempt.id, Seen::ConfigServed));
+        end.plane.journal.record(end.evidence(&node, attempt.id, seen));
     });
     let headers = [
         (header::CONTENT_TYPE, "application/json".to_owned()),

@@ -7,7 +7,7 @@
 use crate::{
     BootNode, Refusal,
     counted::counted,
-    images::{Asked, Content, ImageFault, read_range},
+    images::{Asked, Content, ImageFault, REQUIRED, read_range},
     visit::Visit,
 };
 use axum::{
@@ -28,26 +28,58 @@ pub(super) async fn answer(Extension(visit): Extension<Visit>, method: Method, h
 
 async fn offer(visit: &Visit, method: &Method, headers: &HeaderMap) -> Result<Response, Refusal> {
     let plane = &visit.plane;
-    let content = plane.images.find(&visit.target).await.map_err(|fault| match fault {
+    let found = plane.images.find(&visit.target).await.map_err(|fault| match fault {
         ImageFault::Missing => Refusal::UnknownImage,
         ImageFault::NotReady => Refusal::ImageNotReady,
         ImageFault::Unreadable(error) => {
             tracing::error!(%error, file = visit.target, "an image file can't be read");
             Refusal::ImageUnreadable
         }
-    })?;
+        ImageFault::Unverified(why) => {
+            tracing::error!(why, file = visit.target, "an image file is not what its set's manifest says");
+            Refusal::ImageUnverified
+        }
+    });
+    let content = match found {
+        Ok(content) => content,
+        Err(refusal) => {
+            record_refused(visit, &refusal).await;
+            return Err(refusal);
+        }
+    };
     let asked = match read_range(headers, &content.etag, content.len) {
         Asked::Beyond if *method == Method::GET => return Err(Refusal::RangeBeyond { len: content.len }),
         // A range means something for GET only.
         Asked::Beyond | Asked::Part(..) if *method != Method::GET => Asked::Whole,
         asked => asked,
     };
-    let node = match visit.source {
-        IpAddr::V4(address) => plane.node_at(address).await.ok(),
-        IpAddr::V6(_) => None,
-    };
+    let node = asking_node(visit).await;
     visit.grant(node.as_ref());
     Ok(respond(visit.clone(), method, node, content, asked))
+}
+
+async fn asking_node(visit: &Visit) -> Option<BootNode> {
+    match visit.source {
+        IpAddr::V4(address) => visit.plane.node_at(address).await.ok(),
+        IpAddr::V6(_) => None,
+    }
+}
+
+/// So that the node shows why it does not boot. A name that is no file of a set is the asker's text and stands in the audit
+/// alone, but for the two files that every set has.
+async fn record_refused(visit: &Visit, refusal: &Refusal) {
+    let Some(node) = asking_node(visit).await else { return };
+    let Some(attempt) = node.attempt.filter(|attempt| attempt.open) else { return };
+    let file = match &node.image_set {
+        Some(set) => visit.target.strip_prefix(set).and_then(|rest| rest.strip_prefix('/')).unwrap_or_default(),
+        None => &visit.target,
+    };
+    if *refusal == Refusal::UnknownImage && !REQUIRED.contains(&file) {
+        return;
+    }
+    let file = visit.target.rsplit('/').next().unwrap_or_default().to_owned();
+    let seen = Seen::ImageRefused { file, code: refusal.code().to_owned() };
+    visit.plane.journal.record(visit.evidence(&node, attempt.id, seen));
 }
 
 fn respond(visit: Visit, method: &Method, node: Option<BootNode>, content: Content, asked: Asked) -> Response {

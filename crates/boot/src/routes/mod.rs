@@ -3,8 +3,10 @@
 mod config;
 mod health;
 mod image;
+mod progress;
 mod report;
 mod script;
+mod step;
 
 use crate::{BootPlane, Refusal, visit::Visit};
 use axum::{
@@ -28,6 +30,9 @@ pub fn router(plane: Arc<BootPlane>) -> Router {
         .route("/boot/ipxe/", any(script::answer))
         .route("/boot/ipxe/{*server_id}", any(script::answer))
         .route("/boot/server/{mgmt_ip}", get(config::answer))
+        .route("/boot/arizona/{mgmt_ip}", get(config::answer_arizona))
+        .route("/boot/step/{server_id}/{step}", get(step::answer))
+        .route("/boot/progress/{server_id}", post(progress::answer))
         .route("/boot/report/{server_id}", post(report::answer))
         .route("/pxe/images/{*file}", get(image::answer))
         .route("/healthz", get(health::alive))

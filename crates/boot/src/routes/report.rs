@@ -14,7 +14,7 @@ use std::time::Duration;
 
 const LONGEST_REPORT: usize = 64 * 1024;
 /// For the whole body.
-const BODY_DEADLINE: Duration = Duration::from_secs(10);
+pub(super) const BODY_DEADLINE: Duration = Duration::from_secs(10);
 
 pub(super) async fn answer(Extension(visit): Extension<Visit>, uri: Uri, body: Body) -> Response {
     match take(&visit, &uri, body).await {

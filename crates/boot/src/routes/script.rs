@@ -1,8 +1,6 @@
 //! `GET /boot/ipxe/{server_id}?t=`: what to boot.
 
-use crate::{
-    BootNode, Instruction, Refusal, counted::counted_text, query::read_query, script::ScriptValues, visit::Visit,
-};
+use crate::{BootNode, Instruction, Refusal, counted::counted_text, query::read_query, visit::Visit};
 use axum::{
     Extension,
     http::{Method, Uri, header},
@@ -59,13 +57,7 @@ fn render(visit: &Visit, node: &BootNode, mgmt_ip: std::net::Ipv4Addr) -> Result
     let plane = &visit.plane;
     let attempt = node.attempt.ok_or(Refusal::NotInstalling)?;
     let token = plane.key.token(attempt.id);
-    let values = ScriptValues {
-        server_id: &node.server_id,
-        mgmt_ip,
-        boot_host: &plane.settings.host,
-        boot_token: &token,
-        image_set: node.image_set.as_deref(),
-    };
+    let values = node.script_values(mgmt_ip, &plane.settings.host, &token);
     let template = node.template.as_deref();
     match plane.settings.templates.render(template, &values) {
         Some(Ok(text)) => Ok(text),

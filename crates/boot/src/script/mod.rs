@@ -4,19 +4,26 @@
 //! the server pastes in can: a line break, ` || `, ` ; `, ` #` or `${`. Therefore every value has a strict character set and
 //! is refused, never escaped, when it leaves it.
 //!
-//! The built-in template is the seed's script with its four faults mended: all arguments stand on the `kernel` line
+//! The built-in `foundation` is the seed's script with its four faults mended: all arguments stand on the `kernel` line
 //! (`imgargs` replaces them), `initrd=` is among them (UEFI builds before 2.0 hand over no initrd without it), downloads
 //! have a failure branch, and `imgfree` drops what an earlier round left. Rejected: `--timeout` on the downloads, which
 //! would stand between the command and the URL, where the seed's text is fixed; builds since 2.0 give up after 120 s without
 //! a byte by themselves.
+//!
+//! Both built-in templates tell where they stand ("beacons"): once when everything is there and the kernel is started, and
+//! with the error when a command failed. A beacon can't hold up a boot: it has a time limit and an empty failure branch,
+//! and the image that it leaves is freed by name, because UEFI builds since 2.0 hand every image to the kernel as a part of
+//! its initrd. Not one for each step: the downloads themselves are seen.
 
+mod commands;
+mod flow;
+mod lint;
 mod template;
 mod values;
 
-#[cfg(test)]
-pub(crate) use template::lint;
-pub use template::{TemplateError, TemplateErrors, TemplateFault, Templates};
-pub use values::{BootHost, BootHostError, ScriptValues, ValueError, script_url};
+pub use lint::{TemplateFault, lint};
+pub use template::{TemplateError, TemplateErrors, Templates, lint_file};
+pub use values::{BootHost, BootHostError, ScriptNetwork, ScriptValues, ValueError, script_url};
 pub(crate) use values::{is_image_set_name, is_server_id};
 
 #[cfg(test)]

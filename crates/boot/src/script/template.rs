@@ -1,58 +1,80 @@
 //! Script templates: text with `{{name}}` places, checked when the service starts.
 //!
 //! `{{` can't be confused with iPXE's `${`, which passes through untouched. A template that would strand a machine is an
-//! error at start, with file and line, not a surprise on a console: unknown places, downloads without a failure branch, a
-//! kernel that would never see its initrd, a `goto` to nowhere.
+//! error at start, with file and line, not a surprise on a console: see [`lint`].
 
-use super::values::{ScriptValues, ValueError};
+use super::{
+    lint::{TemplateFault, lint},
+    values::{ScriptValues, ValueError},
+};
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
 };
 
-/// Name of the built-in template.
+/// Name of the template that machines boot with unless something else is said.
 const FOUNDATION: &str = "foundation";
+
+const BUILTIN: [(&str, &str); 2] = [
+    (FOUNDATION, include_str!("../../templates/foundation.ipxe")),
+    ("phoenix-ce", include_str!("../../templates/phoenix-ce.ipxe")),
+];
+
+/// The longest line of a rendered script: a kernel of x86 cuts its command line off at 2048 bytes, and so the token.
+const LONGEST_LINE: usize = 2000;
 
 /// All templates by name.
 #[derive(Debug, Clone)]
 pub struct Templates(BTreeMap<String, Template>);
 
 impl Templates {
-    /// The built-in `foundation` alone.
+    /// The built-in ones alone: `foundation` and `phoenix-ce`.
     pub fn builtin() -> Self {
-        let text = include_str!("../../templates/foundation.ipxe");
-        let template =
-            Template::parse(Path::new("foundation.ipxe"), text).expect("a test checks the built-in template");
-        Templates(BTreeMap::from([(FOUNDATION.to_owned(), template)]))
+        let parse = |(name, text): (&str, &str)| {
+            let template = Template::parse(Path::new(name), text).expect("a test checks the built-in templates");
+            (name.to_owned(), template)
+        };
+        Templates(BUILTIN.map(parse).into())
     }
 
-    /// The built-in one, and every `NAME.ipxe` in `dir`, which may override it. Answers all faults of all files.
+    /// The built-in ones, and every `NAME.ipxe` in `dir`, which may override them. Answers all faults of all files.
     pub fn load(dir: &Path) -> Result<Self, TemplateErrors> {
         let mut templates = Self::builtin();
         let mut errors = Vec::new();
-        let unreadable =
-            |file: &Path, error| TemplateError { file: file.into(), line: 0, fault: TemplateFault::Unreadable(error) };
-        let entries = std::fs::read_dir(dir).map_err(|error| TemplateErrors(vec![unreadable(dir, error)]))?;
+        let entries =
+            std::fs::read_dir(dir).map_err(|error| TemplateErrors(vec![TemplateError::unreadable(dir, error)]))?;
         let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
         files.sort();
         for file in files.iter().filter(|file| file.extension().is_some_and(|extension| extension == "ipxe")) {
             let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            match std::fs::read_to_string(file) {
-                Err(error) => errors.push(unreadable(file, error)),
-                Ok(text) => match Template::parse(file, &text) {
-                    Err(faults) => errors.extend(faults),
-                    Ok(template) => drop(templates.0.insert(name, template)),
-                },
+            match Template::read(file) {
+                Err(faults) => errors.extend(faults),
+                Ok(template) => drop(templates.0.insert(name, template)),
             }
         }
         if errors.is_empty() { Ok(templates) } else { Err(TemplateErrors(errors)) }
+    }
+
+    /// Whether there is one of that name.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// Their names, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
     }
 
     /// The script of a node; `name` `None` is `foundation`. `None` if there is no such template.
     pub fn render(&self, name: Option<&str>, values: &ScriptValues<'_>) -> Option<Result<String, ValueError>> {
         Some(self.0.get(name.unwrap_or(FOUNDATION))?.render(values))
     }
+}
+
+/// Every fault of a script or template file, none if it is good. Reads the file.
+pub fn lint_file(file: &Path) -> Result<(), TemplateErrors> {
+    Template::read(file).map(drop).map_err(TemplateErrors)
 }
 
 /// Everything that is wrong with a folder of templates, one a line. Permanent.
@@ -77,8 +99,16 @@ pub struct TemplateError {
     pub file: PathBuf,
     /// Counted from 1; 0 for the file as a whole.
     pub line: usize,
+    /// The line as it is written; empty for the file as a whole.
+    pub text: String,
     /// What is wrong there.
     pub fault: TemplateFault,
+}
+
+impl TemplateError {
+    fn unreadable(file: &Path, error: std::io::Error) -> TemplateError {
+        TemplateError { file: file.into(), line: 0, text: String::new(), fault: TemplateFault::Unreadable(error) }
+    }
 }
 
 impl fmt::Display for TemplateError {
@@ -88,51 +118,6 @@ impl fmt::Display for TemplateError {
             write!(f, ":{}", self.line)?;
         }
         write!(f, ": {} ({})", self.fault, self.fault.hint())
-    }
-}
-
-/// What can be wrong with a template.
-#[derive(Debug, thiserror::Error)]
-pub enum TemplateFault {
-    /// The file or folder can't be read as text.
-    #[error("can't be read: {0}")]
-    Unreadable(std::io::Error),
-    /// The first line is not `#!ipxe`.
-    #[error("the first line is not `#!ipxe`")]
-    NoMagic,
-    /// A place that no value belongs to, or one that is not closed.
-    #[error("unknown place `{{{{{0}`")]
-    UnknownPlace(String),
-    /// The command's failure would end the script.
-    #[error("`{0}` has no failure branch")]
-    NoFailureBranch(String),
-    /// The kernel would not see its initrd under UEFI.
-    #[error("`{0}` has no `initrd=`")]
-    NoInitrdArgument(String),
-    /// A `goto` to a label that does not exist.
-    #[error("there is no label `:{0}`")]
-    UnknownLabel(String),
-    /// The token would be shown on the console.
-    #[error("`{0}` would show the boot token on the console")]
-    TokenShown(String),
-}
-
-impl TemplateFault {
-    /// What to write instead.
-    pub fn hint(&self) -> &'static str {
-        match self {
-            TemplateFault::Unreadable(_) => "the service needs read permission, and UTF-8 text",
-            TemplateFault::NoMagic => "iPXE knows a script by it",
-            TemplateFault::UnknownPlace(_) => {
-                "known: {{server_id}} {{mgmt_ip}} {{boot_host}} {{boot_token}} {{images}}"
-            }
-            TemplateFault::NoFailureBranch(_) => "end the line with `|| goto LABEL`: a failing command ends the script",
-            TemplateFault::NoInitrdArgument(_) => {
-                "put `initrd=FILE` on the kernel's command line; `imgargs` replaces that line as a whole"
-            }
-            TemplateFault::UnknownLabel(_) => "a label is a line that begins with `:`",
-            TemplateFault::TokenShown(_) => "use {{boot_token}} on the `kernel` line only",
-        }
     }
 }
 
@@ -146,49 +131,89 @@ enum Part {
     Place(Place),
 }
 
+/// What a place stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
     ServerId,
     MgmtIp,
     BootHost,
+    BootAddress,
     BootToken,
     Images,
+    Netmask,
+    Gateway,
+    Dns,
+    Squashfs,
+    AgentInit,
 }
 
 impl Place {
-    fn named(name: &str) -> Option<Place> {
-        Some(match name {
-            "server_id" => Place::ServerId,
-            "mgmt_ip" => Place::MgmtIp,
-            "boot_host" => Place::BootHost,
-            "boot_token" => Place::BootToken,
-            "images" => Place::Images,
-            _ => return None,
+    /// All of them, as they are written.
+    pub const NAMES: [(&str, Place); 11] = [
+        ("server_id", Place::ServerId),
+        ("mgmt_ip", Place::MgmtIp),
+        ("boot_host", Place::BootHost),
+        ("boot_address", Place::BootAddress),
+        ("boot_token", Place::BootToken),
+        ("images", Place::Images),
+        ("netmask", Place::Netmask),
+        ("gateway", Place::Gateway),
+        ("dns", Place::Dns),
+        ("squashfs", Place::Squashfs),
+        ("agent_init", Place::AgentInit),
+    ];
+
+    pub fn named(name: &str) -> Option<Place> {
+        Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, place)| *place)
+    }
+
+    fn value(self, values: &ScriptValues<'_>) -> Result<String, ValueError> {
+        let network = || values.network.ok_or(ValueError::NO_NETWORK);
+        Ok(match self {
+            Place::ServerId => values.server_id.to_owned(),
+            Place::MgmtIp => values.mgmt_ip.to_string(),
+            Place::BootHost => values.boot_host.to_string(),
+            Place::BootAddress => values.boot_host.host().to_owned(),
+            Place::BootToken => values.boot_token.expose().to_owned(),
+            Place::Images => match values.image_set {
+                Some(set) => format!("images/{set}"),
+                None => "images".to_owned(),
+            },
+            Place::Netmask => network()?.netmask.to_string(),
+            Place::Gateway => network()?.gateway.to_string(),
+            Place::Dns => network()?.dns.ok_or(ValueError::NO_DNS)?.to_string(),
+            Place::Squashfs => values.squashfs.ok_or(ValueError::NO_SQUASHFS)?.to_owned(),
+            // With its own blank: a script without it is to the letter what it would be without the place.
+            Place::AgentInit => if values.has_agent { " rdinit=/metalform/init" } else { "" }.to_owned(),
         })
     }
 }
 
 impl Template {
+    fn read(file: &Path) -> Result<Template, Vec<TemplateError>> {
+        match std::fs::read_to_string(file) {
+            Err(error) => Err(vec![TemplateError::unreadable(file, error)]),
+            Ok(text) => Template::parse(file, &text),
+        }
+    }
+
     fn parse(file: &Path, text: &str) -> Result<Template, Vec<TemplateError>> {
-        let mut faults = lint(text);
+        let faults = lint(text);
+        if !faults.is_empty() {
+            let line_text = |line: usize| text.lines().nth(line.saturating_sub(1)).unwrap_or_default().to_owned();
+            let error = |(line, fault)| TemplateError { file: file.to_owned(), line, text: line_text(line), fault };
+            return Err(faults.into_iter().map(error).collect());
+        }
         let mut parts = Vec::new();
-        for (number, line) in text.split_inclusive('\n').enumerate() {
-            let mut rest = line;
-            while let Some((before, after)) = rest.split_once("{{") {
-                let (name, behind) = after.split_once("}}").unwrap_or((after.trim_end(), ""));
-                match Place::named(name) {
-                    Some(place) => parts.extend([Part::Text(before.to_owned()), Part::Place(place)]),
-                    None => faults.push((number + 1, TemplateFault::UnknownPlace(name.chars().take(40).collect()))),
-                }
-                rest = behind;
-            }
-            parts.push(Part::Text(rest.to_owned()));
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("{{") {
+            let (name, behind) = after.split_once("}}").unwrap_or((after, ""));
+            parts.push(Part::Text(before.to_owned()));
+            parts.extend(Place::named(name).map(Part::Place));
+            rest = behind;
         }
-        if faults.is_empty() {
-            return Ok(Template(parts));
-        }
-        faults.sort_by_key(|(line, _)| *line);
-        Err(faults.into_iter().map(|(line, fault)| TemplateError { file: file.to_owned(), line, fault }).collect())
+        parts.push(Part::Text(rest.to_owned()));
+        Ok(Template(parts))
     }
 
     fn render(&self, values: &ScriptValues<'_>) -> Result<String, ValueError> {
@@ -197,87 +222,12 @@ impl Template {
         for part in &self.0 {
             match part {
                 Part::Text(text) => script.push_str(text),
-                Part::Place(Place::ServerId) => script.push_str(values.server_id),
-                Part::Place(Place::MgmtIp) => script.push_str(&values.mgmt_ip.to_string()),
-                Part::Place(Place::BootHost) => script.push_str(&values.boot_host.to_string()),
-                Part::Place(Place::BootToken) => script.push_str(values.boot_token.expose()),
-                Part::Place(Place::Images) => {
-                    script.push_str("images");
-                    if let Some(set) = values.image_set {
-                        script.push('/');
-                        script.push_str(set);
-                    }
-                }
+                Part::Place(place) => script.push_str(&place.value(values)?),
             }
+        }
+        if script.lines().any(|line| line.len() > LONGEST_LINE) {
+            return Err(ValueError::LINE_TOO_LONG);
         }
         Ok(script)
     }
-}
-
-/// The faults of a script's commands, each with its line. Reads a script the way iPXE does: words split on whitespace,
-/// `||`, `&&` and `;` only as words of their own, `#` at a word's begin starts a comment, a backslash joins lines.
-pub(crate) fn lint(text: &str) -> Vec<(usize, TemplateFault)> {
-    let mut faults = Vec::new();
-    if text.lines().next().is_none_or(|line| line.trim_end() != "#!ipxe") {
-        faults.push((1, TemplateFault::NoMagic));
-    }
-    let lines = joined_lines(text);
-    let labels: HashSet<&str> = lines.iter().filter_map(|(_, line)| line.trim().strip_prefix(':')).collect();
-    let commands: Vec<(usize, Vec<Command<'_>>)> =
-        lines.iter().map(|(number, line)| (*number, read_commands(line))).collect();
-    let has_initrd = commands.iter().flat_map(|(_, line)| line).any(|command| command.words.first() == Some(&"initrd"));
-    for (number, command) in commands.iter().flat_map(|(number, line)| line.iter().map(|command| (*number, command))) {
-        let Some((&name, arguments)) = command.words.split_first() else { continue };
-        if matches!(name, "kernel" | "initrd" | "boot") && !command.has_failure_branch {
-            faults.push((number, TemplateFault::NoFailureBranch(name.to_owned())));
-        }
-        let has_argument = arguments.iter().any(|argument| argument.starts_with("initrd="));
-        if matches!(name, "kernel" | "imgargs") && has_initrd && !has_argument {
-            faults.push((number, TemplateFault::NoInitrdArgument(name.to_owned())));
-        }
-        if let ("goto", Some(label)) = (name, arguments.first())
-            && !label.contains("${")
-            && !labels.contains(label)
-        {
-            faults.push((number, TemplateFault::UnknownLabel((*label).to_owned())));
-        }
-        if matches!(name, "echo" | "prompt") && arguments.iter().any(|argument| argument.contains("{{boot_token}}")) {
-            faults.push((number, TemplateFault::TokenShown(name.to_owned())));
-        }
-    }
-    faults
-}
-
-struct Command<'a> {
-    words: Vec<&'a str>,
-    /// A `||` follows on the same line, so a failure reaches it.
-    has_failure_branch: bool,
-}
-
-fn joined_lines(text: &str) -> Vec<(usize, String)> {
-    let mut lines: Vec<(usize, String)> = Vec::new();
-    let mut goes_on = false;
-    for (index, line) in text.lines().enumerate() {
-        let (line, more) = line.strip_suffix('\\').map_or((line, false), |line| (line, true));
-        match lines.last_mut().filter(|_| goes_on) {
-            Some((_, begun)) => begun.push_str(line),
-            None => lines.push((index + 1, line.to_owned())),
-        }
-        goes_on = more;
-    }
-    lines
-}
-
-fn read_commands(line: &str) -> Vec<Command<'_>> {
-    let words: Vec<&str> = line.split_whitespace().take_while(|word| !word.starts_with('#')).collect();
-    let mut commands = Vec::new();
-    let mut begin = 0;
-    for end in 0..=words.len() {
-        if end == words.len() || matches!(words[end], "||" | "&&" | ";") {
-            let reached = words[end..].iter().take_while(|word| **word != ";").any(|word| *word == "||");
-            commands.push(Command { words: words[begin..end].to_vec(), has_failure_branch: reached });
-            begin = end + 1;
-        }
-    }
-    commands
 }

@@ -1,6 +1,5 @@
 //! The script's text, to the letter.
 
-use super::template::lint;
 use super::*;
 use crate::BootToken;
 use secrecy::ExposeSecret;
@@ -15,7 +14,7 @@ fn host(text: &str) -> BootHost {
 
 fn render(server_id: &str, boot_host: &str, image_set: Option<&str>) -> Result<String, ValueError> {
     let (boot_host, boot_token) = (host(boot_host), BootToken::hidden());
-    let values = ScriptValues { server_id, mgmt_ip: IP, boot_host: &boot_host, boot_token: &boot_token, image_set };
+    let values = ScriptValues { image_set, ..ScriptValues::new(server_id, IP, &boot_host, &boot_token) };
     Templates::builtin().render(None, &values).unwrap()
 }
 
@@ -35,12 +34,14 @@ sleep 2
 
 set base-url http://10.240.0.5/pxe
 
-kernel ${base-url}/images/vmlinuz-foundation console=tty0 console=ttyS0,115200 initrd=initrd-foundation.img node_id=server-001 mgmt_ip=10.240.0.11 config_url=http://10.240.0.5/boot/server/10.240.0.11 boot_token=hidden || goto error
+kernel ${base-url}/images/vmlinuz-foundation console=tty0 console=ttyS0,115200 initrd=initrd-foundation.img node_id=server-001 mgmt_ip=10.240.0.11 config_url=http://10.240.0.5/boot/server/10.240.0.11 images_url=${base-url}/images boot_token=hidden || goto error
 initrd ${base-url}/images/initrd-foundation.img || goto error
 
+imgfetch --name step --timeout 3000 http://10.240.0.5/boot/step/server-001/boot?t=hidden && imgfree step ||
 boot || goto error
 
 :error
+imgfetch --name step --timeout 3000 http://10.240.0.5/boot/step/server-001/error-${errno}?t=hidden && imgfree step ||
 echo Boot failed, retrying...
 sleep 10
 goto retry_dhcp
@@ -93,10 +94,19 @@ const ALLOWED: &[(&str, &str)] = &[
         "fault 1: imgargs drops the console arguments",
     ),
     (
-        "+kernel ${base-url}/images/vmlinuz-foundation console=tty0 console=ttyS0,115200 initrd=initrd-foundation.img node_id=server-001 mgmt_ip=10.240.0.11 config_url=http://10.240.0.5/boot/server/10.240.0.11 boot_token=hidden || goto error",
-        "fault 1: arguments together; fault 2: initrd= for UEFI; fault 3: failure branch; config_url and boot_token are new",
+        "+kernel ${base-url}/images/vmlinuz-foundation console=tty0 console=ttyS0,115200 initrd=initrd-foundation.img node_id=server-001 mgmt_ip=10.240.0.11 config_url=http://10.240.0.5/boot/server/10.240.0.11 images_url=${base-url}/images boot_token=hidden || goto error",
+        "fault 1: arguments together; fault 2: initrd= for UEFI; fault 3: failure branch; config_url, images_url and boot_token \
+         are new",
     ),
     ("+initrd ${base-url}/images/initrd-foundation.img || goto error", "fault 3: failure branch"),
+    (
+        "+imgfetch --name step --timeout 3000 http://10.240.0.5/boot/step/server-001/boot?t=hidden && imgfree step ||",
+        "beacon: everything is there, the kernel is started",
+    ),
+    (
+        "+imgfetch --name step --timeout 3000 http://10.240.0.5/boot/step/server-001/error-${errno}?t=hidden && imgfree step ||",
+        "beacon: a command failed, and with which error",
+    ),
     ("+", "bounded loop"),
     ("+:give_up", "bounded loop"),
     ("+echo Boot failed 30 times, restarting...", "bounded loop"),
@@ -166,6 +176,7 @@ fn the_script_holds_every_literal_of_the_contract() {
         "node_id=server-001",
         "mgmt_ip=10.240.0.11",
         "config_url=http://10.240.0.5:8080/boot/server/10.240.0.11",
+        "images_url=${base-url}/images",
         "boot_token=hidden",
     ] {
         assert!(kernel.split(' ').any(|word| word == argument), "{argument}");
@@ -173,10 +184,98 @@ fn the_script_holds_every_literal_of_the_contract() {
     assert!(lines.iter().any(|line| line.starts_with("initrd ${base-url}/images/initrd-foundation.img")));
 }
 
+const PHOENIX: &str = "\
+kernel ${base-url}/images/vmlinuz-foundation console=tty0 console=ttyS1,115200 console=ttyS0,115200 \
+initrd=initrd-foundation.img rdinit=/metalform/init init=/ce_installer IMG=squashfs \
+LIVEFS_URL=${base-url}/images/squashfs.img AZ_CONF_URL=http://10.240.0.5:8080/boot/arizona/10.240.0.11?t=hidden \
+PHOENIX_IP=10.240.0.11 MASK=255.255.255.0 GATEWAY=10.240.0.1 NAMESERVER=161.26.0.7 FOUND_IP=10.240.0.5 PXEBOOT=true \
+intel_iommu=on iommu=pt kvm-intel.nested=1 net.ifnames=0 node_id=server-001 mgmt_ip=10.240.0.11 \
+config_url=http://10.240.0.5:8080/boot/server/10.240.0.11 images_url=${base-url}/images boot_token=hidden || goto error";
+
+fn phoenix(change: impl FnOnce(&mut ScriptValues<'_>)) -> Result<String, ValueError> {
+    let (boot_host, boot_token) = (host("10.240.0.5:8080"), BootToken::hidden());
+    let network = ScriptNetwork {
+        netmask: [255, 255, 255, 0].into(),
+        gateway: [10, 240, 0, 1].into(),
+        dns: Some([161, 26, 0, 7].into()),
+    };
+    let mut values = ScriptValues {
+        network: Some(network),
+        squashfs: Some("squashfs.img"),
+        has_agent: true,
+        ..ScriptValues::new(SERVER, IP, &boot_host, &boot_token)
+    };
+    change(&mut values);
+    Templates::builtin().render(Some("phoenix-ce"), &values).unwrap()
+}
+
+#[test]
+fn the_community_editions_installer_gets_these_arguments() {
+    let script = phoenix(|_| {}).unwrap();
+    assert_eq!(script.lines().find(|line| line.starts_with("kernel")), Some(PHOENIX));
+    let without_agent = phoenix(|values| values.has_agent = false).unwrap();
+    let words = |script: &str| -> Vec<String> {
+        let kernel = script.lines().find(|line| line.starts_with("kernel")).unwrap();
+        kernel.split_whitespace().filter(|word| !word.starts_with("rdinit=")).map(str::to_owned).collect()
+    };
+    assert_eq!(words(&without_agent), words(&script));
+    assert!(!without_agent.contains("rdinit") && !without_agent.contains("  "));
+}
+
+/// But for what it says and what its kernel is given, it is the script that is tested on real iPXE.
+#[test]
+fn the_community_editions_script_is_the_foundations_but_for_its_kernel() {
+    let same = |script: &str| -> Vec<String> {
+        let lines = script.lines().filter(|line| !line.starts_with("kernel") && !line.starts_with("echo Starting"));
+        lines.map(|line| line.replace("10.240.0.5:8080", "10.240.0.5")).collect()
+    };
+    assert_eq!(same(&phoenix(|_| {}).unwrap()), same(OURS));
+}
+
+#[test]
+fn a_template_whose_values_are_not_known_makes_no_script() {
+    let refused = |change: fn(&mut ScriptValues<'_>)| phoenix(change).unwrap_err().value;
+    assert_eq!(refused(|values| values.network = None), "netmask");
+    assert_eq!(refused(|values| values.network.as_mut().unwrap().dns = None), "dns");
+    assert_eq!(refused(|values| values.squashfs = None), "squashfs");
+    assert_eq!(refused(|values| values.squashfs = Some("a || reboot")), "squashfs");
+    assert_eq!(refused(|values| values.squashfs = Some("../etc/passwd")), "squashfs");
+}
+
+#[test]
+fn a_line_that_the_kernel_would_cut_off_makes_no_script() {
+    let long = format!("http://{}.example.com", vec!["a".repeat(60); 3].join("."));
+    assert!(render(&"s".repeat(40), &long, Some(&"i".repeat(64))).is_ok(), "the longest names still fit");
+    let (boot_host, boot_token) = (host(&long), BootToken::hidden());
+    let longest = "f".repeat(128);
+    let network = ScriptNetwork { netmask: IP, gateway: IP, dns: Some(IP) };
+    let values = ScriptValues {
+        network: Some(network),
+        squashfs: Some(&longest),
+        image_set: Some("i"),
+        ..ScriptValues::new(SERVER, IP, &boot_host, &boot_token)
+    };
+    assert!(Templates::builtin().render(Some("phoenix-ce"), &values).unwrap().is_ok());
+    let dir = crate::images::TempDir::new();
+    std::fs::write(dir.path().join("long.ipxe"), format!("#!ipxe\necho {}\n", "x".repeat(2000))).unwrap();
+    let long = Templates::load(dir.path()).unwrap().render(Some("long"), &values).unwrap();
+    assert_eq!(long.unwrap_err(), ValueError::LINE_TOO_LONG);
+}
+
+#[test]
+fn a_set_that_holds_the_agent_starts_it() {
+    let (boot_host, boot_token) = (host("10.240.0.5"), BootToken::hidden());
+    let values = ScriptValues { has_agent: true, ..ScriptValues::new(SERVER, IP, &boot_host, &boot_token) };
+    let script = Templates::builtin().render(None, &values).unwrap().unwrap();
+    let with_agent = " initrd=initrd-foundation.img rdinit=/metalform/init node_id=";
+    assert_eq!(script, OURS.replace(" initrd=initrd-foundation.img node_id=", with_agent));
+}
+
 #[test]
 fn a_named_image_set_changes_only_where_images_come_from() {
     let script = render(SERVER, "10.240.0.5", Some("ahv-6.8")).unwrap();
-    assert_eq!(script, OURS.replace("${base-url}/images/", "${base-url}/images/ahv-6.8/"));
+    let elsewhere = OURS.replace("${base-url}/images", "${base-url}/images/ahv-6.8");
+    assert_eq!(script, elsewhere);
 }
 
 #[test]
@@ -254,31 +353,18 @@ fn the_lint_finds_the_seeds_own_faults() {
     assert_eq!(
         faults(SEED),
         [
-            "10: `kernel` has no failure branch",
             "10: `kernel` has no `initrd=`",
+            "10: `kernel` has no failure branch",
+            "10: the image of the last round is still there when this is fetched again",
             "11: `initrd` has no failure branch",
+            "11: the image of the last round is still there when this is fetched again",
             "13: `imgargs` has no `initrd=`",
+            "13: `imgargs` drops the kernel's `console=`",
+            "13: `imgargs` has no failure branch",
+            "20: this loop never ends",
         ]
     );
     assert_eq!(faults(OURS), [""; 0]);
-}
-
-#[test]
-fn the_lint_reads_lines_the_way_ipxe_does() {
-    for (line, expected) in [
-        ("kernel a initrd=b \\\n|| goto x\n:x", ""),
-        ("kernel a initrd=b && initrd b || goto x\n:x", ""),
-        ("boot ; echo a || echo b", "2: `boot` has no failure branch"),
-        ("boot # || goto x", "2: `boot` has no failure branch"),
-        ("boot a||goto x", "2: `boot` has no failure branch"),
-        ("boot || goto x", "2: there is no label `:x`"),
-        ("iseq a b && kernel k ||", ""),
-        ("goto ${there}", ""),
-        ("echo {{boot_token}}", "2: `echo` would show the boot token on the console"),
-    ] {
-        assert_eq!(faults(&format!("#!ipxe\n{line}\n")).join("; "), expected, "{line}");
-    }
-    assert_eq!(faults("echo hi\n"), ["1: the first line is not `#!ipxe`"]);
 }
 
 #[test]
@@ -288,13 +374,7 @@ fn a_folder_adds_and_overrides_templates_and_names_file_and_line_of_a_fault() {
     std::fs::write(dir.path().join("foundation.ipxe"), "#!ipxe\necho mine\n").unwrap();
     std::fs::write(dir.path().join("notes.txt"), "not a template").unwrap();
     let (boot_host, boot_token) = (host("10.0.0.1"), BootToken::hidden());
-    let values = ScriptValues {
-        server_id: SERVER,
-        mgmt_ip: IP,
-        boot_host: &boot_host,
-        boot_token: &boot_token,
-        image_set: None,
-    };
+    let values = ScriptValues::new(SERVER, IP, &boot_host, &boot_token);
     let templates = Templates::load(dir.path()).unwrap();
     let text = |name| templates.render(name, &values).map(Result::unwrap);
     assert_eq!(text(Some("rescue")).unwrap(), "#!ipxe\necho server-001 ${net0/mac}\n");
@@ -315,5 +395,8 @@ fn a_folder_adds_and_overrides_templates_and_names_file_and_line_of_a_fault() {
         ]
     );
     assert!(errors.to_string().contains("bad.ipxe:3: "), "{errors}");
+    assert_eq!(errors.0[1].text, "boot");
+    assert_eq!(lint_file(&file).unwrap_err().0.len(), 3);
+    assert!(lint_file(&dir.path().join("rescue.ipxe")).is_ok());
     assert!(Templates::load(&dir.path().join("nowhere")).unwrap_err().to_string().contains("can't be read"));
 }

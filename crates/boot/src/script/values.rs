@@ -1,6 +1,6 @@
 //! The values that scripts are made of, each with its character set.
 
-use crate::BootToken;
+use crate::{BootToken, images::is_plain_name};
 use std::{fmt, net::Ipv4Addr, str::FromStr};
 
 /// What goes into a template.
@@ -17,6 +17,24 @@ pub struct ScriptValues<'a> {
     /// `{{images}}` is `images` for the default set and `images/NAME` for a named one; a name is 1 to 64 of
     /// `[A-Za-z0-9._-]`, the first one a letter or digit.
     pub image_set: Option<&'a str>,
+    /// `{{netmask}}`, `{{gateway}}` and `{{dns}}`; templates that have them need it.
+    pub network: Option<ScriptNetwork>,
+    /// `{{squashfs}}`: the set's file of that role, 1 to 128 of `[A-Za-z0-9._+-]`; a template that has it needs it.
+    pub squashfs: Option<&'a str>,
+    /// `{{agent_init}}` is ` rdinit=/metalform/init`, which starts the agent in place of the initrd's own `init`, if the
+    /// set holds it; else nothing.
+    pub has_agent: bool,
+}
+
+/// The network that a node installs in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScriptNetwork {
+    /// Of the node's subnet.
+    pub netmask: Ipv4Addr,
+    /// Of the node's subnet.
+    pub gateway: Ipv4Addr,
+    /// The first name server.
+    pub dns: Option<Ipv4Addr>,
 }
 
 /// A value that can't stand in a script. Permanent: the value has to change.
@@ -29,7 +47,33 @@ pub struct ValueError {
     pub allowed: &'static str,
 }
 
-impl ScriptValues<'_> {
+impl ValueError {
+    pub(super) const NO_NETWORK: ValueError =
+        ValueError { value: "netmask", allowed: "known, which needs the node's subnet" };
+    pub(super) const NO_DNS: ValueError = ValueError { value: "dns", allowed: "the address of a name server" };
+    pub(super) const NO_SQUASHFS: ValueError =
+        ValueError { value: "squashfs", allowed: "a file of that role in the image set's manifest" };
+    pub(super) const LINE_TOO_LONG: ValueError = ValueError {
+        value: "the kernel's command line",
+        allowed: "at most 2000 bytes: a shorter [boot] public_url helps",
+    };
+}
+
+impl<'a> ScriptValues<'a> {
+    /// What every script needs; the rest is left out.
+    pub fn new(server_id: &'a str, mgmt_ip: Ipv4Addr, boot_host: &'a BootHost, boot_token: &'a BootToken) -> Self {
+        ScriptValues {
+            server_id,
+            mgmt_ip,
+            boot_host,
+            boot_token,
+            image_set: None,
+            network: None,
+            squashfs: None,
+            has_agent: false,
+        }
+    }
+
     /// Holds every rule above.
     pub(super) fn check(&self) -> Result<(), ValueError> {
         let refuse = |value, allowed| Err(ValueError { value, allowed });
@@ -41,6 +85,9 @@ impl ScriptValues<'_> {
         }
         if self.image_set.is_some_and(|set| !is_image_set_name(set)) {
             return refuse("image_set", "1 to 64 of A-Z a-z 0-9 . _ - and begin with a letter or digit");
+        }
+        if self.squashfs.is_some_and(|file| !is_plain_name(file)) {
+            return refuse("squashfs", "1 to 128 of A-Z a-z 0-9 . _ + - and begin with a letter, a digit or _");
         }
         Ok(())
     }
@@ -110,6 +157,13 @@ impl FromStr for BootHost {
     }
 }
 
+impl BootHost {
+    /// The host without its port.
+    pub fn host(&self) -> &str {
+        self.0.split(':').next().unwrap_or_default()
+    }
+}
+
 impl fmt::Display for BootHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -118,8 +172,6 @@ impl fmt::Display for BootHost {
 
 /// The URL that goes into a server's user data. It holds the token: a secret.
 pub fn script_url(host: &BootHost, server_id: &str, token: &BootToken) -> Result<secrecy::SecretString, ValueError> {
-    let values =
-        ScriptValues { server_id, mgmt_ip: Ipv4Addr::UNSPECIFIED, boot_host: host, boot_token: token, image_set: None };
-    values.check()?;
+    ScriptValues::new(server_id, Ipv4Addr::UNSPECIFIED, host, token).check()?;
     Ok(format!("http://{host}/boot/ipxe/{server_id}?t={}", token.expose()).into())
 }

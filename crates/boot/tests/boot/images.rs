@@ -149,6 +149,22 @@ async fn an_unreadable_image_is_not_the_same_as_a_missing_one() {
     assert_eq!((answer.status, answer.code().as_str()), (503, "image_unreadable"));
     assert_eq!(answer.header("retry-after"), Some("10"));
     assert_eq!(world.get("/pxe/images/absent").await.code(), "unknown_image");
+    let refused = Seen::ImageRefused { file: "looped".to_owned(), code: "image_unreadable".to_owned() };
+    assert_eq!(world.seen().await, [refused], "the node shows it; a name of nothing stands in the audit alone");
+}
+
+#[tokio::test]
+async fn a_kernel_that_is_gone_shows_on_the_node_that_asked_for_it() {
+    let world = World::new();
+    fs::remove_file(world.images.path().join("vmlinuz-foundation")).unwrap();
+    assert_eq!(world.get(KERNEL).await.code(), "unknown_image");
+    let refused = Seen::ImageRefused { file: "vmlinuz-foundation".to_owned(), code: "unknown_image".to_owned() };
+    assert_eq!(world.seen().await, std::slice::from_ref(&refused));
+    // Another machine, and a node that installs nothing.
+    world.send(request(Method::GET, KERNEL, &[]), Ipv4Addr::new(10, 240, 0, 12)).await;
+    world.change_node(|node| node.attempt = None);
+    world.get(KERNEL).await;
+    assert_eq!(world.seen().await, [refused]);
 }
 
 #[tokio::test]

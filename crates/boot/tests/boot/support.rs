@@ -134,9 +134,13 @@ pub fn node() -> BootNode {
         attempt: Some(BootAttemptRef { id: ATTEMPT, open: true }),
         instruction: Instruction::Install,
         config: json!({"server_info": {"server_id": "server-001"}, "network_config": {}}),
+        arizona: Some(json!({"hyp_type": "kvm"})),
+        network: None,
         last_report: None,
         template: None,
         image_set: None,
+        squashfs: None,
+        has_agent: false,
     }
 }
 

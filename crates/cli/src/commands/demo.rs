@@ -11,6 +11,7 @@ use crate::{
     context::{Context, variable},
     display::Display,
     error::CliError,
+    lab::{FirmwareChoice, Lab, enter_command},
     output::clean,
     plan_text::PlanText,
     server::Server,
@@ -28,7 +29,7 @@ use metalform_service::{Config, Running, serve};
 use metalform_simulator::{
     cvm::CvmProfile,
     faces::{PlanShape, RunningSimulator, SimulatorSettings, start},
-    fault::{BUILTINS, CvmFault, Fault, FaultEffect, builtin},
+    fault::{BUILTINS, CvmFault, Fault, FaultEffect, MachineFault, builtin},
 };
 use serde::Serialize;
 use std::{
@@ -55,7 +56,10 @@ pub struct Demo {
     clusters: u32,
     /// What the machines are
     #[arg(long, value_enum, default_value_t)]
-    machines: Machines,
+    pub machines: Machines,
+    /// Firmware of emulated machines: bios or uefi, or SERVER=uefi for one of them
+    #[arg(long, value_name = "FIRMWARE")]
+    firmware: Vec<FirmwareChoice>,
     /// How the CVMs behave
     #[arg(long, value_enum, default_value_t)]
     cvm: Cvm,
@@ -73,12 +77,31 @@ pub struct Demo {
     keep: bool,
 }
 
+impl Demo {
+    /// Faults that could not strike, and flags without an effect.
+    pub fn check(&self) -> Result<(), CliError> {
+        if !self.firmware.is_empty() && !self.machines.are_emulated() {
+            return Err(CliError::NotEmulated("--firmware"));
+        }
+        check_faults(self)
+    }
+}
+
 /// What the machines are.
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
 pub enum Machines {
     /// Simulated in this process.
     #[default]
     Virtual,
+    /// Emulated by QEMU: real iPXE, a real kernel and Metalform's own agent, in a network namespace. Takes minutes.
+    Qemu,
+}
+
+impl Machines {
+    /// Whether they are emulated.
+    pub fn are_emulated(self) -> bool {
+        matches!(self, Machines::Qemu)
+    }
 }
 
 /// How the CVMs behave.
@@ -102,15 +125,15 @@ impl Cvm {
 }
 
 /// Runs it.
-pub async fn run(context: &Context, args: &Demo) -> Result<(), CliError> {
-    check_faults(args)?;
+pub async fn run(context: &Context, args: &Demo, lab: Option<Lab>) -> Result<(), CliError> {
     let mut signals = StopSignal::listen()?;
     let folder = TemporaryFolder::create("metalform-demo")?;
     let stop = CancellationToken::new();
-    let simulator = start(settings(args), Arc::new(context.clock), stop.child_token()).await;
+    let settings = settings(args, lab.as_ref());
+    let simulator = start(settings, Arc::new(context.clock), stop.child_token()).await;
     let simulator = simulator.map_err(CliError::Simulator)?;
     let plans = plans(args, &simulator);
-    let (running, config_file) = start_service(&simulator, args.speed, folder.path(), stop.child_token()).await?;
+    let (running, config_file) = start_service(&simulator, args, folder.path(), stop.child_token()).await?;
     let client = Client::new(&Server::at(&running.control_url, &running.token_file)?, context.connect_for)?;
 
     let deployed = tokio::select! {
@@ -132,7 +155,11 @@ pub async fn run(context: &Context, args: &Demo) -> Result<(), CliError> {
     stop.cancel();
     let stopped = running.finished().await.map_err(CliError::Serve);
     simulator.stop().await;
-    concluded.and(stopped)
+    let done = concluded.and(stopped);
+    if let (Err(_), Some(lab)) = (&done, lab) {
+        context.out.note(&format!("consoles of the machines: {}", lab.keep_consoles().display()));
+    }
+    done
 }
 
 async fn deploy_all(context: &Context, client: &Client, plans: &[PlanText]) -> Result<Vec<Outcome>, CliError> {
@@ -144,9 +171,10 @@ async fn deploy_all(context: &Context, client: &Client, plans: &[PlanText]) -> R
 }
 
 /// A world with room for all that is asked for.
-fn settings(args: &Demo) -> SimulatorSettings {
+fn settings(args: &Demo, lab: Option<&Lab>) -> SimulatorSettings {
     let mut settings = SimulatorSettings::new(args.seed, args.speed);
     settings.world.cvms.profile = args.cvm.profile();
+    settings.qemu = lab.map(|lab| lab.settings(&args.firmware));
     settings.faults = args.fault.iter().filter_map(|name| builtin(name)).collect();
     let quota = &mut settings.world.cloud.quota;
     *quota = (*quota).max(args.nodes as usize * args.clusters as usize);
@@ -178,33 +206,40 @@ fn plans(args: &Demo, simulator: &RunningSimulator) -> Vec<PlanText> {
 /// Also writes the configuration down as it came out, so that every other command can be pointed at it.
 async fn start_service(
     simulator: &RunningSimulator,
-    speed: f64,
+    args: &Demo,
     folder: &Path,
     stop: CancellationToken,
 ) -> Result<(Running, PathBuf), CliError> {
     let text = simulator.config_toml(Some(&folder.join("data")));
     let mut table: Table = text.parse().map_err(CliError::SimulatorConfig)?;
-    set_deadlines(&mut table, speed);
+    set_deadlines(&mut table, args);
     let timeouts_alone = |name: &str| variable(name).filter(|_| name.starts_with("METALFORM_TIMEOUTS_"));
     let mut config = Config::parse(&table.to_string(), &timeouts_alone).map_err(CliError::Config)?;
-    config.boot.public_url = None;
-    config.boot.listen = FREE_PORT;
+    if !args.machines.are_emulated() {
+        config.boot.public_url = None;
+        config.boot.listen = FREE_PORT;
+    }
     config.control.listen = FREE_PORT;
     let running = serve(config, stop).await.map_err(CliError::Serve)?;
 
     set(&mut table, "control", "listen", running.control_url.trim_start_matches("http://"));
-    set(&mut table, "boot", "listen", running.boot_url.trim_start_matches("http://"));
-    set(&mut table, "boot", "public_url", &running.boot_url);
+    if !args.machines.are_emulated() {
+        set(&mut table, "boot", "listen", running.boot_url.trim_start_matches("http://"));
+        set(&mut table, "boot", "public_url", &running.boot_url);
+    }
     let file = folder.join("metalform.toml");
     let failed = |source| CliError::File { doing: "write", path: file.clone(), source };
     std::fs::write(&file, table.to_string()).map_err(failed)?;
     Ok((running, file))
 }
 
-/// The world's deadlines at its speed, thrice as long as real ones would be there and a minute at least: a fault that only a
+/// The world's deadlines at its speed; emulated machines boot as slowly as they do, and keep the real ones. Otherwise thrice as long as real ones would be there and a minute at least: a fault that only a
 /// deadline ends would otherwise keep a demo of seconds waiting for the better part of an hour.
-fn set_deadlines(table: &mut Table, speed: f64) {
-    for (key, minutes) in [("order_to_script", 45.0), ("node_ready", 60.0), ("formation", 30.0)] {
+fn set_deadlines(table: &mut Table, args: &Demo) {
+    let speed = args.speed;
+    let machines = [("order_to_script", 45.0), ("node_ready", 60.0)];
+    let machines = machines.into_iter().filter(|_| !args.machines.are_emulated());
+    for (key, minutes) in machines.chain([("formation", 30.0)]) {
         let real: f64 = minutes * 60.0;
         let seconds = (real * 3.0 / speed).max(60.0).min(real);
         set(table, "timeouts", key, &format!("{seconds:.0}s"));
@@ -280,7 +315,8 @@ fn next_steps(context: &Context, args: &Demo, running: &Running, config_file: &P
             context.out.note(&clean(&format!("{}: {}", cluster.name, cluster.reason)));
         }
         let (page, file) = (&running.control_url, config_file.display());
-        context.out.note(&format!("kept until Ctrl-C: {page}\nnext: metalform status --config {file}"));
+        let enter = if args.machines.are_emulated() { format!("{} ", enter_command()) } else { String::new() };
+        context.out.note(&format!("kept until Ctrl-C: {page}\nnext: {enter}metalform status --config {file}"));
     } else if failed.is_empty() {
         context.out.note("next: `metalform demo --keep` leaves the world standing, to look around in it");
     }
@@ -310,10 +346,34 @@ fn faults() -> PossibleValuesParser {
 
 /// A fault that can't strike would show a deployment without one and call it survived.
 fn check_faults(args: &Demo) -> Result<(), CliError> {
-    let idle =
-        |name: &&String| matches!(args.cvm, Cvm::Documented) && builtin(name).is_some_and(|f| needs_observed(&f));
-    let idle: Vec<String> = args.fault.iter().filter(idle).cloned().collect();
-    if idle.is_empty() { Ok(()) } else { Err(CliError::IdleFaults(idle)) }
+    let idle = |cannot_strike: &dyn Fn(&Fault) -> bool| -> Vec<String> {
+        args.fault.iter().filter(|name| builtin(name).is_some_and(|fault| cannot_strike(&fault))).cloned().collect()
+    };
+    let (for_machines, whom, hint): (fn(&Fault) -> bool, _, _) = match args.machines {
+        Machines::Virtual => (needs_emulated, "machines that are simulated", "add `--machines qemu`"),
+        Machines::Qemu => (needs_simulated, "machines that are emulated", "leave out `--machines qemu`"),
+    };
+    let names = idle(&for_machines);
+    if !names.is_empty() {
+        return Err(CliError::IdleFaults { names, whom, hint });
+    }
+    let names = if matches!(args.cvm, Cvm::Documented) { idle(&needs_observed) } else { Vec::new() };
+    let whom = "CVMs that behave as documented";
+    let hint = "leave out `--cvm documented`: it takes a system to log in to, and a create that is a command there";
+    if names.is_empty() { Ok(()) } else { Err(CliError::IdleFaults { names, whom, hint }) }
+}
+
+/// Whether it strikes hardware, which only emulated machines have.
+fn needs_emulated(fault: &Fault) -> bool {
+    matches!(fault.effect, FaultEffect::Machine(MachineFault::Hardware(_)))
+}
+
+/// Whether it strikes what happens inside of a machine, where the simulator has no hand in an emulated one.
+fn needs_simulated(fault: &Fault) -> bool {
+    match &fault.effect {
+        FaultEffect::Machine(fault) => !matches!(fault, MachineFault::Hardware(_) | MachineFault::NeverBoots),
+        FaultEffect::Cloud(_) | FaultEffect::Cvm(_) => false,
+    }
 }
 
 /// Whether it strikes what only CVMs as they are observed have: systems to log in to, and a create that is a command there.

@@ -4,12 +4,16 @@ use crate::{
     commands::demo::{Cvm, Machines, positive},
     context::Context,
     error::CliError,
+    lab::{FirmwareChoice, Lab, enter_command},
     stop_signal::StopSignal,
     temporary_folder::TemporaryFolder,
 };
-use clap::Args;
+use clap::{Args, ValueEnum};
 use ipnet::Ipv4Net;
-use metalform_simulator::faces::{SimulatorSettings, start};
+use metalform_simulator::{
+    faces::{SimulatorSettings, start},
+    qemu::BootOrder,
+};
 use serde_json::json;
 use std::{net::SocketAddr, sync::Arc};
 use tokio_util::sync::CancellationToken;
@@ -22,12 +26,21 @@ pub struct Simulate {
     /// Where the cloud answers; port 0 chooses one
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
-    /// The network of the machines, within 127.128.0.0/9 [default: a free one]
+    /// The network of the machines, within 127.128.0.0/9 [default: a free one; 10.240.0.0/24 for emulated ones]
     #[arg(long, value_name = "CIDR")]
     subnet: Option<Ipv4Net>,
     /// What the machines are
     #[arg(long, value_enum, default_value_t)]
-    machines: Machines,
+    pub machines: Machines,
+    /// Firmware of emulated machines: bios or uefi, or SERVER=uefi for one of them
+    #[arg(long, value_name = "FIRMWARE")]
+    firmware: Vec<FirmwareChoice>,
+    /// What emulated machines boot from first [default: drive]
+    #[arg(long, value_enum)]
+    boot_order: Option<FirstBoot>,
+    /// Download what emulated machines take into the user's cache, and end
+    #[arg(long)]
+    pub download_only: bool,
     /// How the CVMs behave
     #[arg(long, value_enum, default_value_t)]
     cvm: Cvm,
@@ -39,19 +52,54 @@ pub struct Simulate {
     seed: u64,
 }
 
+impl Simulate {
+    /// Flags without an effect.
+    pub fn check(&self) -> Result<(), CliError> {
+        let flags = [
+            ("--firmware", !self.firmware.is_empty()),
+            ("--boot-order", self.boot_order.is_some()),
+            ("--download-only", self.download_only),
+        ];
+        match flags.into_iter().find(|(_, is_given)| *is_given && !self.machines.are_emulated()) {
+            Some((flag, _)) => Err(CliError::NotEmulated(flag)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a machine boots from first.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum FirstBoot {
+    /// The boot drive, if it can be booted, else the network.
+    Drive,
+    /// The network, always.
+    Network,
+}
+
 /// Runs it. The configuration it prints keeps the service's state in a folder that is gone with the world: what a service
 /// remembers of one world is of no use in the next.
-pub async fn run(context: &Context, args: &Simulate) -> Result<(), CliError> {
+pub async fn run(context: &Context, args: &Simulate, lab: Option<Lab>) -> Result<(), CliError> {
+    if args.download_only {
+        return Ok(());
+    }
     let mut signals = StopSignal::listen()?;
     let folder = TemporaryFolder::create("metalform-simulate")?;
     let mut settings = SimulatorSettings { subnet: args.subnet, ..SimulatorSettings::new(args.seed, args.speed) };
     settings.world.cvms.profile = args.cvm.profile();
+    settings.qemu = lab.as_ref().map(|lab| lab.settings(&args.firmware));
+    if let Some(qemu) = &mut settings.qemu {
+        qemu.boot_order = match args.boot_order {
+            None | Some(FirstBoot::Drive) => BootOrder::DriveFirst,
+            Some(FirstBoot::Network) => BootOrder::NetworkFirst,
+        };
+    }
+    let consoles = settings.qemu.as_ref().map(|qemu| qemu.folder.clone());
     if let Some(listen) = args.listen {
         settings.listen = listen;
     }
     let stop = CancellationToken::new();
     let simulator = start(settings, Arc::new(context.clock), stop).await.map_err(CliError::Simulator)?;
-    context.out.json(&json!({
+    let mut document = json!({
         "iam_url": simulator.iam_url,
         "vpc_url": simulator.vpc_url,
         "dns_url": simulator.dns_url,
@@ -60,7 +108,13 @@ pub async fn run(context: &Context, args: &Simulate) -> Result<(), CliError> {
         "images_dir": simulator.images_dir,
         "plan": simulator.plan_toml,
         "config": simulator.config_toml(Some(&folder.path().join("data"))),
-    }))?;
+    });
+    // Everything above is in a network namespace then, and `serve` has to be, too.
+    if let Some(consoles) = consoles {
+        document["enter"] = enter_command().into();
+        document["consoles_dir"] = json!(consoles);
+    }
+    context.out.json(&document)?;
     signals.next().await;
     simulator.stop().await;
     Ok(())

@@ -43,6 +43,7 @@ fn where_no_service_answers_it_says_so_and_what_to_do() {
         &["destroy", "a", "--watch"],
         &["form", "a"],
         &["script", "a"],
+        &["explain", "a"],
         &["credentials", "a"],
     ] {
         let ran = ask_at(&url, &[args, &["--connect-for", "0"]].concat());
@@ -319,4 +320,32 @@ fn a_long_timeline_is_read_page_by_page() {
         ran.stdout.lines().next(),
         Some("2026-01-02T03:04:01.000Z  -             trouble                 message 1")
     );
+}
+
+#[test]
+fn an_explanation_is_a_page_for_a_person_and_the_services_document_for_a_program() {
+    let told = json!({
+        "server_id": "server-001", "cluster": "alpha", "phase": "imaging", "since": "2126-01-02T03:04:05.000000Z",
+        "usual_seconds": 2100, "late": true, "reason": "installing",
+        "awaited": {"what": "its controller VM to be ready", "until": "2126-01-02T04:04:05.000000Z"},
+        "seen": [{"at": "2026-01-02T03:04:05.000000Z", "what": "fetched its boot script"}],
+        "findings": [{"code": "memory", "verdict": "ok", "subject": "memory", "reason": "384 GiB"}],
+        "server": {"at": "2026-01-02T03:04:06.000000Z", "what": "it is powered on"},
+        "diagnoses": [{"code": "kernel_silent", "cause": "it asks nothing", "next": "look at the console"}],
+    });
+    let (ran, service) = ask(&["explain", "server-001"], document(200, told.clone()));
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    assert_eq!(service.asked()[0].line, "GET /api/v1/nodes/server-001/explain");
+    for line in [
+        "server-001 of alpha: imaging for 0.0s (usually 35m 00s)  LATE\n",
+        "  ok       memory  384 GiB\n",
+        "  2026-01-02T03:04:06Z  cloud  it is powered on\n",
+        "  [kernel_silent] it asks nothing\n    next: look at the console\n",
+    ] {
+        assert!(ran.stdout.contains(line), "{line} in {}", ran.stdout);
+    }
+    let (ran, _) = ask(&["explain", "server-001", "--json"], document(200, told.clone()));
+    assert_eq!(ran.document(), told);
+    let (ran, _) = ask(&["explain", "nobody"], refusal(404, "unknown_node", json!({})));
+    assert_eq!((ran.code, ran.stderr.as_str()), (1, "error: it is unknown_node\n  hint: mend it\n"));
 }

@@ -26,10 +26,12 @@ Commands:
   form         Form a cluster whose plan waits for the command
   status       Show how a cluster and its nodes stand, or all clusters
   events       Show a cluster's timeline
-  script       Show the boot script of a node, its token left out
+  explain      Explain where a node stands, what was heard of it, and what to do next
+  script       Show the boot script of a node, its token left out; or check scripts of your own
   credentials  Show the passwords of a cluster's accounts
   retry        Give a deployment that stopped another try
   destroy      Delete a cluster and everything that was made for it
+  image        Make, list and check boot images, on this machine
   completions  Print a completion script for a shell
   help         Print this message or the help of the given subcommand(s)
 
@@ -62,15 +64,32 @@ fn wrong_usage_ends_with_2_and_says_what_was_wrong() {
         (&["deploi", "plan.toml"][..], "unrecognized subcommand 'deploi'"),
         (&["deploy"], "<PLAN>"),
         (&["deploy", "--watch", "--dry-run", "plan.toml"], "'--watch' cannot be used with '--dry-run'"),
+        (&["script"], "<SERVER_ID>"),
+        (&["script", "s", "--lint", "x.ipxe"], "cannot be used with"),
         (&["status", "--jsno"], "unexpected argument '--jsno'"),
         (&["demo", "--nodes", "2"], "a cluster has 1 node, or 3 to 64"),
         (&["demo", "--nodes", "0"], "a cluster has 1 node, or 3 to 64"),
         (&["demo", "--clusters", "0"], "0 is not in 1..=64"),
         (&["demo", "--speed", "0"], "not a number above 0"),
-        (&["demo", "--machines", "qemu"], "[possible values: virtual]"),
+        (&["demo", "--machines", "magic"], "[possible values: virtual, qemu]"),
+        (&["demo", "--firmware", "uefi"], "add `--machines qemu`"),
+        (&["demo", "--machines", "qemu", "--firmware", "a=b"], "neither bios nor uefi"),
+        (&["demo", "--fault", "disk_missing"], "disk_missing can't strike machines that are simulated"),
+        (
+            &["demo", "--machines", "qemu", "--fault", "dhcp_fails"],
+            "dhcp_fails can't strike machines that are emulated",
+        ),
+        (&["simulate", "--boot-order", "network"], "--boot-order is of emulated machines"),
+        (&["simulate", "--download-only"], "--download-only is of emulated machines"),
         (&["demo", "--cvm", "real"], "[possible values: documented, observed]"),
         (&["simulate", "--cvm", "real"], "[possible values: documented, observed]"),
         (&["simulate", "--subnet", "10.0.0.0"], "--subnet <CIDR>"),
+        (&["image", "import"], "<ISO|--kernel <PATH>>"),
+        (&["image", "import", "x.iso", "--kernel", "k", "--initrd", "i"], "cannot be used with"),
+        (&["image", "import", "--kernel", "k"], "--initrd <PATH>"),
+        (&["image", "import", "x.iso", "--file", "name"], "write NAME=PATH"),
+        (&["image", "import", "x.iso", "--sha256", "12"], "not 64 hexadecimal digits"),
+        (&["image", "overlay"], "<SET>"),
         (&["completions", "dos"], "[possible values: bash"),
     ] {
         let ran = metalform(args);
@@ -110,9 +129,14 @@ fn the_global_flags_are_taken_after_any_command() {
         &["status"],
         &["events", "c"],
         &["script", "s"],
+        &["explain", "s"],
         &["credentials", "c"],
         &["retry", "c"],
         &["destroy", "c"],
+        &["image", "import", "i"],
+        &["image", "overlay", "s"],
+        &["image", "list"],
+        &["image", "verify"],
         &["completions", "bash"],
     ] {
         // `--help` ends it before it begins, once everything before was understood.

@@ -38,7 +38,18 @@ fn a_cluster_through_its_whole_life() {
     let script = site.run(&["script", "server-001"]);
     assert!(script.stdout.starts_with("#!ipxe\n") && script.stdout.contains("boot_token=hidden"), "{script:?}");
 
+    let explained = site.run(&["explain", "server-001"]);
+    for told in [
+        "server-001 of my-nutanix-cluster: ready for ",
+        "  its boot script has everything and starts the kernel\n",
+        "  CVM    it is ready\n",
+        "\n  [as_expected] nothing unusual: ",
+    ] {
+        assert!(explained.stdout.contains(told), "{told} in {explained:?}");
+    }
+
     for (args, code) in [
+        (["explain", "nobody"], "unknown_node"),
         (["retry", "my-nutanix-cluster"], "nothing_to_retry"),
         (["form", "my-nutanix-cluster"], "not_awaited"),
         (["status", "nobody"], "unknown_cluster"),
@@ -101,4 +112,22 @@ fn the_simulators_first_line_says_everything() {
     folder.write("plan.toml", line["plan"].as_str().unwrap());
     let valid: Ran = command(&folder, &["validate", "plan.toml"]).output().unwrap().into();
     assert_eq!(valid.stdout, "plan.toml: a good plan: cluster my-nutanix-cluster, 3 nodes\n");
+}
+
+#[test]
+fn a_template_that_is_not_there_keeps_the_service_from_starting() {
+    let folder = Folder::new();
+    let config = format!(
+        "data_dir = {:?}\n[boot]\nlisten = \"127.0.0.1:0\"\ntemplate = \"phoenix\"\n[control]\nlisten = \"127.0.0.1:0\"\n",
+        folder.path().join("data")
+    );
+    folder.write("metalform.toml", &config);
+    let ran: Ran = command(&folder, &["serve"]).output().unwrap().into();
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("boot.template in the configuration: there is no template \"phoenix\""),
+        "{}",
+        ran.stderr
+    );
+    assert!(ran.stderr.contains("hint: known: foundation, phoenix-ce\n"), "{}", ran.stderr);
 }

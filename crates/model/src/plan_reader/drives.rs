@@ -10,7 +10,7 @@ use crate::{
     plan_rules::{self, words},
 };
 
-const DRIVE: Section = Section { name: "a drive", keys: &["serial", "model", "min_gb"] };
+const DRIVE: Section = Section { name: "a drive", keys: &["device", "serial", "model", "min_gb", "wipe"] };
 
 pub(super) struct DriveFault {
     pub(super) fault: PlanFault,
@@ -27,10 +27,20 @@ impl PlanReader<'_> {
                 return Some(DataDrive::Device(device));
             }
             let drive = w.table(at, path.to_owned(), &DRIVE, &[])?;
+            let device = w.text(&drive, "device", words::device);
             let serial = w.text(&drive, "serial", words::serial);
             let model = w.text(&drive, "model", words::model);
             let min_gb = w.integer(&drive, "min_gb", 1..=1_000_000);
-            if serial.is_absent() && model.is_absent() && min_gb.is_absent() {
+            let wipe = w.boolean(&drive, "wipe").or(false);
+            let by_device = !device.is_absent();
+            let by_what_it_is = !(serial.is_absent() && model.is_absent() && min_gb.is_absent());
+            if by_device && by_what_it_is {
+                let why = "a path names one drive, and so does what it is: they may disagree";
+                let instead = "write device alone, or serial, model and min_gb without it";
+                w.fault(PlanFault::error("bad_selector", path, why, instead));
+                return None;
+            }
+            if !by_device && !by_what_it_is {
                 let why = "says nothing about the drive";
                 w.fault(PlanFault::error(
                     "bad_selector",
@@ -41,10 +51,29 @@ impl PlanReader<'_> {
                 return None;
             }
             let optional = |text: Field<String>| text.good().map(Some);
+            if wipe == Some(true) && !by_device && serial.is_absent() {
+                let why = "whichever drive fits loses what is on it";
+                let instead = "name the drive by its serial number, if only one is meant";
+                w.fault(PlanFault::error("wipes_any_drive", drive.key("wipe"), why, instead).as_warning());
+            }
+            if by_device {
+                let device = device.good()?;
+                named.push((path.to_owned(), device.clone()));
+                return Some(match wipe? {
+                    true => DataDrive::Selector(DriveSelector {
+                        device: Some(device),
+                        wipe: true,
+                        ..DriveSelector::default()
+                    }),
+                    false => DataDrive::Device(device),
+                });
+            }
             let selector = DriveSelector {
+                device: None,
                 serial: if serial.is_absent() { None } else { optional(serial)? },
                 model: if model.is_absent() { None } else { optional(model)? },
                 min_gb: if min_gb.is_absent() { None } else { Some(min_gb.good()?) },
+                wipe: wipe?,
             };
             named.extend(selector.serial.iter().map(|serial| (path.to_owned(), serial.clone())));
             Some(DataDrive::Selector(selector))

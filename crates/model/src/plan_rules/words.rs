@@ -228,7 +228,7 @@ pub(crate) fn address(text: &str) -> Result<Ipv4Addr, Complaint> {
 }
 
 /// The candidate that a mistyped word most likely means: at most a third of it differs.
-pub(crate) fn nearest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str> {
+pub fn nearest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str> {
     if word.len() > 60 {
         return None;
     }

@@ -59,7 +59,21 @@ pub fn seen() -> impl Strategy<Value = Seen> {
         (select(vec!["vmlinuz-foundation", "initrd-foundation.img", "x"]), 0u64..3)
             .prop_map(|(file, sent)| Seen::ImageServed { file: file.into(), sent, of: 2 }),
         a_report().prop_map(Seen::Reported),
+        Just(Seen::ArizonaServed),
+        (select(vec!["vmlinuz-foundation", "x"]), select(vec!["image_unreadable", "unknown_image"]))
+            .prop_map(|(file, code)| Seen::ImageRefused { file: file.into(), code: code.into() }),
+        select(vec![BootStep::Boot, BootStep::Error(7)]).prop_map(|step| Seen::StepReached { step }),
+        a_call().prop_map(Seen::InstallerCalled),
     ]
+}
+
+pub fn a_call() -> impl Strategy<Value = InstallerCall> {
+    let steps = ["Running CVM Installer", "Last reboot complete", "fatal", "info", "Something new"];
+    (select(steps.to_vec()), 0u64..3).prop_map(|(step, offset)| InstallerCall {
+        step: step.into(),
+        offset,
+        text: "text".into(),
+    })
 }
 
 pub fn state() -> impl Strategy<Value = ResourceState> {
@@ -79,8 +93,16 @@ pub fn resources() -> impl Strategy<Value = Vec<Resource>> {
 
 prop_compose! {
     pub fn boot()(script_at in option::of(time()), config_at in option::of(time()), kernel_at in option::of(time()),
-        report in option::of(a_report()), installed_at in option::of(time())) -> BootProgress {
-        BootProgress { script_at, config_at, kernel_at, report, installed_at, ..Default::default() }
+        report in option::of(a_report()), (installed_at, reported_at, initrd_at, last_script_at) in
+            (option::of(time()), option::of(time()), option::of(time()), option::of(time())),
+        partial in option::of((0u64..3, 0u64..3, time())), step in option::of(time()), scripts in 0u32..6,
+    ) -> BootProgress {
+        let partial = partial.map(|(sent, of, at)| PartialImage { file: "x".into(), sent, of, at });
+        let step = step.map(|at| StepSeen { step: BootStep::Error(1), at });
+        BootProgress {
+            script_at, config_at, kernel_at, report, installed_at, reported_at, initrd_at, last_script_at, partial, step,
+            scripts, ..Default::default()
+        }
     }
 }
 

@@ -71,6 +71,90 @@ fn only_a_whole_file_counts() {
 }
 
 #[test]
+fn a_download_that_broke_off_is_remembered_until_the_file_is_whole() {
+    let kernel = "vmlinuz-foundation";
+    let mut node = Node::in_phase(Imaging).showed(fetched(kernel, 61), T0);
+    let partial = PartialImage { file: kernel.into(), sent: 61, of: 100, at: T0 };
+    assert_eq!(node.record.boot.partial, Some(partial.clone()));
+    node.record.fold_evidence(&evidence(1, fetched("initrd-foundation.img", 100), T0));
+    assert_eq!(node.record.boot.partial, Some(partial));
+    node.record.fold_evidence(&evidence(1, fetched(kernel, 100), T0));
+    assert_eq!(node.record.boot.partial, None);
+}
+
+#[test]
+fn an_image_that_is_refused_again_and_again_is_told_once() {
+    let refused = |code: &str| Seen::ImageRefused { file: "vmlinuz-foundation".into(), code: code.into() };
+    let mut node = Node::in_phase(Imaging);
+    let mut told = |seen: Seen, at: u64| node.record.fold_evidence(&evidence(1, seen, T0 + seconds(at))).len();
+    assert_eq!([told(refused("image_unreadable"), 0), told(refused("image_unreadable"), 10)], [1, 0]);
+    assert_eq!(told(refused("unknown_image"), 20), 1);
+    assert_eq!(node.record.boot.refused.as_ref().unwrap().at, T0 + seconds(20));
+    assert_eq!(node.record.boot.script_at, None, "images need no token");
+    let reason = match node.decide(T0 + seconds(20)) {
+        Decision::Wait { reason, .. } => reason,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(reason, "the node can't get vmlinuz-foundation [unknown_image]");
+    node.record.fold_evidence(&evidence(1, fetched("vmlinuz-foundation", 100), T0 + seconds(30)));
+    assert_eq!(node.record.boot.refused, None);
+}
+
+#[test]
+fn a_step_of_the_script_is_told_and_moves_no_phase() {
+    let mut node = Node::in_phase(Imaging).showed(Seen::ScriptServed, T0);
+    let before = node.decide(T0);
+    let told = node.record.fold_evidence(&evidence(1, Seen::StepReached { step: BootStep::Boot }, T0));
+    assert_eq!((told.len(), told[0].kind, &told[0].data), (1, kind::BOOT_STEP, &json!({"step": "boot"})));
+    assert_eq!(node.decide(T0), before);
+    let told = node.record.fold_evidence(&evidence(1, Seen::StepReached { step: BootStep::Error(0x3e0f_6095) }, T0));
+    assert_eq!(told[0].message, "its boot script failed: iPXE error 3e0f6095 (https://ipxe.org/3e0f6095)");
+}
+
+#[test]
+fn an_arizona_document_is_a_configuration() {
+    let node = Node::in_phase(Imaging).showed(Seen::ArizonaServed, T0);
+    assert_eq!(node.record.boot.config_at, Some(T0));
+}
+
+fn called(step: &str, offset: u64) -> Seen {
+    Seen::InstallerCalled(InstallerCall { step: step.into(), offset, text: String::new() })
+}
+
+#[test]
+fn callbacks_alone_lead_to_an_installed_node() {
+    let mut node = Node::in_phase(Imaging).showed(Seen::ArizonaServed, T0);
+    let steps =
+        ["Running CVM Installer", "info", "Rebooting node. This may take several minutes", "Last reboot complete"];
+    for (offset, step) in steps.into_iter().enumerate() {
+        assert_eq!(node.record.fold_evidence(&evidence(1, called(step, offset as u64), T0)).len(), 1, "{step}");
+    }
+    assert_eq!(node.record.boot.report.as_ref().map(|report| report.seq), Some(4));
+    assert_eq!(word(&node.decide(T0), T0), "move waiting_for_cvm");
+}
+
+#[test]
+fn a_callback_follows_the_agents_last_report_and_counts_once() {
+    let mut node = Node::in_phase(Imaging).showed(Seen::Reported(report(7, ReportPhase::Checking)), T0);
+    let call = evidence(1, called("Running CVM Installer", 1), T0);
+    assert_eq!(node.record.fold_evidence(&call).len(), 1);
+    assert_eq!(node.record.fold_evidence(&call), [], "its answer was lost and it was sent again");
+    let last = node.record.boot.report.as_ref().unwrap();
+    assert_eq!((last.seq, last.phase), (8, ReportPhase::Installing));
+}
+
+#[test]
+fn findings_outlast_the_reports_that_follow_them() {
+    let mut checked = report(1, ReportPhase::Checking);
+    let found = json!([{"code": "memory", "verdict": "warning", "subject": "memory", "reason": "256 of 384 GiB"}]);
+    checked.facts.insert(Report::FINDINGS.into(), found);
+    let node = Node::in_phase(Imaging)
+        .showed(Seen::Reported(checked), T0)
+        .showed(Seen::Reported(report(2, ReportPhase::Installing)), T0);
+    assert_eq!(node.record.boot.findings.len(), 1);
+}
+
+#[test]
 fn a_node_tells_its_own_id() {
     let mut report = report(1, ReportPhase::Booting);
     report.facts.insert("node_uuid".into(), json!("u-1"));

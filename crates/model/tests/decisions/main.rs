@@ -8,6 +8,7 @@ mod cluster;
 mod cluster_rig;
 mod cluster_walks;
 mod drivers;
+mod explain;
 mod folds;
 mod formation;
 mod looking_first;

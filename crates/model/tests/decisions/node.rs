@@ -2,6 +2,7 @@
 
 use crate::rig::*;
 use metalform_model::{NodePhase::*, ReportPhase, ServerStatus as Status, *};
+use serde_json::json;
 
 fn trouble(next_at: Timestamp) -> Trouble {
     Trouble { doing: "look at its server".into(), error: "429".into(), failures: 3, next_at }
@@ -172,6 +173,40 @@ fn a_failed_installation_stops_the_node_with_the_installers_words() {
         let failure = failure(&node, T0);
         assert_eq!((&*failure.code, &*failure.reason), ("installer_failed", "the installer failed: message 1"));
     }
+}
+
+#[test]
+fn a_finding_that_stopped_the_installation_is_the_failure() {
+    let mut report = report(1, ReportPhase::Failed);
+    let found = json!({"code": "disk_in_use", "verdict": "failed", "subject": "/dev/nvme2n1",
+        "reason": "it is mounted at /mnt", "hint": "unmount it"});
+    report.facts.insert(Report::FAILURE.into(), found.clone());
+    let told = failure(&Node::in_phase(Imaging).showed(Seen::Reported(report.clone()), T0), T0);
+    let words = (told.code.as_str(), told.reason.as_str(), told.hint.as_str());
+    assert_eq!(words, ("disk_in_use", "/dev/nvme2n1: it is mounted at /mnt", "unmount it"));
+
+    let mut without_hint = found;
+    without_hint.as_object_mut().unwrap().remove("hint");
+    report.facts.insert(Report::FAILURE.into(), without_hint);
+    let told = failure(&Node::in_phase(Imaging).showed(Seen::Reported(report.clone()), T0), T0);
+    assert!(told.hint.contains("`metalform retry`"), "{}", told.hint);
+
+    report.facts.insert(Report::FAILURE.into(), json!("not a finding"));
+    let told = failure(&Node::in_phase(Imaging).showed(Seen::Reported(report), T0), T0);
+    assert_eq!(told.code, "installer_failed");
+}
+
+#[test]
+fn a_report_that_ends_the_checks_badly_is_named_after_the_first_finding_that_stops_it() {
+    let found = |code: &str, verdict: &str| json!({"code": code, "verdict": verdict, "subject": "/dev/nvme1n1", "reason": "why"});
+    let mut report = Report { status: ReportStatus::Failed, ..report(1, ReportPhase::Checking) };
+    let all = json!([found("drive_chosen", "ok"), found("disk_missing", "failed"), found("disk_in_use", "failed")]);
+    report.facts.insert(Report::FINDINGS.into(), all);
+    let told = failure(&Node::in_phase(Imaging).showed(Seen::Reported(report.clone()), T0), T0);
+    assert_eq!((told.code.as_str(), told.reason.as_str()), ("disk_missing", "/dev/nvme1n1: why"));
+
+    report.status = ReportStatus::Running;
+    assert_eq!(report.failure(), None, "a report that goes on has not failed, whatever it lists");
 }
 
 #[test]

@@ -108,6 +108,33 @@ proptest! {
     }
 
     #[test]
+    fn evidence_is_read_back_as_it_was_written(seen in seen()) {
+        let written = evidence(1, seen, T0);
+        let text = serde_json::to_string(&written).expect("the store keeps it as JSON");
+        let read: Evidence = serde_json::from_str(&text).expect("and reads it again");
+        // A percentage may lose its last digit.
+        prop_assert_eq!(std::mem::discriminant(&read.seen), std::mem::discriminant(&written.seen));
+        prop_assert_eq!(Evidence { seen: written.seen.clone(), ..read }, written);
+    }
+
+    #[test]
+    fn a_second_fold_of_a_callback_changes_nothing(mut node in node(), call in a_call(), at in time()) {
+        let called = evidence(1, Seen::InstallerCalled(call), at);
+        node.record.fold_evidence(&called);
+        let before = node.record.clone();
+        prop_assert_eq!(node.record.fold_evidence(&called), []);
+        prop_assert_eq!(node.record, before);
+    }
+
+    #[test]
+    fn whatever_is_recorded_has_an_explanation_in_the_order_of_time(node in node(), now in time()) {
+        let told = explain_node(node.view(), "alpha", &[], now);
+        prop_assert!(!told.diagnoses.is_empty());
+        prop_assert!(told.diagnoses.iter().all(|d| !d.code.is_empty() && !d.cause.is_empty()));
+        prop_assert!(told.seen.is_sorted_by_key(|seen| seen.at));
+    }
+
+    #[test]
     fn evidence_without_an_open_attempt_changes_nothing(mut node in node(), seen in seen(), at in time()) {
         node.record.close_attempt(at);
         let before = node.record.clone();

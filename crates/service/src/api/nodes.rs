@@ -7,8 +7,8 @@ use axum::{
     http::header,
     response::{IntoResponse, Response},
 };
-use metalform_boot::{BootToken, ScriptValues};
-use metalform_model::NodeStatus;
+use metalform_boot::{BootToken, Directory, Unavailable};
+use metalform_model::{Explanation, NodeStatus, NodeView, RefusedRequest, explain_node};
 use metalform_store::ClusterState;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -60,27 +60,66 @@ pub(super) async fn show(State(app): State<Arc<App>>, Path(server_id): Path<Stri
     (status = 401, description = "no token"), (status = 404, description = "none of that id"),
     (status = 409, description = "its address isn't known yet")))]
 pub(super) async fn script(State(app): State<Arc<App>>, Path(server_id): Path<String>) -> Result<Response, ApiError> {
-    let state = find(&app, &server_id).await?;
-    let node = state.nodes.iter().find(|n| n.record.server_id == server_id).ok_or_else(|| unknown(&server_id))?;
-    let Some(mgmt_ip) = node.record.mgmt_ip else {
+    // Asked as the machine is answered: with its template and its image set.
+    let node = app.directory.by_server_id(&server_id).await.map_err(store_away)?.ok_or_else(|| unknown(&server_id))?;
+    let Some(mgmt_ip) = node.mgmt_ip else {
         let message = format!("{server_id} has no management address yet");
         return Err(ApiError::new(409, "no_address_yet", message, "ask again when its address is reserved"));
     };
     let hidden = BootToken::hidden();
-    let values = ScriptValues {
-        server_id: &server_id,
-        mgmt_ip,
-        boot_host: &app.boot_host,
-        boot_token: &hidden,
-        image_set: None,
-    };
-    match app.templates.render(None, &values) {
+    let values = node.script_values(mgmt_ip, &app.boot_host, &hidden);
+    match app.templates.render(node.template.as_deref(), &values) {
         Some(Ok(text)) => Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()),
         Some(Err(error)) => {
-            Err(ApiError::new(409, "no_script", error.to_string(), "destroy the cluster and deploy a mended plan"))
+            Err(ApiError::new(409, "no_script", error.to_string(), "mend the image set or the plan that it comes from"))
         }
-        None => Err(ApiError::new(409, "no_script", "the script template is missing", "see [boot] templates_dir")),
+        None => {
+            let message = format!("there is no script template {:?}", node.template.unwrap_or_default());
+            Err(ApiError::new(409, "no_script", message, "see [boot] templates_dir and [boot] template"))
+        }
     }
+}
+
+fn store_away(error: Unavailable) -> ApiError {
+    ApiError::new(503, "store_unavailable", error.to_string(), error.hint())
+}
+
+/// How many refused requests an explanation looks at.
+const REFUSALS: u32 = 5;
+
+/// Where a node stands, what was heard of it, what it looks like, and what to do next.
+#[utoipa::path(get, path = "/api/v1/nodes/{server_id}/explain",
+    params(("server_id" = String, Path, description = "the node")),
+    responses((status = 200, description = "the explanation"), (status = 401, description = "no token"),
+    (status = 404, description = "none of that id")))]
+pub(super) async fn explain(
+    State(app): State<Arc<App>>,
+    Path(server_id): Path<String>,
+) -> Result<Json<Explanation>, ApiError> {
+    let state = find(&app, &server_id).await?;
+    let found = state.nodes.iter().zip(&state.plan.nodes).find(|(node, _)| node.record.server_id == server_id);
+    let (node, plan) = found.ok_or_else(|| unknown(&server_id))?;
+    let record = &node.record;
+    let since = record.attempt.as_ref().map_or(record.since, |attempt| attempt.opened_at);
+    let refused = app.store.refused_boot_requests(&server_id, record.mgmt_ip, since, REFUSALS).await?;
+    let refusals: Vec<RefusedRequest> = refused
+        .into_iter()
+        .map(|line| RefusedRequest {
+            at: line.at,
+            action: line.action,
+            source: line.source,
+            code: line.outcome.trim_start_matches("refused:").to_owned(),
+        })
+        .collect();
+    let view = NodeView {
+        plan,
+        record,
+        resources: &node.resources,
+        absent: state.intents.absent,
+        choice: state.intents.formation.unwrap_or(state.plan.cluster.formation),
+        timeouts: &app.timeouts,
+    };
+    Ok(Json(explain_node(view, &state.record.name, &refusals, app.clock.now())))
 }
 
 /// The audit, oldest first.

@@ -19,6 +19,7 @@ use utoipa::OpenApi;
         nodes::list,
         nodes::show,
         nodes::script,
+        nodes::explain,
         nodes::audit
     )
 )]

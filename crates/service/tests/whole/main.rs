@@ -6,6 +6,8 @@ mod crashes;
 mod credentials;
 mod deployments;
 mod formation;
+mod installers;
 mod rig;
 mod seeds;
+mod templates;
 mod transports;

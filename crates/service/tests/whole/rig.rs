@@ -320,6 +320,11 @@ impl Rig {
         self.state(name).await.record.phase.as_str()
     }
 
+    /// The phase of its node at that place.
+    pub async fn phase_of(&self, name: &str, node: usize) -> &'static str {
+        self.state(name).await.nodes[node].record.phase.as_str()
+    }
+
     /// Runs until the cluster is in that phase; fails with its timeline when it settles in another or takes longer.
     pub async fn run_to(&mut self, name: &str, phase: &str, limit: Duration) {
         let end = self.clock.now() + limit;

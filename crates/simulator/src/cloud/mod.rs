@@ -32,6 +32,7 @@ mod vpc;
 
 pub use ledger::LedgerEntry;
 pub use power::{Drive, PowerEvent, PoweredOn};
+pub use profile::LAB_PROFILE;
 pub use settings::{CloudSettings, Durations};
 
 use crate::{

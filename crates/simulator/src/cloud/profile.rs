@@ -52,11 +52,14 @@ static PROFILES: &[Profile] = &[
     row("vx3d-metal-16x256", 16, 256, 4, 7680),
 ];
 
-impl Profile {
-    pub fn find(name: &str) -> Option<&'static Profile> {
-        PROFILES.iter().find(|profile| profile.name == name)
-    }
+/// No profile of IBM's: what an emulated machine can be on the computer that emulates it, with drives in the proportions of
+/// generation 3. Offered only where machines are emulated ([`super::CloudSettings::lab_profile`]).
+static LAB: Profile = row(LAB_PROFILE, 2, 2, 4, 960);
 
+/// Name of the profile of emulated machines.
+pub const LAB_PROFILE: &str = "lx3d-metal-2x2";
+
+impl Profile {
     fn third_generation(&self) -> bool {
         self.name.as_bytes()[2] == b'3'
     }
@@ -149,15 +152,22 @@ impl Cloud {
         format!("{}/bare_metal_server/profiles/{}", self.settings.vpc_url, profile.name)
     }
 
+    /// The profile of that name, where it is offered.
+    pub(super) fn profile(&self, name: &str) -> Option<&'static Profile> {
+        let offered = PROFILES.iter().chain(self.settings.lab_profile.then_some(&LAB));
+        offered.into_iter().find(|profile| profile.name == name)
+    }
+
     pub(super) fn list_profiles(&self, request: &Request) -> Refused<Value> {
         page::only_parameters(request, &["limit", "start"])?;
-        let items: Vec<(u64, &Profile)> = (0..).zip(PROFILES).collect();
+        let offered = PROFILES.iter().chain(self.settings.lab_profile.then_some(&LAB));
+        let items: Vec<(u64, &Profile)> = (0..).zip(offered).collect();
         let href = format!("{}/bare_metal_server/profiles", self.settings.vpc_url);
         page::page(request, &href, "profiles", &items, |profile| self.profile_json(profile))
     }
 
     pub(super) fn get_profile(&self, name: &str) -> Refused<Value> {
-        Profile::find(name)
+        self.profile(name)
             .map(|profile| self.profile_json(profile))
             .ok_or_else(|| ApiError::not_found("bare metal server profile", name))
     }

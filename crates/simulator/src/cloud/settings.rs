@@ -29,6 +29,8 @@ pub struct CloudSettings {
     pub stopping_status: bool,
     /// Whether a server may be deleted while `pending`: not documented.
     pub delete_while_pending: bool,
+    /// Whether the profile of emulated machines ([`super::LAB_PROFILE`]) is offered beside IBM's.
+    pub lab_profile: bool,
     /// How long things take at speed 1.
     pub durations: Durations,
 }
@@ -47,6 +49,7 @@ impl Default for CloudSettings {
             resolvers: vec![Ipv4Addr::new(161, 26, 0, 10), Ipv4Addr::new(161, 26, 0, 11)],
             stopping_status: true,
             delete_while_pending: false,
+            lab_profile: false,
             durations: Durations::default(),
         }
     }

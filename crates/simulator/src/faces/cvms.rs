@@ -3,6 +3,7 @@
 
 use super::{
     Shared,
+    installed::Relays,
     server::{self, Door, Tls},
     ssh,
 };
@@ -53,8 +54,14 @@ impl CvmListeners {
         let mut is_done = true;
         for (at, listener) in wanted {
             if !self.open.contains_key(&at) {
-                match TcpListener::bind(SocketAddr::from(at)).await {
-                    Ok(bound) => self.answer(shared, bound, listener),
+                let place = shared.relays.as_ref().map_or(SocketAddr::from(at), Relays::place);
+                match TcpListener::bind(place).await {
+                    Ok(bound) => {
+                        if let Some(relays) = &shared.relays {
+                            relays.opened(at, &bound);
+                        }
+                        self.answer(shared, bound, listener);
+                    }
                     Err(error) => {
                         is_done = false;
                         tracing::debug!(%error, ?at, "a CVM can't listen yet");

@@ -2,18 +2,20 @@
 //! and carries out what machines fetch.
 
 use super::{Shared, cvms::CvmListeners, fetcher::Fetcher};
-use crate::{cvm::Listener, world::Fetch};
+use crate::{cvm::Listener, machine::EmulatorOrder, world::Fetch};
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 use std::{
     sync::{Arc, PoisonError},
     time::Duration,
 };
+use tokio::sync::mpsc::UnboundedSender;
 
 type Mark = (u64, usize);
 
 /// What the driver found to do.
 struct Look {
     fetches: Vec<Fetch>,
+    orders: Vec<EmulatorOrder>,
     /// Where something should listen, if that may have changed.
     listeners: Option<(Mark, Vec<Listener>)>,
     /// How long nothing else is due.
@@ -31,10 +33,12 @@ pub(super) struct Driver {
     listeners: CvmListeners,
     /// Of the world's listeners that are open.
     opened: Option<Mark>,
+    /// To whoever emulates machines.
+    orders: Option<UnboundedSender<EmulatorOrder>>,
 }
 
 impl Driver {
-    pub fn new(shared: Arc<Shared>) -> Result<Self, rustls::Error> {
+    pub fn new(shared: Arc<Shared>, orders: Option<UnboundedSender<EmulatorOrder>>) -> Result<Self, rustls::Error> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let tls = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()?
@@ -45,6 +49,7 @@ impl Driver {
             fetcher: Arc::new(Fetcher::new(tls)),
             listeners: CvmListeners::new(provider),
             opened: None,
+            orders,
         })
     }
 
@@ -60,7 +65,11 @@ impl Driver {
 
     /// Does what is due and says how long nothing else will be.
     async fn step(&mut self) -> Duration {
-        let Look { fetches, listeners, wait } = self.look();
+        let Look { fetches, orders, listeners, wait } = self.look();
+        for order in orders {
+            // Nobody takes it any more: the simulator stops.
+            let _ = self.orders.as_ref().map(|orders| orders.send(order));
+        }
         for fetch in fetches {
             let (shared, fetcher) = (self.shared.clone(), self.fetcher.clone());
             self.shared.spawn(async move {
@@ -80,9 +89,10 @@ impl Driver {
         let now = self.shared.clock.now();
         let mut world = self.shared.world.lock().unwrap_or_else(PoisonError::into_inner);
         let fetches = world.advance(now);
+        let orders = world.take_emulator_orders();
         let mark = world.listeners_mark();
         let listeners = (self.opened != Some(mark)).then(|| (mark, world.listeners()));
         let wait = world.next_event_at().since(now).clamp(SHORTEST_SLEEP, LONGEST_SLEEP);
-        Look { fetches, listeners, wait }
+        Look { fetches, orders, listeners, wait }
     }
 }

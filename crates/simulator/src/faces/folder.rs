@@ -14,6 +14,10 @@ use std::{
 const KERNEL_BYTES: usize = 1 << 20;
 const INITRD_BYTES: usize = 4 << 20;
 
+/// The lab profile in the form of the service's own table.
+const LAB_PROFILE_TABLE: &str = "profile = [{ name = \"lx3d-metal-2x2\", vcpu = 2, memory_gib = 2, boot_gb = 480, \
+                                 boot_quantity = 2, data_quantity = 4, data_gb = 960, gbit = 1 }]\n";
+
 /// Removed when dropped.
 #[derive(Debug)]
 pub(super) struct Folder(PathBuf);
@@ -34,6 +38,8 @@ impl Folder {
             let path = folder.images().join(file);
             fs::write(&path, bytes).map_err(wrong(&path))?;
         }
+        let path = folder.profiles();
+        fs::write(&path, LAB_PROFILE_TABLE).map_err(wrong(&path))?;
         let path = folder.api_key();
         let open = fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&path);
         open.and_then(|mut file| file.write_all(b"simulated-api-key\n")).map_err(wrong(&path))?;
@@ -42,6 +48,11 @@ impl Folder {
 
     pub fn images(&self) -> PathBuf {
         self.0.join("images")
+    }
+
+    /// The table of profiles that only emulated machines have.
+    pub fn profiles(&self) -> PathBuf {
+        self.0.join("profiles.toml")
     }
 
     pub fn api_key(&self) -> PathBuf {

@@ -12,6 +12,7 @@ mod cvms;
 mod driver;
 mod fetcher;
 mod folder;
+mod installed;
 mod plan;
 mod server;
 mod ssh;
@@ -20,6 +21,7 @@ pub use plan::PlanShape;
 
 use crate::{
     fault::Fault,
+    qemu::{Addresses, Emulator, QemuError, QemuSettings},
     world::{World, WorldSettings},
 };
 use block::Block;
@@ -34,6 +36,9 @@ use std::{
 };
 use tokio::{net::TcpListener, sync::Notify};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// The network of emulated machines: that of the VPC in the documents. It is private to a network namespace, so it is free.
+const EMULATED_SUBNET: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(10, 240, 0, 0), 24);
 
 /// How a simulator is started.
 #[derive(Debug, Clone)]
@@ -50,6 +55,9 @@ pub struct SimulatorSettings {
     pub faults: Vec<Fault>,
     /// The boot plane's public URL in the configuration for `serve`.
     pub boot_url: String,
+    /// Machines are emulated by QEMU, with these settings; `None`: they are simulated in this process. Sets the machines'
+    /// network to 10.240.0.0/24 where none is named, and `boot_url` to the service's address in it.
+    pub qemu: Option<QemuSettings>,
 }
 
 impl SimulatorSettings {
@@ -62,6 +70,7 @@ impl SimulatorSettings {
             world: WorldSettings::new(seed, speed, Ipv4Net::default()),
             faults: Vec::new(),
             boot_url: "http://127.0.0.1:8080".into(),
+            qemu: None,
         }
     }
 }
@@ -99,17 +108,21 @@ pub enum SimulatorError {
     /// TLS can't be set up.
     #[error("TLS can't be set up")]
     Tls(#[from] rustls::Error),
+    /// Machines can't be emulated.
+    #[error("machines can't be emulated")]
+    Qemu(#[from] QemuError),
 }
 
 impl SimulatorError {
     /// What to do about it.
-    pub fn hint(&self) -> &'static str {
+    pub fn hint(&self) -> String {
         match self {
-            SimulatorError::NoFreeBlock(_) => "end other simulators, or name a network with --subnet",
-            SimulatorError::Subnet { .. } => "name a free network inside 127.0.0.0/8, or none",
-            SimulatorError::Listen { .. } => "name another address with --listen, or none",
-            SimulatorError::Folder { .. } => "set TMPDIR to a folder that can be written",
-            SimulatorError::Tls(_) => "this is a defect: please report it",
+            SimulatorError::NoFreeBlock(_) => "end other simulators, or name a network with --subnet".into(),
+            SimulatorError::Subnet { .. } => "name a free network inside 127.0.0.0/8, or none".into(),
+            SimulatorError::Listen { .. } => "name another address with --listen, or none".into(),
+            SimulatorError::Folder { .. } => "set TMPDIR to a folder that can be written".into(),
+            SimulatorError::Tls(_) => "this is a defect: please report it".into(),
+            SimulatorError::Qemu(error) => error.hint(),
         }
     }
 
@@ -127,6 +140,8 @@ pub(crate) struct Shared {
     /// Ends everything.
     stop: CancellationToken,
     tasks: TaskTracker,
+    /// Where the listeners of CVMs on emulated machines really are; `None`: at their own addresses, in this process.
+    relays: Option<installed::Relays>,
 }
 
 impl Shared {
@@ -169,6 +184,8 @@ pub struct RunningSimulator {
     /// `vmlinuz-foundation` and `initrd-foundation.img`: bytes that stand for the real ones.
     pub images_dir: PathBuf,
     boot_url: String,
+    /// Where the boot plane listens, in the configuration for `serve`; `None`: its default.
+    boot_listen: Option<SocketAddr>,
     shared: Arc<Shared>,
     folder: Folder,
     _block: Block,
@@ -180,7 +197,16 @@ pub async fn start(
     clock: Arc<dyn Clock>,
     shutdown: CancellationToken,
 ) -> Result<RunningSimulator, SimulatorError> {
-    let block = Block::claim(settings.subnet, settings.prefix_len)?;
+    let mut emulator = None;
+    let (mut subnet, mut boot_url, mut boot_listen) = (settings.subnet, settings.boot_url, None);
+    if let Some(qemu) = settings.qemu {
+        let network = subnet.unwrap_or(EMULATED_SUBNET).trunc();
+        let listen = SocketAddr::from((Addresses::of(network).service, 80));
+        (subnet, boot_url, boot_listen) = (Some(network), format!("http://{}", listen.ip()), Some(listen));
+        let images_dir = qemu.images_dir.clone();
+        emulator = Some((Emulator::start(qemu, network).await?, images_dir));
+    }
+    let block = Block::claim(subnet, settings.prefix_len)?;
     let folder = Folder::create(settings.world.cloud.seed, block.subnet)?;
     let beside = SocketAddr::new(settings.listen.ip(), 0);
     let (main, main_at) = listen(settings.listen).await?;
@@ -195,6 +221,8 @@ pub async fn start(
         let address = SocketAddr::from((block.subnet.network(), *port));
         *port = block.port_like(*port).map_err(|source| SimulatorError::Listen { address, source })?;
     }
+    world.machines.emulated = emulator.is_some();
+    world.cloud.lab_profile = emulator.is_some();
     world.cloud.subnet = block.subnet;
     world.cloud.iam_url = format!("http://{main_at}");
     world.cloud.vpc_url = format!("http://{main_at}/v1");
@@ -209,11 +237,28 @@ pub async fn start(
         clock,
         stop: shutdown.child_token(),
         tasks: TaskTracker::new(),
+        relays: emulator.is_some().then(|| installed::Relays::at(Addresses::of(block.subnet).router)),
     });
     for (listener, door) in [(main, Door::Main), (dns, Door::Dns), (metadata, Door::Metadata)] {
         shared.spawn(server::accept(shared.clone(), listener, door, None));
     }
-    let driver = driver::Driver::new(shared.clone())?;
+    let mut images_dir = folder.images();
+    let mut orders = None;
+    if let Some((mut emulator, images)) = emulator {
+        let (face, face_at) =
+            listen(SocketAddr::from((Addresses::of(block.subnet).router, installed::MACHINES_PORT))).await?;
+        shared.spawn(server::accept(shared.clone(), face, Door::Machines, None));
+        emulator.set_face(face_at);
+        images_dir = images;
+        let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+        orders = Some(sender);
+        shared.spawn(async move {
+            while let Some(order) = receiver.recv().await {
+                emulator.carry_out(order).await;
+            }
+        });
+    }
+    let driver = driver::Driver::new(shared.clone(), orders)?;
     shared.spawn(driver.run());
     Ok(RunningSimulator {
         iam_url: format!("http://{main_at}"),
@@ -223,8 +268,9 @@ pub async fn start(
         control_url: format!("http://{main_at}/control"),
         subnet: block.subnet,
         plan_toml,
-        images_dir: folder.images(),
-        boot_url: settings.boot_url,
+        images_dir,
+        boot_url,
+        boot_listen,
         shared,
         folder,
         _block: block,

@@ -1,7 +1,7 @@
 //! Plans that fit a simulated world, and a configuration for `serve`.
 
 use super::RunningSimulator;
-use crate::world::World;
+use crate::{cloud::LAB_PROFILE, world::World};
 use ipnet::Ipv4Net;
 use std::{fmt::Write, net::Ipv4Addr, path::Path};
 
@@ -38,13 +38,14 @@ impl PlanShape {
 /// A plan as TOML. Addresses past the end of the subnet are left to the reader to refuse.
 pub(super) fn render(world: &World, subnet: Ipv4Net, shape: &PlanShape) -> String {
     let ids = world.plan_ids();
+    let profile = if world.settings().cloud.lab_profile { LAB_PROFILE } else { PROFILE };
     let address = |n: u32| Ipv4Addr::from(u32::from(subnet.network()) + FIRST_ADDRESS + shape.offset + n);
     let redundancy_factor = if shape.nodes == 1 { 1 } else { 2 };
     let mut plan = format!(
         "[cluster]\nname = \"{}\"\nexternal_ip = \"{}\"\nredundancy_factor = {redundancy_factor}\n\
          cluster_functions = [\"AOS\"]\ntimezone = \"UTC\"\ndns_servers = [\"8.8.8.8\"]\n\
          ntp_servers = [\"pool.ntp.org\"]\n\n\
-         [cloud]\nvpc = \"{}\"\nsubnet = \"{}\"\nzone = \"{}\"\nprofile = \"{PROFILE}\"\nssh_keys = [\"{}\"]\n\
+         [cloud]\nvpc = \"{}\"\nsubnet = \"{}\"\nzone = \"{}\"\nprofile = \"{profile}\"\nssh_keys = [\"{}\"]\n\
          security_groups = [\"{}\"]\n",
         shape.cluster,
         address(0),
@@ -67,7 +68,7 @@ pub(super) fn render(world: &World, subnet: Ipv4Net, shape: &PlanShape) -> Strin
 
 /// A configuration as TOML.
 pub(super) fn render_config(simulator: &RunningSimulator, data_dir: Option<&Path>) -> String {
-    let RunningSimulator { iam_url, vpc_url, dns_url, metadata_url, boot_url, .. } = simulator;
+    let RunningSimulator { iam_url, vpc_url, dns_url, metadata_url, boot_url, boot_listen, .. } = simulator;
     let (region, ports) = simulator.shared.with(|world, _| {
         let cvms = &world.settings().cvms;
         let ports = [
@@ -84,11 +85,20 @@ pub(super) fn render_config(simulator: &RunningSimulator, data_dir: Option<&Path
     if !nutanix.is_empty() {
         nutanix.insert_str(0, "\n[nutanix]\n");
     }
+    // Emulated machines have a network of their own, and a profile that no table of IBM's has.
+    let (listen, allow, profiles) = match boot_listen {
+        None => (String::new(), "127.0.0.0/8".to_owned(), String::new()),
+        Some(listen) => (
+            format!("listen = \"{listen}\"\n"),
+            simulator.subnet.to_string(),
+            format!("\n[profiles]\nfile = {:?}\n", simulator.folder.profiles()),
+        ),
+    };
     format!(
-        "{data_dir}[boot]\npublic_url = \"{boot_url}\"\nallow = [\"127.0.0.0/8\"]\n\n\
+        "{data_dir}[boot]\n{listen}public_url = \"{boot_url}\"\nallow = [\"{allow}\"]\n\n\
          [ibm_cloud]\napi_key_file = {:?}\nregion = \"{region}\"\niam_url = \"{iam_url}\"\nvpc_url = \"{vpc_url}\"\n\
          dns_url = \"{dns_url}\"\nmetadata_url = \"{metadata_url}\"\n\n\
-         [images]\ndir = {:?}\n{nutanix}",
+         [images]\ndir = {:?}\n{nutanix}{profiles}",
         simulator.api_key_file(),
         simulator.images_dir,
     )

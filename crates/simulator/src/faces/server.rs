@@ -1,7 +1,7 @@
 //! The HTTP servers in front of the world: they turn requests into values and replies into bytes, late or not at all
 //! where the world says so.
 
-use super::{Shared, control};
+use super::{Shared, control, installed};
 use crate::{
     cloud::Face,
     http::{Reply, Request, Response},
@@ -34,6 +34,8 @@ pub(super) enum Door {
     Main,
     Dns,
     Metadata,
+    /// What emulated machines ask the data centre.
+    Machines,
     /// A CVM or VIP.
     Cvm(Ipv4Addr, u16),
 }
@@ -98,6 +100,7 @@ async fn answer(shared: &Shared, door: Door, request: &Request) -> io::Result<Re
             let face = if request.path.starts_with("/identity/") { Face::Iam } else { Face::Vpc };
             shared.with(|world, now| world.cloud_request(now, face, request))
         }
+        (Door::Machines, _) => Reply::Answer(installed::answer(shared, request)),
         (Door::Dns, _) => shared.with(|world, now| world.cloud_request(now, Face::Dns, request)),
         (Door::Metadata, _) => shared.with(|world, now| world.cloud_request(now, Face::Metadata, request)),
         // A connection that was open when the CVM went away gets no answer either.

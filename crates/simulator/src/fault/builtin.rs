@@ -1,6 +1,6 @@
 //! The faults with a name: `demo --fault NAME` and tests arm them. Each says what happens and where it was seen.
 
-use super::{CloudFault, CvmFault, Fault, FaultEffect, MachineFault, Matches};
+use super::{CloudFault, CvmFault, Fault, FaultEffect, HardwareFault, MachineFault, Matches};
 
 /// A named fault.
 pub struct Builtin {
@@ -181,6 +181,24 @@ pub const BUILTINS: &[Builtin] = &[
     Builtin::new("other_version", "a machine installs another version of the software than the others",
         "not published; image sets are chosen per node in every installer, so they can differ",
         || Effect::Machine(Machine::OtherVersion)),
+    Builtin::new("disk_missing", "two data drives of an emulated machine aren't there",
+        "nutanix-vpc-orchestrator docs/troubleshooting.md: confirm that the storage drives exist",
+        || Effect::Machine(Machine::Hardware(HardwareFault::DiskMissing))).always(),
+    Builtin::new("disk_too_small", "two data drives of an emulated machine have half their size",
+        "nutanix-vpc-orchestrator docs: a boot disk of 480 GB nominal shows as 447 GiB, so sizes are compared with care",
+        || Effect::Machine(Machine::Hardware(HardwareFault::DiskTooSmall))).always(),
+    Builtin::new("disk_has_partitions", "the first data drive of an emulated machine holds a partition table",
+        "nutanix-vpc-orchestrator ran wipefs on every NVMe drive without a look",
+        || Effect::Machine(Machine::Hardware(HardwareFault::DiskHasPartitions))).always(),
+    Builtin::new("disk_in_use", "the first data drive of an emulated machine is in use by its initrd",
+        "nutanix-vpc-orchestrator docs: check that drives are not mounted or in use",
+        || Effect::Machine(Machine::Hardware(HardwareFault::DiskInUse))).always(),
+    Builtin::new("nic_unknown", "the installer's kernel has no driver for the network card of an emulated machine",
+        "nutanix-vpc-orchestrator setup.sh: the stock initrd has no Pensando ionic driver, so no network at all",
+        || Effect::Machine(Machine::Hardware(HardwareFault::NicUnknown))).always(),
+    Builtin::new("little_memory", "an emulated machine has a quarter of its memory",
+        "not published; a failed memory module is what every memory check is for",
+        || Effect::Machine(Machine::Hardware(HardwareFault::LittleMemory))).always(),
 
     Builtin::new("cvm_never_ready", "a CVM's services never come up",
         "equinix-labs module README: \"run apply again up to 3 times\"",

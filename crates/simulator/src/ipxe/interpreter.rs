@@ -262,14 +262,12 @@ impl Interpreter {
     /// The current command is over: the next one of its line, the next line, or the end of the script.
     fn complete(&mut self, mut result: Result<(), IpxeError>) -> Option<Effect> {
         loop {
-            match &result {
-                Ok(()) => self.settings.put("errno", super::settings::Value::Int(0)),
-                Err(error) => {
-                    let (text, errno) = (error.to_string(), error.errno);
-                    self.settings.put("errno", super::settings::Value::Text(format!("{errno:#010x}")));
-                    if !error.text.is_empty() {
-                        self.print(text);
-                    }
+            // What goes well leaves `${errno}` as it is (`src/core/exec.c`), and it is written without leading zeros.
+            if let Err(error) = &result {
+                let (text, errno) = (error.to_string(), error.errno);
+                self.settings.put("errno", super::settings::Value::Text(format!("{errno:#x}")));
+                if !error.text.is_empty() {
+                    self.print(text);
                 }
             }
             let Some(frame) = self.frames.last_mut() else { return Some(Effect::ScriptEnded { ok: result.is_ok() }) };

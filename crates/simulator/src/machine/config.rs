@@ -44,6 +44,9 @@ pub(super) struct Expected<'a> {
 
 const PARTS: [&str; 5] = ["server_info", "cluster_config", "node_config", "storage_config", "network_config"];
 
+/// Keys of `node_config` that may be missing.
+const LEAST: [&str; 2] = ["min_memory_gib", "min_cores"];
+
 /// Reserved by Nutanix for traffic between a host and its CVM; the CE installer refuses it.
 fn is_reserved(ip: Ipv4Addr) -> bool {
     ip.octets()[..3] == [192, 168, 5]
@@ -95,6 +98,12 @@ pub(super) fn check(text: &str, expected: &Expected<'_>) -> Result<NodeConfig, V
         &node,
         &["hypervisor", "hypervisor_ip", "cvm_ip", "netmask", "gateway", "hostname", "role", "node_position"],
     );
+    // Only where the profile is known.
+    for key in LEAST {
+        let value = node.get(key);
+        let whole = value.is_none_or(|value| value.as_u64().is_some_and(|least| least > 0));
+        reader.require(whole, &format!("node_config.{key} is no number of at least 1"));
+    }
     reader.equal("node_config.hypervisor", node.get("hypervisor"), "ahv");
     let hypervisor_ip = reader.ip("node_config.hypervisor_ip", node.get("hypervisor_ip"));
     let cvm_ip = reader.ip("node_config.cvm_ip", node.get("cvm_ip"));
@@ -137,7 +146,16 @@ pub(super) fn check(text: &str, expected: &Expected<'_>) -> Result<NodeConfig, V
     }
     reader.require(cvm_ips.contains(&cvm_ip), "cluster_config.cvm_ips lacks this node's cvm_ip");
 
-    reader.keys("storage_config", &storage, &["boot_device", "hypervisor_device", "cvm_device", "data_devices"]);
+    reader.keys(
+        "storage_config",
+        &storage,
+        &["boot_device", "hypervisor_device", "cvm_device", "data_devices", "data_devices_by"],
+    );
+    let by = reader.text("storage_config.data_devices_by", storage.get("data_devices_by"));
+    reader.require(
+        by.is_empty() || ["plan", "profile"].contains(&by.as_str()),
+        &format!("storage_config.data_devices_by {by:?} is unknown"),
+    );
     check_drives(&mut reader, &storage, expected.disks, role != "compute");
 
     if !reader.faults.is_empty() {
@@ -204,7 +222,8 @@ impl Reader {
         for key in known.iter().filter(|key| !map.contains_key(**key)) {
             self.faults.push(format!("{} is missing", path(key)));
         }
-        for key in map.keys().filter(|key| !known.contains(&key.as_str())) {
+        let may_be = |key: &str| known.contains(&key) || (place == "node_config" && LEAST.contains(&key));
+        for key in map.keys().filter(|key| !may_be(key)) {
             self.faults.push(format!("{} is not known", path(key)));
         }
     }

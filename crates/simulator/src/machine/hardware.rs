@@ -61,7 +61,8 @@ impl<'a> Choice<'a> {
     /// Takes a drive for every entry, in the order of `entries`; the index into the drives for each.
     pub fn take_all(&mut self, entries: &[&'a Value]) -> Result<Vec<usize>, String> {
         let mut chosen = vec![usize::MAX; entries.len()];
-        let exact = |entry: &Value| entry.is_string() || entry.get("serial").is_some();
+        let exact =
+            |entry: &Value| entry.is_string() || ["device", "serial"].iter().any(|key| entry.get(key).is_some());
         for first in [true, false] {
             for (at, entry) in entries.iter().enumerate().filter(|(_, entry)| exact(entry) == first) {
                 chosen[at] = self.take(entry)?;
@@ -88,9 +89,13 @@ impl<'a> Choice<'a> {
 fn check_selector(entry: &Value) -> Result<(), String> {
     match entry {
         Value::String(path) if path.starts_with("/dev/") => Ok(()),
-        Value::Object(map) if map.is_empty() => Err("an empty drive selector fits any drive".into()),
+        Value::Object(map) if map.keys().all(|key| key == "wipe") => {
+            Err("an empty drive selector fits any drive".into())
+        }
         Value::Object(map) => map.iter().try_for_each(|(key, value)| match (key.as_str(), value) {
             ("serial" | "model", Value::String(text)) if !text.is_empty() => Ok(()),
+            ("device", Value::String(path)) if path.starts_with("/dev/") => Ok(()),
+            ("wipe", Value::Bool(_)) => Ok(()),
             ("min_gb" | "max_gb", Value::Number(number)) if number.is_u64() => Ok(()),
             _ => Err(format!("{key:?} in the drive selector {entry} is not understood")),
         }),
@@ -104,7 +109,8 @@ fn fits(disk: &Disk, entry: &Value) -> bool {
     }
     let text = |key: &str| entry.get(key).and_then(Value::as_str);
     let number = |key: &str| entry.get(key).and_then(Value::as_u64);
-    text("serial").is_none_or(|serial| disk.serial == serial)
+    text("device").is_none_or(|device| disk.device == device)
+        && text("serial").is_none_or(|serial| disk.serial == serial)
         && text("model").is_none_or(|model| disk.model.contains(model))
         && number("min_gb").is_none_or(|min| disk.size_gb >= min)
         && number("max_gb").is_none_or(|max| disk.size_gb <= max)

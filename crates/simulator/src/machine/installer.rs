@@ -181,7 +181,7 @@ impl Machine {
             && let Some(config) = installer.config.clone()
         {
             self.installs += 1;
-            self.system = Some(System { config, installer, announced: false });
+            self.system = Some(System { config, installer: Some(installer) });
             self.effects.push(MachineEffect::BootDiskOverwritten);
             if !self.settings.network_boot_after_install {
                 self.on.network_boot = false;

@@ -68,11 +68,12 @@ fn node_config() -> Value {
         "node_config": {
             "hypervisor": "ahv", "hypervisor_ip": "10.240.0.51", "cvm_ip": "10.240.0.101",
             "netmask": "255.255.255.0", "gateway": "10.240.0.1", "hostname": "server-001",
-            "role": "compute-storage", "node_position": "A",
+            "role": "compute-storage", "node_position": "A", "min_memory_gib": 346, "min_cores": 44,
         },
         "storage_config": {
             "boot_device": {"min_gb": 864, "max_gb": 1056}, "hypervisor_device": {"min_gb": 864, "max_gb": 1056},
             "cvm_device": {"min_gb": 2880}, "data_devices": ["/dev/nvme2n1", {"min_gb": 2880, "model": "Micron"}],
+            "data_devices_by": "plan",
         },
         "network_config": {
             "cidr": "10.240.0.0/24", "netmask": "255.255.255.0", "gateway": "10.240.0.1",
@@ -435,6 +436,11 @@ fn a_configuration_that_makes_no_sense_is_refused_by_name() {
         ("/storage_config/data_devices", json!(["/dev/nvme1n1", "/dev/nvme1n1"]), "no drive is left that fits"),
         ("/storage_config/data_devices", json!([{"min_gb": 4000}]), "no drive is left that fits"),
         ("/storage_config/data_devices", json!([{"size": 1}]), "is not understood"),
+        ("/storage_config/data_devices", json!([{"wipe": true}]), "an empty drive selector"),
+        ("/storage_config/data_devices", json!([{"device": "nvme1n1", "wipe": true}]), "is not understood"),
+        ("/storage_config/data_devices_by", json!("chance"), "data_devices_by \"chance\" is unknown"),
+        ("/node_config/min_cores", json!("many"), "min_cores is no number"),
+        ("/node_config/max_cores", json!(4), "node_config.max_cores is not known"),
         ("/storage_config/data_devices", json!(["/dev/sda"]), "no drive is left that fits"),
         ("/storage_config/boot_device", json!("/dev/nvme0n1"), "boot_device is not the boot disk"),
     ];
@@ -469,6 +475,7 @@ fn the_products_own_configuration_is_one_the_installer_takes() {
         "",
         "data_drives = [\"/dev/nvme2n1\"]",
         "data_drives = [{ min_gb = 3000, model = \"Micron\" }, \"/dev/nvme1n1\"]",
+        "data_drives = [{ min_gb = 3000, wipe = true }, { device = \"/dev/nvme1n1\", wipe = true }]",
         "role = \"compute\"",
     ] {
         let node = |n: u8| {

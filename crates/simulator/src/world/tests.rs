@@ -1,3 +1,5 @@
+mod emulated;
+
 use super::*;
 use crate::{
     cvm::{CvmProfile, Service},

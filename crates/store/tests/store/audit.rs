@@ -79,3 +79,38 @@ async fn lines_written_at_once_are_one_chain() {
     let lines = store.audit(0, 100).await.unwrap();
     assert_eq!((lines.len(), first_broken_audit_line(None, &lines)), (30, None));
 }
+
+#[tokio::test]
+async fn the_newest_refusals_of_a_node_are_found_by_its_id_and_its_address() {
+    let folder = Folder::new();
+    let store = Store::open(folder.path()).await.unwrap();
+    let line = |at: i64, action: &str, target: &str, source: &str, outcome: &str| AuditEntry {
+        at: Timestamp(at),
+        who: "anonymous".into(),
+        action: action.into(),
+        target: target.into(),
+        source: source.into(),
+        outcome: outcome.into(),
+    };
+    let refused = "refused:token_wrong";
+    for entry in [
+        line(1, "boot.script", "a_b", "10.0.0.9", refused),
+        line(2, "boot.script", "a_b", "10.0.0.1", "ok"),
+        line(3, "boot.script", "axb", "10.0.0.9", refused),
+        line(4, "boot.step", "a_b/boot", "10.0.0.9", refused),
+        line(5, "boot.step", "axb/boot", "10.0.0.9", refused),
+        line(6, "boot.config", "10.0.0.1", "10.0.0.9", refused),
+        line(7, "boot.image", "x", "10.0.0.1", refused),
+        line(8, "api.get", "a_b", "10.0.0.1", refused),
+    ] {
+        store.add_audit(&entry).await.unwrap();
+    }
+    let found = async |address: Option<&str>, since: i64, limit: u32| -> Vec<i64> {
+        let address = address.map(|address| address.parse().unwrap());
+        let lines = store.refused_boot_requests("a_b", address, Timestamp(since), limit).await.unwrap();
+        lines.into_iter().map(|line| line.at.0).collect()
+    };
+    assert_eq!(found(Some("10.0.0.1"), 0, 9).await, [1, 4, 6, 7]);
+    assert_eq!(found(Some("10.0.0.1"), 2, 2).await, [6, 7]);
+    assert_eq!(found(None, 0, 9).await, [1, 4]);
+}

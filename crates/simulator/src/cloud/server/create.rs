@@ -125,7 +125,7 @@ impl Cloud {
         };
         let by_href = profile.text("href")?.and_then(|href| href.rsplit('/').next());
         let name = profile.text("name")?.or(by_href).ok_or_else(|| ApiError::missing("profile.name"))?;
-        Profile::find(name).ok_or_else(|| ApiError::no_such("bare metal server profile", "profile"))
+        self.profile(name).ok_or_else(|| ApiError::no_such("bare metal server profile", "profile"))
     }
 
     /// 25 servers per account unless raised; the text is the one seen for instances (fedora-copr issue 2829).

@@ -1,0 +1,223 @@
+//! A boot plane on loopback, for tests: strict where the real one is (token, numbers, the order of phases), and with faults
+//! that are told to it beforehand.
+
+use metalform_model::{Report, ReportPhase};
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeMap,
+    io::{Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
+
+pub const TOKEN: &str = "s3cr3ttoken";
+
+/// What goes wrong with the next requests whose path begins so.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Fault {
+    /// The connection is closed without a word.
+    Close,
+    /// A refusal.
+    Status(u16),
+    /// Busy, with `Retry-After: 1`.
+    Busy,
+    /// The body ends after so many bytes.
+    CutAfter(usize),
+    /// One byte of the body is another.
+    Corrupt,
+    /// It is done, and the reply is lost.
+    LoseReply,
+    /// Another file than before, from now on, under another ETag.
+    Replaced,
+}
+
+#[derive(Default)]
+pub struct State {
+    pub config: Value,
+    pub files: BTreeMap<String, Vec<u8>>,
+    pub reports: Vec<Report>,
+    pub last_seq: u64,
+    pub last_phase: Option<ReportPhase>,
+    /// Reports of this phase, once so many of it were taken, are refused with 409.
+    pub ends_at: Option<(ReportPhase, usize)>,
+    pub faults: Vec<(&'static str, Fault)>,
+    /// Method, path and `Range`.
+    pub heard: Vec<String>,
+    pub date: String,
+    generation: u32,
+}
+
+/// Ends with its owner's process.
+#[derive(Clone)]
+pub struct Plane {
+    pub authority: String,
+    pub state: Arc<Mutex<State>>,
+}
+
+impl Plane {
+    pub fn start() -> Plane {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let authority = listener.local_addr().unwrap().to_string();
+        let state = Arc::new(Mutex::new(State::default()));
+        let plane = Plane { authority, state: state.clone() };
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let state = state.clone();
+                thread::spawn(move || answer(stream, &state));
+            }
+        });
+        plane
+    }
+
+    pub fn with<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
+        look(&mut self.state.lock().unwrap())
+    }
+
+    /// The next so many requests of paths that begin with `path` meet that.
+    pub fn fault(&self, path: &'static str, fault: Fault, times: usize) {
+        self.with(|state| state.faults.extend(vec![(path, fault); times]));
+    }
+
+    pub fn phases(&self) -> Vec<ReportPhase> {
+        let mut phases: Vec<ReportPhase> = self.with(|state| state.reports.iter().map(|each| each.phase).collect());
+        phases.dedup();
+        phases
+    }
+
+    pub fn last(&self) -> Report {
+        self.with(|state| state.reports.last().cloned().expect("a report"))
+    }
+
+    pub fn heard(&self, beginning: &str) -> Vec<String> {
+        self.with(|state| state.heard.iter().filter(|each| each.starts_with(beginning)).cloned().collect())
+    }
+}
+
+struct Asked {
+    method: String,
+    path: String,
+    token: Option<String>,
+    range: Option<usize>,
+    if_range: Option<String>,
+    body: Vec<u8>,
+}
+
+fn read_request(stream: &mut TcpStream) -> Option<Asked> {
+    stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 4096];
+    let head = loop {
+        if let Some(at) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+            break at;
+        }
+        let read = stream.read(&mut buffer).ok().filter(|read| *read > 0)?;
+        bytes.extend_from_slice(&buffer[..read]);
+    };
+    let text = String::from_utf8_lossy(&bytes[..head]).into_owned();
+    let header = |name: &str| {
+        let line = text.lines().find(|line| line.to_lowercase().starts_with(&format!("{name}:")))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    };
+    let length: usize = header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    let mut body = bytes[head + 4..].to_vec();
+    while body.len() < length {
+        let read = stream.read(&mut buffer).ok().filter(|read| *read > 0)?;
+        body.extend_from_slice(&buffer[..read]);
+    }
+    let mut words = text.lines().next()?.split(' ');
+    let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
+    let (path, query) = target.split_once('?').map_or((target.clone(), None), |(p, q)| (p.to_owned(), Some(q)));
+    Some(Asked {
+        method,
+        path,
+        token: query.and_then(|query| query.strip_prefix("t=")).map(str::to_owned),
+        range: header("range").and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()),
+        if_range: header("if-range"),
+        body,
+    })
+}
+
+fn answer(mut stream: TcpStream, state: &Mutex<State>) {
+    let Some(asked) = read_request(&mut stream) else { return };
+    let mut state = state.lock().unwrap();
+    let range = asked.range.map(|from| format!(" from {from}")).unwrap_or_default();
+    state.heard.push(format!("{} {}{range}", asked.method, asked.path));
+    let at = state.faults.iter().position(|(path, _)| asked.path.starts_with(path));
+    let fault = at.map(|at| state.faults.remove(at).1);
+    let refusal = |code: &str| json!({"error": {"code": code, "message": "no"}}).to_string().into_bytes();
+    if fault == Some(Fault::Replaced) {
+        state.generation += 1;
+    }
+    let (status, mut body, mut headers) = match fault {
+        Some(Fault::Close) => return,
+        Some(Fault::Status(status)) => (status, refusal("told_to"), String::new()),
+        Some(Fault::Busy) => (503, refusal("store_away"), "Retry-After: 1\r\n".into()),
+        _ => {
+            let path = asked.path.clone();
+            if path.starts_with("/boot/") && asked.token.as_deref() != Some(TOKEN) {
+                (403, refusal("token_wrong"), String::new())
+            } else if let Some(name) = path.strip_prefix("/pxe/images/") {
+                assert_eq!(asked.token, None, "images need no token, so none is sent");
+                image(&state, name, &asked)
+            } else if path == "/boot/server/127.0.0.1" {
+                (200, state.config.to_string().into_bytes(), String::new())
+            } else if path == "/boot/report/node-1" {
+                report(&mut state, &asked.body)
+            } else if path == "/boot/arizona/127.0.0.1" {
+                (200, br#"{"hyp_type":"kvm"}"#.to_vec(), String::new())
+            } else {
+                (404, refusal("unknown_path"), String::new())
+            }
+        }
+    };
+    if !state.date.is_empty() {
+        headers += &format!("Date: {}\r\n", state.date);
+    }
+    drop(state);
+    let length = body.len();
+    match fault {
+        Some(Fault::LoseReply) => return,
+        Some(Fault::CutAfter(after)) => body.truncate(after),
+        Some(Fault::Corrupt) => body[length / 2] ^= 1,
+        _ => {}
+    }
+    let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n{headers}Connection: close\r\n\r\n");
+    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
+    let _ = stream.shutdown(Shutdown::Write);
+}
+
+fn image(state: &State, name: &str, asked: &Asked) -> (u16, Vec<u8>, String) {
+    let Some(bytes) = state.files.get(name) else { return (404, b"{}".to_vec(), String::new()) };
+    let etag = format!("\"g{}\"", state.generation);
+    let from = asked.range.filter(|_| asked.if_range.as_ref().is_none_or(|wanted| *wanted == etag));
+    let (status, from) = from.map_or((200, 0), |from| (206, from));
+    let headers = format!("ETag: {etag}\r\nContent-Range: bytes {from}-{}/{}\r\n", bytes.len() - 1, bytes.len());
+    (status, bytes[from..].to_vec(), headers)
+}
+
+fn report(state: &mut State, body: &[u8]) -> (u16, Vec<u8>, String) {
+    assert!(body.len() <= 64 * 1024, "the boot plane takes no longer report");
+    let report: Report = serde_json::from_slice(body).expect("a report");
+    let reply = |recorded: bool, last_seq: u64| {
+        (200, json!({"recorded": recorded, "last_seq": last_seq}).to_string().into_bytes(), String::new())
+    };
+    if report.seq <= state.last_seq {
+        return reply(false, state.last_seq);
+    }
+    let refuse =
+        |code: &str| (409, json!({"error": {"code": code, "message": "no"}}).to_string().into_bytes(), String::new());
+    if let Some((phase, after)) = state.ends_at
+        && report.phase >= phase
+        && state.reports.iter().filter(|each| each.phase == phase).count() >= after
+    {
+        return refuse("not_installing");
+    }
+    if state.last_phase.is_some_and(|last| report.phase < last && report.phase != ReportPhase::Booting) {
+        return refuse("phase_backwards");
+    }
+    (state.last_seq, state.last_phase) = (report.seq, Some(report.phase));
+    state.reports.push(report);
+    reply(true, state.last_seq)
+}

@@ -1,0 +1,318 @@
+//! Where a script can go from each of its commands, and which of its loops never end.
+//!
+//! A loop ends if every way round it passes both `inc X` and an `iseq ${X} N` whose yes leads out of the loop, and nothing
+//! on the way sets `X` again. So a way round that misses either, for every counter there is, is found by taking one of the
+//! two out of the graph and looking whether a loop is left. Rejected: counting how often a label can be reached, which
+//! would have to run the script.
+
+use super::commands::{Ends, Line, Then, read_lines};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+/// More counters than this are not looked at: each doubles the work, and no script needs them.
+const COUNTERS: usize = 6;
+
+/// The commands of a script as a graph. A command is known by its place among all commands.
+pub(super) struct Flow {
+    pub lines: Vec<Line>,
+    /// Line and command of each place.
+    places: Vec<(usize, usize)>,
+    edges: Vec<Edges>,
+    reachable: HashSet<usize>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Edges {
+    well: Option<usize>,
+    failed: Option<usize>,
+}
+
+impl Edges {
+    fn all(self) -> impl Iterator<Item = usize> {
+        self.well.into_iter().chain(self.failed)
+    }
+}
+
+impl Flow {
+    pub fn read(text: &str) -> Flow {
+        let lines = read_lines(text);
+        let mut starts = Vec::new();
+        let mut places = Vec::new();
+        let mut labels: HashMap<&str, usize> = HashMap::new();
+        for (at, line) in lines.iter().enumerate() {
+            starts.push(places.len());
+            if let Some(label) = &line.label {
+                // Of two equal ones the first counts.
+                labels.entry(label).or_insert(places.len());
+            }
+            places.extend((0..line.commands.len()).map(|command| (at, command)));
+        }
+        let edges: Vec<Edges> =
+            places.iter().map(|(line, command)| edges_of(&lines, &starts, &labels, *line, *command)).collect();
+        // What a setting names can be any label.
+        let jumps_anywhere = lines.iter().flat_map(|line| &line.commands).any(|command| {
+            command.name() == "goto" && command.arguments().first().is_some_and(|label| label.contains("${"))
+        });
+        let mut entries: Vec<usize> = if places.is_empty() { vec![] } else { vec![0] };
+        if jumps_anywhere {
+            entries.extend(labels.values());
+        }
+        let reachable = reach(&edges, entries);
+        Flow { lines, places, edges, reachable }
+    }
+
+    fn command(&self, at: usize) -> &super::commands::Command {
+        let (line, command) = self.places[at];
+        &self.lines[line].commands[command]
+    }
+
+    fn line_number(&self, at: usize) -> usize {
+        self.lines[self.places[at].0].number
+    }
+
+    /// The loops that nothing ends: the line of each one's last jump back.
+    pub fn endless_loops(&self) -> Vec<usize> {
+        let mut found = BTreeSet::new();
+        let counters = self.counters();
+        self.look_for_loops(&self.reachable, &counters, &mut found);
+        found.into_iter().collect()
+    }
+
+    fn look_for_loops(&self, within: &HashSet<usize>, counters: &BTreeMap<&str, Counter>, found: &mut BTreeSet<usize>) {
+        for knot in self.knots(within) {
+            let counter = counters.iter().find_map(|(name, counter)| {
+                let inside = |all: &[usize]| all.iter().copied().filter(|at| knot.contains(at)).collect::<Vec<_>>();
+                let leads_out = |at: &usize| self.edges[*at].well.is_none_or(|next| !knot.contains(&next));
+                let exits: Vec<usize> = inside(&counter.exits).into_iter().filter(leads_out).collect();
+                let steps = inside(&counter.steps);
+                let is_set_again = counter.sets.iter().any(|at| knot.contains(at));
+                (!exits.is_empty() && !steps.is_empty() && !is_set_again).then_some((*name, exits, steps))
+            });
+            let Some((name, exits, steps)) = counter else {
+                found.extend(self.last_jump_back(&knot));
+                continue;
+            };
+            let mut others = counters.clone();
+            others.remove(name);
+            for taken_out in [exits, steps] {
+                let rest: HashSet<usize> = knot.iter().copied().filter(|at| !taken_out.contains(at)).collect();
+                self.look_for_loops(&rest, &others, found);
+            }
+        }
+    }
+
+    fn last_jump_back(&self, knot: &HashSet<usize>) -> Option<usize> {
+        let is_back = |at: &&usize| self.edges[**at].all().any(|next| next <= **at && knot.contains(&next));
+        knot.iter().filter(is_back).max().map(|at| self.line_number(*at))
+    }
+
+    /// What counts up by one from a number, and where it is compared with a greater one.
+    fn counters(&self) -> BTreeMap<&str, Counter> {
+        let mut counters: BTreeMap<&str, Counter> = BTreeMap::new();
+        for at in 0..self.places.len() {
+            let command = self.command(at);
+            let arguments = command.arguments();
+            match (command.name(), arguments) {
+                ("inc", [name]) => counters.entry(bare_name(name)).or_default().steps.push(at),
+                ("inc", [name, by]) if by == "1" => counters.entry(bare_name(name)).or_default().steps.push(at),
+                ("inc" | "read" | "clear" | "choose" | "nslookup", [.., name]) => {
+                    counters.entry(bare_name(name)).or_default().spoil(at);
+                }
+                ("set", [name, value @ ..]) => {
+                    let counter = counters.entry(bare_name(name)).or_default();
+                    counter.sets.push(at);
+                    match value {
+                        [number] if let Ok(number) = number.parse::<u32>() => {
+                            counter.begin = counter.begin.max(number);
+                        }
+                        _ => counter.is_spoilt = true,
+                    }
+                }
+                ("iseq", [a, b]) => {
+                    for (setting, number) in [(a, b), (b, a)] {
+                        if let (Some(name), Ok(number)) = (setting_name(setting), number.parse::<u32>()) {
+                            counters.entry(name).or_default().compared.push((at, number));
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        for counter in counters.values_mut() {
+            let begin = counter.begin;
+            counter.exits = counter.compared.iter().filter(|(_, end)| *end > begin).map(|(at, _)| *at).collect();
+        }
+        counters.retain(|_, counter| !counter.is_spoilt && !counter.exits.is_empty() && !counter.steps.is_empty());
+        counters.into_iter().take(COUNTERS).collect()
+    }
+
+    /// The lines that fetch an image which is still there from the last round: from where the fetch went well a way leads
+    /// back to it on which nothing frees the image.
+    pub fn reloads(&self) -> Vec<usize> {
+        // Without what frees everything; then, for each image that is freed by its name, without that, too.
+        let kept: HashSet<usize> =
+            self.reachable.iter().copied().filter(|at| self.freed_by(*at) != Some(None)).collect();
+        let whole = self.knot_of_each(&kept);
+        let fetched: HashSet<&str> = kept.iter().filter_map(|at| self.command(*at).image_name()).collect();
+        let mut by_name: HashMap<&str, HashMap<usize, usize>> = HashMap::new();
+        for name in kept.iter().filter_map(|at| self.freed_by(*at).flatten()) {
+            if fetched.contains(name) && !by_name.contains_key(name) {
+                let rest = kept.iter().copied().filter(|at| self.freed_by(*at) != Some(Some(name))).collect();
+                by_name.insert(name, self.knot_of_each(&rest));
+            }
+        }
+        let mut lines = BTreeSet::new();
+        for at in kept {
+            let command = self.command(at);
+            let frees_itself = command.options().0.iter().any(|(name, _)| matches!(*name, "--autofree" | "-a"));
+            if !super::commands::LOADS.contains(&command.name()) || frees_itself {
+                continue;
+            }
+            let knots = command.image_name().and_then(|name| by_name.get(name)).unwrap_or(&whole);
+            let next = self.edges[at].well.and_then(|next| knots.get(&next));
+            if next.is_some() && next == knots.get(&at) {
+                lines.insert(self.line_number(at));
+            }
+        }
+        lines.into_iter().collect()
+    }
+
+    /// What an `imgfree` frees: `Some(None)` is everything.
+    fn freed_by(&self, at: usize) -> Option<Option<&str>> {
+        let command = self.command(at);
+        (command.name() == "imgfree").then(|| command.arguments().first().map(String::as_str))
+    }
+
+    fn knot_of_each(&self, within: &HashSet<usize>) -> HashMap<usize, usize> {
+        let knots = self.knots(within).into_iter().enumerate();
+        knots.flat_map(|(number, knot)| knot.into_iter().map(move |at| (at, number))).collect()
+    }
+
+    /// The strongly connected parts of a part of the graph that hold a loop.
+    fn knots(&self, within: &HashSet<usize>) -> Vec<HashSet<usize>> {
+        let ahead = |at: usize| self.edges[at].all().filter(|next| within.contains(next)).collect::<Vec<_>>();
+        // Kosaraju's: finished last is looked at first, backwards. Without recursion, which a long script would exhaust.
+        let mut all: Vec<usize> = within.iter().copied().collect();
+        all.sort_unstable();
+        let (mut seen, mut finished) = (HashSet::new(), Vec::new());
+        for start in all {
+            if !seen.insert(start) {
+                continue;
+            }
+            let mut stack = vec![(start, ahead(start))];
+            while let Some((at, left)) = stack.last_mut() {
+                match left.pop() {
+                    Some(next) if seen.insert(next) => {
+                        let more = ahead(next);
+                        stack.push((next, more));
+                    }
+                    Some(_) => {}
+                    None => {
+                        finished.push(*at);
+                        stack.pop();
+                    }
+                }
+            }
+        }
+        let mut behind: HashMap<usize, Vec<usize>> = HashMap::new();
+        for at in within {
+            for next in ahead(*at) {
+                behind.entry(next).or_default().push(*at);
+            }
+        }
+        let (mut taken, mut knots) = (HashSet::new(), Vec::new());
+        for start in finished.into_iter().rev() {
+            if !taken.insert(start) {
+                continue;
+            }
+            let (mut knot, mut stack) = (HashSet::from([start]), vec![start]);
+            while let Some(at) = stack.pop() {
+                for before in behind.get(&at).into_iter().flatten() {
+                    if taken.insert(*before) {
+                        knot.insert(*before);
+                        stack.push(*before);
+                    }
+                }
+            }
+            if knot.len() > 1 || self.edges[start].all().any(|next| next == start) {
+                knots.push(knot);
+            }
+        }
+        knots
+    }
+}
+
+/// Where a setting is counted.
+#[derive(Debug, Clone, Default)]
+struct Counter {
+    /// The greatest number it is ever set to; an unset one counts from 0.
+    begin: u32,
+    steps: Vec<usize>,
+    sets: Vec<usize>,
+    compared: Vec<(usize, u32)>,
+    exits: Vec<usize>,
+    is_spoilt: bool,
+}
+
+impl Counter {
+    fn spoil(&mut self, at: usize) {
+        self.sets.push(at);
+        self.is_spoilt = true;
+    }
+}
+
+/// `tries` of `tries:int32`.
+pub(super) fn bare_name(setting: &str) -> &str {
+    setting.split(':').next().unwrap_or_default()
+}
+
+/// `tries` of `${tries}` and `${tries:int32}`.
+fn setting_name(word: &str) -> Option<&str> {
+    let inside = word.strip_prefix("${")?.strip_suffix('}')?;
+    (!inside.contains("${")).then(|| bare_name(inside))
+}
+
+/// Where a command leads to when it went well and when it failed.
+fn edges_of(lines: &[Line], starts: &[usize], labels: &HashMap<&str, usize>, line: usize, command: usize) -> Edges {
+    let commands = &lines[line].commands;
+    let this = &commands[command];
+    // A skipped command leaves the result as it is, and what joins it to the next one is looked at all the same.
+    let after = |failed: bool| {
+        let next = (command..commands.len()).find_map(|at| match commands[at].then {
+            Then::IfFailed if failed => Some(Some(at + 1)),
+            Then::IfWell if !failed => Some(Some(at + 1)),
+            Then::Always => Some(Some(at + 1)),
+            Then::EndOfLine => Some(None),
+            Then::IfFailed | Then::IfWell => None,
+        });
+        match next.flatten() {
+            Some(next) => Some(starts[line] + next),
+            None if failed => None,
+            None => starts.get(line + 1).copied(),
+        }
+    };
+    let (well, failed) = (after(false), after(true));
+    match (this.name(), this.ends()) {
+        ("goto", _) => {
+            Edges { well: this.arguments().first().and_then(|label| labels.get(label.as_str()).copied()), failed: None }
+        }
+        (_, Some(Ends::Well)) => Edges { well, failed: None },
+        (_, Some(Ends::NotAtAll)) => Edges { well: None, failed },
+        (_, Some(Ends::Leaves)) => Edges::default(),
+        (_, Some(Ends::EitherWay)) => Edges { well, failed },
+        // An unknown command always fails.
+        (_, None) => Edges { well: None, failed },
+    }
+}
+
+fn reach(edges: &[Edges], from: Vec<usize>) -> HashSet<usize> {
+    let mut reached: HashSet<usize> = from.iter().copied().collect();
+    let mut stack = from;
+    while let Some(at) = stack.pop() {
+        for next in edges[at].all() {
+            if reached.insert(next) {
+                stack.push(next);
+            }
+        }
+    }
+    reached
+}

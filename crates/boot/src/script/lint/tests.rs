@@ -1,0 +1,253 @@
+//! Each rule with what it catches and what it lets pass.
+
+use super::*;
+use proptest::prelude::*;
+
+fn faults(text: &str) -> Vec<String> {
+    lint(text).into_iter().map(|(line, fault)| format!("{line}: {fault}")).collect()
+}
+
+/// Of a script whose first line is as it must be; lines count from there.
+fn check(script: &str, expected: &[&str]) {
+    assert_eq!(faults(&format!("#!ipxe\n{script}\n")), expected, "{script}");
+}
+
+#[test]
+fn a_script_begins_with_its_mark() {
+    for text in ["echo hi\n", " #!ipxe\n", "#!ipxed\n", ""] {
+        assert_eq!(faults(text), ["1: the first line is not `#!ipxe`"], "{text:?}");
+    }
+    let with_byte_order_mark = faults("\u{feff}#!ipxe\necho hi\n");
+    assert_eq!(with_byte_order_mark[0], "1: the first line is not `#!ipxe`");
+    for text in ["#!ipxe", "#!ipxe\r\necho hi\r\n", "#!ipxe \n"] {
+        assert_eq!(faults(text), [""; 0], "{text:?}");
+    }
+    let long = format!("#!ipxe\n{}", "echo\n".repeat(20_000));
+    assert_eq!(faults(&long), ["1: is longer than 64 KiB"]);
+}
+
+#[test]
+fn lines_are_read_the_way_ipxe_reads_them() {
+    check("kernel a \\\n|| goto x\n:x", &[]);
+    check("kernel a && initrd b || goto x\n:x", &["2: `kernel` has no `initrd=`"]);
+    check("boot ; echo a || echo b", &["2: `boot` has no failure branch"]);
+    check("boot # || goto x", &["2: `boot` has no failure branch"]);
+    check("boot a||goto x", &["2: `boot` has no failure branch"]);
+    check("iseq a b && kernel k ||", &[]);
+    check(":x boot || goto x", &["2: this loop never ends"]);
+}
+
+#[test]
+fn every_command_that_can_fail_has_a_failure_branch() {
+    for command in [
+        "dhcp",
+        "chain http://h/x",
+        "imgfetch http://h/x",
+        "sanboot --no-describe --drive 0x80",
+        "imgverify a http://h/b",
+        "ntp 10.0.0.1",
+        "ifopen net0",
+        "imgselect a",
+        "imgfree a",
+        "imgargs a b",
+        "prompt --timeout 1000",
+        "iseq ${a} b",
+        "isset ${a}",
+        "ping 10.0.0.1",
+        "iseq ${a} b && echo yes",
+    ] {
+        let name = command.split(' ').next().unwrap();
+        check(command, &[&format!("2: `{name}` has no failure branch")]);
+        check(&format!("{command} ||"), &[]);
+        check(&format!("{command} || exit 1"), &[]);
+    }
+    check("echo a\nset a b\nclear a\ninc a\nsleep 1\nimgfree\nimgstat\nexit 1\nreboot\npoweroff", &[]);
+    check("dhcp || chain http://h/x", &["2: `chain` has no failure branch"]);
+}
+
+#[test]
+fn an_unknown_command_is_named_with_what_was_meant() {
+    check("imgfech http://h/x ||", &["2: iPXE has no command `imgfech`"]);
+    let hint = |script: &str| lint(&format!("#!ipxe\n{script}\n")).remove(0).1.hint().into_owned();
+    assert_eq!(hint("imgfech x ||"), "did you mean `imgfetch`?");
+    assert_eq!(hint("wget x ||"), "ipxe.org/cmd lists the commands");
+    check("initrd --nam x http://h/y ||", &["2: `initrd` has no option `--nam`"]);
+    assert!(hint("initrd --nam x http://h/y ||").starts_with("it has --name"));
+    check("imgfetch --name x --timeout 3000 --autofree http://h/y ||\nimgfetch -n x -t 1 http://h/y ||", &[]);
+}
+
+#[test]
+fn labels_are_there_and_there_once() {
+    check("goto x", &["2: there is no label `:x`"]);
+    check("goto ${there}\n:x\n:y", &[]);
+    check("goto x\n:x\n:x", &["4: the label `:x` stands twice"]);
+}
+
+#[test]
+fn the_kernel_finds_its_initrd_and_its_consoles() {
+    check("kernel k ||\ninitrd http://h/i.img ||", &["2: `kernel` has no `initrd=`"]);
+    check("kernel k initrd=i.img ||\ninitrd http://h/i.img?x=1 ||", &[]);
+    check("kernel k initrd=other ||\ninitrd --name other http://h/i.img ||", &[]);
+    check("kernel k initrd=${name} ||\ninitrd http://h/i.img ||", &[]);
+    check("kernel k initrd=x ||\ninitrd http://h/${name} ||", &["3: `${name}` stands in a URL as it is"]);
+    check("kernel k initrd=i ||\ninitrd http://h/i.img ||", &["2: no image is named `i`, which `initrd=` asks for"]);
+    check("kernel k console=tty0 ||\nimgargs k root=/dev/sda ||", &["3: `imgargs` drops the kernel's `console=`"]);
+    check("kernel k console=tty0 ||\nimgargs k console=tty0 root=/dev/sda ||", &[]);
+}
+
+#[test]
+fn a_loop_ends_by_a_counter() {
+    let never = |line: usize| format!("{line}: this loop never ends");
+    check(":a\ngoto a", &[&never(3)]);
+    check(":a\ndhcp || goto a", &[&never(3)]);
+    check(":a\ninc n\niseq ${n} 9 && goto b ||\ndhcp || goto a\n:b", &[]);
+    check(":a\ninc n\niseq ${n:int32} 9 && goto b ||\ndhcp || goto a\n:b", &[]);
+    check(":a\ndhcp && goto b ||\ninc n\niseq ${n} 9 || goto a\n:b", &[]);
+    // Counted and never looked at; looked at and never counted; looked at, and the yes stays inside.
+    check(":a\ninc n\ndhcp || goto a", &[&never(4)]);
+    check(":a\niseq ${n} 9 && goto b ||\ndhcp || goto a\n:b", &[&never(4)]);
+    check(":a\ninc n\niseq ${n} 9 && goto c ||\n:c\ndhcp || goto a", &[&never(6)]);
+    // Another counter than the one that is looked at.
+    check(":a\ninc m\niseq ${n} 9 && goto b ||\ndhcp || goto a\n:b", &[&never(5)]);
+    // One way round misses the counter.
+    check(":a\ndhcp || goto a\ninc n\niseq ${n} 9 && goto b ||\ngoto a\n:b", &[&never(3)]);
+    // Set anew in each round, to more than the end, to anything, or counted past it.
+    check(":a\nset n 0\ninc n\niseq ${n} 9 && goto b ||\ndhcp || goto a\n:b", &[&never(6)]);
+    check("set n 9\n:a\ninc n\niseq ${n} 9 && goto b ||\ndhcp || goto a\n:b", &[&never(6)]);
+    check("set n ${m}\n:a\ninc n\niseq ${n} 9 && goto b ||\ndhcp || goto a\n:b", &[&never(6)]);
+    check(":a\ninc n 2\niseq ${n} 9 && goto b ||\ndhcp || goto a\n:b", &[&never(5)]);
+}
+
+#[test]
+fn loops_within_loops_have_each_a_counter() {
+    let inner = "set i:int32 0\n:inner\ninc i\niseq ${i} 5 && goto next ||\ndhcp || goto inner\n:next";
+    check(&format!(":outer\ninc o\niseq ${{o}} 9 && goto out ||\n{inner}\nntp 10.0.0.1 || goto outer\n:out"), &[]);
+    check(&format!(":outer\n{inner}\nntp 10.0.0.1 || goto outer"), &["9: this loop never ends"]);
+    // What can't be reached does no harm.
+    check("exit 0\n:a\ngoto a", &[]);
+}
+
+#[test]
+fn going_round_drops_the_images_of_the_last_round() {
+    let round = |begin: &str| {
+        format!(
+            "set n 0\n:a\ninc n\niseq ${{n}} 9 && goto b ||\n{begin}\nkernel http://h/k || goto a\nboot || goto a\n:b"
+        )
+    };
+    check(&round("imgfree"), &[]);
+    check(&round("imgfree k ||"), &[]);
+    check(&round("imgfree x ||"), &["7: the image of the last round is still there when this is fetched again"]);
+    check(&round("echo"), &["7: the image of the last round is still there when this is fetched again"]);
+    // A fetch that failed leaves nothing.
+    check("set n 0\n:a\ninc n\niseq ${n} 9 && goto b ||\nkernel http://h/k || goto a\n:b", &[]);
+    check("set n 0\n:a\ninc n\niseq ${n} 9 && goto b ||\nimgfetch http://h/k && imgfree k ||\ngoto a\n:b", &[]);
+    check("set n 0\n:a\ninc n\niseq ${n} 9 && goto b ||\nimgfetch -a http://h/k ||\ngoto a\n:b", &[]);
+}
+
+#[test]
+fn what_is_not_ours_stands_in_no_url_as_it_is() {
+    let fault = |setting: &str| format!("2: `${{{setting}}}` stands in a URL as it is");
+    for setting in ["hostname", "serial", "net0/mac", "mac", "filename", "product:string", "x", "${y}", "mac:hex"] {
+        check(&format!("chain http://h/${{{setting}}} ||"), &[&fault(setting)]);
+        check(&format!("kernel k url=http://h/?s=${{{setting}}} ||"), &[&fault(setting)]);
+        check(&format!("echo ${{{setting}}}"), &[]);
+    }
+    for setting in
+        ["hostname:uristring", "net0/mac:hexhyp", "net0/ip", "ip", "uuid", "errno", "buildarch", "net0/gateway"]
+    {
+        check(&format!("chain http://h/${{{setting}}} ||"), &[]);
+    }
+    check("set base http://h/x\nchain ${base}/y ||", &[]);
+    check("set base http://h/${ip}\nchain ${base}/y ||", &[]);
+    check(
+        "set name ${serial}\nset base h/${name}\nchain http://${base}/y ||",
+        &["4: `${base}` stands in a URL as it is"],
+    );
+    check("read name ||\nchain ${name} ||", &["3: `${name}` stands in a URL as it is"]);
+    check("chain http://h/${net0 ||", &[]);
+}
+
+#[test]
+fn the_token_is_shown_on_no_console() {
+    let shown = |name: &str| format!("2: `{name}` would show the boot token on the console");
+    check("echo {{boot_token}}", &[&shown("echo")]);
+    check("prompt x{{boot_token}} ||", &[&shown("prompt")]);
+    check("imgfetch http://h/{{boot_token}}/x ||", &[&shown("imgfetch")]);
+    check("imgfetch http://h/x?t={{boot_token}} ||\nkernel k boot_token={{boot_token}} ||", &[]);
+    check("set t {{boot_token}}\nset u ${t}\necho ${u}", &["4: `echo` would show the boot token on the console"]);
+}
+
+#[test]
+fn a_place_stands_for_an_argument() {
+    check("{{server_id}} ||", &["2: `{{server_id}}` can't stand here"]);
+    check("goto {{server_id}}", &["2: `{{server_id}}` can't stand here"]);
+    check(":{{server_id}}", &["2: `:{{server_id}}` can't stand here".replace(":{{", "{{").as_str()]);
+    check("set {{server_id}} x", &["2: `{{server_id}}` can't stand here"]);
+    check("echo ${net{{server_id}}/ip}", &["2: `${net{{server_id}}/ip}` can't stand here"]);
+    check("echo {{server}}\necho {{open", &["2: unknown place `{{server`", "3: unknown place `{{open`"]);
+    let hint = lint("#!ipxe\necho {{server}}\n").remove(0).1.hint().into_owned();
+    assert!(hint.starts_with("known: {{server_id}} {{mgmt_ip}} ") && hint.contains("{{agent_init}}"), "{hint}");
+}
+
+#[test]
+fn the_built_in_templates_and_every_fault_have_what_they_need() {
+    for text in [include_str!("../../../templates/foundation.ipxe"), include_str!("../../../templates/phoenix-ce.ipxe")]
+    {
+        assert_eq!(faults(text), [""; 0]);
+    }
+    for (_, fault) in lint("boot\ngoto x\n{{x}}\n:a\n:a\necho {{boot_token}}\nimgfech\nkernel\ninitrd\n:b\ngoto b") {
+        assert!(!fault.hint().is_empty(), "{fault}");
+    }
+}
+
+/// Lines that are nearly right are where a reader stumbles.
+fn line() -> impl Strategy<Value = String> {
+    let word = prop::sample::select(vec![
+        "kernel",
+        "initrd",
+        "boot",
+        "goto",
+        "a",
+        ":a",
+        "inc",
+        "iseq",
+        "${a}",
+        "${a",
+        "9",
+        "||",
+        "&&",
+        ";",
+        "#",
+        "\\",
+        "{{",
+        "{{boot_token}}",
+        "imgfree",
+        "set",
+        "--name",
+        "-n",
+        "http://h/x",
+        "dhcp",
+        "exit",
+        "${${a}}",
+        "é",
+        "chain",
+    ]);
+    prop::collection::vec(word, 0..6).prop_map(|words| words.join(" "))
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_read(text in any::<String>()) {
+        let found = lint(&text);
+        prop_assert!(found.is_sorted_by_key(|(line, _)| *line));
+    }
+
+    #[test]
+    fn any_script_of_known_words_is_read(lines in prop::collection::vec(line(), 0..30)) {
+        let text = format!("#!ipxe\n{}", lines.join("\n"));
+        for (line, fault) in lint(&text) {
+            prop_assert!((1..=text.lines().count().max(1)).contains(&line), "{line}: {fault}");
+            prop_assert!(!fault.hint().is_empty());
+        }
+    }
+}

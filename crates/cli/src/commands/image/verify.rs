@@ -1,0 +1,92 @@
+//! `metalform image verify`: whether image sets are what their manifests say, byte for byte.
+
+use super::{Folder, watched};
+use crate::{context::Context, error::CliError, output::clean};
+use clap::Args;
+use metalform_images::{ImageStore, SetError, SetFault, State};
+use serde_json::{Value, json};
+
+/// Read every file of an image set, or of all, and compare it with the manifest
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The set [default: all that have a manifest]
+    set: Option<String>,
+    #[command(flatten)]
+    folder: Folder,
+}
+
+/// What became of one set.
+struct Verified {
+    id: String,
+    faults: Vec<SetFault>,
+    /// Why it couldn't be read at all.
+    unusable: Option<String>,
+}
+
+/// Runs it.
+pub async fn run(context: &Context, args: &Verify) -> Result<(), CliError> {
+    let store = args.folder.store(context)?;
+    let ids = match &args.set {
+        Some(id) => vec![id.clone()],
+        None => with_manifest(&store)?,
+    };
+    if ids.is_empty() {
+        context.out.note(&format!("no image sets with a manifest in {}", store.dir().display()));
+    }
+    let is_one = args.set.is_some();
+    let verified = watched(move |progress| {
+        let verify = |id: String| match store.set(&id).and_then(|set| set.verify(progress)) {
+            Ok(faults) => Ok(Verified { id, faults, unusable: None }),
+            // Of several, each is told of; the one that was asked for is an error of its own kind.
+            Err(error @ SetError::BadManifest { .. }) if !is_one => {
+                Ok(Verified { id, faults: Vec::new(), unusable: Some(error.to_string()) })
+            }
+            Err(error) => Err(error),
+        };
+        ids.into_iter().map(verify).collect::<Result<Vec<_>, _>>()
+    });
+    let verified = match verified.await? {
+        Err(SetError::Stopped) => return Err(CliError::Interrupted),
+        verified => verified.map_err(CliError::ImageSet)?,
+    };
+    tell(context, &verified)?;
+    let damaged: Vec<Value> = verified.iter().filter(|set| set.is_damaged()).map(Verified::document).collect();
+    if damaged.is_empty() { Ok(()) } else { Err(CliError::Damaged(Value::Array(damaged))) }
+}
+
+fn with_manifest(store: &ImageStore) -> Result<Vec<String>, CliError> {
+    let sets = store.list().map_err(CliError::Images)?;
+    Ok(sets.into_iter().filter(|set| set.state != State::Plain).filter_map(|set| set.id).collect())
+}
+
+fn tell(context: &Context, verified: &[Verified]) -> Result<(), CliError> {
+    if context.json {
+        let sets: Vec<Value> = verified.iter().map(Verified::document).collect();
+        return context.out.json(&json!({"sets": sets}));
+    }
+    for set in verified {
+        if !set.is_damaged() {
+            context.out.data(&format!("{}: whole", set.id))?;
+        }
+        let told = set.faults.iter().map(ToString::to_string).chain(set.unusable.clone());
+        for fault in told {
+            context.out.data(&format!("{}: {}", set.id, clean(&fault)))?;
+        }
+    }
+    Ok(())
+}
+
+impl Verified {
+    fn is_damaged(&self) -> bool {
+        !self.faults.is_empty() || self.unusable.is_some()
+    }
+
+    fn document(&self) -> Value {
+        let fault =
+            |fault: &SetFault| json!({"code": fault.code(), "file": fault.file(), "message": fault.to_string()});
+        let faults: Vec<Value> = self.faults.iter().map(fault).collect();
+        let unusable = self.unusable.iter().map(|why| json!({"code": "manifest", "file": null, "message": why}));
+        let faults: Vec<Value> = faults.into_iter().chain(unusable).collect();
+        json!({"id": self.id, "whole": faults.is_empty(), "faults": faults})
+    }
+}

@@ -1,0 +1,288 @@
+//! `metalform image`, which needs no service.
+
+use crate::{
+    run::{Folder, Ran, command},
+    site::Site,
+};
+use serde_json::{Value, json};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+/// A folder with an image of an installer in it, and the files it was made of.
+fn installer() -> Folder {
+    let folder = Folder::new();
+    for (path, text) in [
+        ("boot/kernel", "kernel"),
+        ("boot/initrd", "initrd"),
+        ("squashfs.img", "squash"),
+        ("images/svm/nutanix_installer_package.tar.p00", "part 0, "),
+        ("images/svm/nutanix_installer_package.tar.p01", "part 1"),
+    ] {
+        let path = folder.path().join("tree").join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    let mut xorriso = Command::new("xorriso");
+    xorriso.args(["-as", "mkisofs", "-quiet", "-R", "-o", "CE 2.1.iso", "tree"]).current_dir(folder.path());
+    let made = xorriso.output().expect("xorriso is missing: `cargo xtask test` installs it");
+    assert!(made.status.success(), "{made:?}");
+    folder
+}
+
+fn image(folder: &Folder, args: &[&str]) -> Ran {
+    command(folder, &[&["image"], args, &["--dir", "images"]].concat()).output().unwrap().into()
+}
+
+fn import(folder: &Folder) -> Value {
+    let ran = image(folder, &["import", "CE 2.1.iso", "--json"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    ran.document()
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.retain(|name| name != ".lock");
+    names.sort();
+    names
+}
+
+#[test]
+fn an_iso_is_imported_listed_and_verified() {
+    let folder = installer();
+    let document = import(&folder);
+    let id = document["id"].as_str().unwrap();
+    assert!(id.starts_with("ce_2.1-"), "{id}");
+    assert_eq!(
+        (&document["default"], &document["was_there"], &document["name"]),
+        (&json!(true), &json!(false), &json!("ce_2.1"))
+    );
+    let files = document["files"].as_array().unwrap();
+    assert_eq!(files.len(), 4);
+    assert_eq!(
+        fs::read_to_string(folder.path().join("images").join(id).join("nutanix_installer_package.tar")).unwrap(),
+        "part 0, part 1"
+    );
+
+    let again = image(&folder, &["import", "CE 2.1.iso"]);
+    assert_eq!(again.code, 0);
+    assert!(
+        again.stdout.starts_with(&format!("{id}: was there already, and is whole; the default\n")),
+        "{}",
+        again.stdout
+    );
+    assert!(again.stderr.contains("vmlinuz-foundation from boot/kernel, 6 B\n"), "{}", again.stderr);
+
+    let listed = image(&folder, &["list", "--json"]).document();
+    assert_eq!((&listed["default"], listed["sets"].as_array().unwrap().len()), (&json!(id), 1));
+    let set = &listed["sets"][0];
+    assert_eq!((&set["id"], &set["state"], &set["bytes"]), (&json!(id), &json!("complete"), &json!(6 + 6 + 6 + 14)));
+    let shown = image(&folder, &["list"]);
+    assert!(shown.stdout.starts_with(&format!("* {id}")) && shown.stdout.contains("complete"), "{}", shown.stdout);
+
+    let verified = image(&folder, &["verify"]);
+    assert_eq!((verified.code, verified.stdout.as_str()), (0, format!("{id}: whole\n").as_str()));
+}
+
+#[test]
+fn a_damaged_set_is_told_to_a_person_and_to_a_program() {
+    let folder = installer();
+    let id = import(&folder)["id"].as_str().unwrap().to_owned();
+    fs::write(folder.path().join("images").join(&id).join("squashfs.img"), "sQuash").unwrap();
+    let ran = image(&folder, &["verify", &id]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.stdout.starts_with(&format!("{id}: squashfs.img has SHA-256 ")), "{}", ran.stdout);
+    assert!(ran.stderr.contains(&format!("error: the image set {id} is damaged\n  hint: ")), "{}", ran.stderr);
+    let ran = image(&folder, &["verify", "--json"]);
+    let document = ran.document();
+    assert_eq!((ran.code, &document["sets"][0]["whole"]), (1, &json!(false)));
+    let fault = &document["sets"][0]["faults"][0];
+    assert_eq!((&fault["code"], &fault["file"]), (&json!("digest"), &json!("squashfs.img")));
+    fs::write(folder.path().join("images").join(&id).join("manifest.json"), "{").unwrap();
+    assert_eq!(image(&folder, &["verify", "--json"]).document()["sets"][0]["faults"][0]["code"], "manifest");
+    let again = image(&folder, &["import", "CE 2.1.iso"]);
+    assert_eq!(again.code, 1);
+    assert!(again.stderr.contains("error: nothing was imported\n  cause: "), "{}", again.stderr);
+}
+
+#[test]
+fn what_cannot_be_imported_says_why_and_leaves_nothing() {
+    let folder = installer();
+    let iso = fs::read(folder.path().join("CE 2.1.iso")).unwrap();
+    fs::write(folder.path().join("torn.iso"), &iso[..iso.len() / 2]).unwrap();
+    for (args, code, told) in [
+        (&["import", "torn.iso"][..], 1, "  cause: it is cut short: "),
+        (&["import", "tree/boot/kernel"], 1, "  cause: it is no ISO 9660 image\n  hint: give the installer's ISO "),
+        (&["import", "none.iso"], 2, "  cause: could not read none.iso\n  cause: No such file"),
+        (
+            &["import", "CE 2.1.iso", "--name", "a b"],
+            2,
+            "  cause: \"a b\" can't be the name of an image set\n  hint: 1 to 40",
+        ),
+        (&["verify", "none"], 2, "  cause: there is no image set none in images\n  hint: `metalform image list`"),
+        (&["overlay", "none", "--template", "x"], 2, "  cause: there is no image set none in images\n"),
+    ] {
+        let ran = image(&folder, args);
+        assert_eq!((ran.code, ran.stdout.as_str()), (code, ""), "{args:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains(told), "{args:?}: {}", ran.stderr);
+    }
+    assert_eq!(names(&folder.path().join("images")), [""; 0]);
+    let told = image(&folder, &["list"]);
+    assert_eq!((told.code, told.stdout.as_str()), (0, ""));
+    assert!(
+        told.stderr.starts_with("no image sets in images: `metalform image import ISO` makes one"),
+        "{}",
+        told.stderr
+    );
+}
+
+#[test]
+fn a_full_disk_leaves_nothing_behind() {
+    let folder = installer();
+    fs::write(folder.path().join("tree/squashfs.img"), vec![7; 4 << 20]).unwrap();
+    fs::create_dir(folder.path().join("small")).unwrap();
+    let script = "mount -t tmpfs -o size=2m none small && { \"$0\" image import --kernel tree/boot/kernel \
+                  --initrd tree/boot/initrd --file squashfs.img=tree/squashfs.img --dir small/images; code=$?; \
+                  ls -A small/images; exit $code; }";
+    let mut small = Command::new("unshare");
+    small.args(["--map-root-user", "--mount", "sh", "-c", script, env!("CARGO_BIN_EXE_metalform")]);
+    let ran: Ran = small.current_dir(folder.path()).output().expect("unshare is part of util-linux").into();
+    assert_eq!((ran.code, ran.stdout.as_str()), (1, ".lock\n"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("No space left on device") && ran.stderr.contains("hint: make room"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_killed_import_is_cleared_away_by_the_next() {
+    let folder = installer();
+    // Never ends by itself: a pipe that nobody writes to.
+    let pipe = Command::new("mkfifo").arg(folder.path().join("pipe")).status().unwrap();
+    assert!(pipe.success());
+    let args = ["image", "import", "--kernel", "tree/boot/kernel", "--initrd", "pipe", "--dir", "images"];
+    let mut child = command(&folder, &args).stderr(Stdio::null()).spawn().unwrap();
+    let images = folder.path().join("images");
+    let deadline = (0..1200).find(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        images.is_dir() && names(&images).iter().any(|name| name.starts_with(".import-"))
+    });
+    assert!(deadline.is_some(), "it never began");
+    import(&folder);
+    assert_eq!(names(&images).iter().filter(|name| name.starts_with(".import-")).count(), 1, "its owner lives");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    import(&folder);
+    assert_eq!(names(&images).iter().filter(|name| name.starts_with(".import-")).count(), 0);
+}
+
+#[test]
+fn an_overlay_is_another_set_with_its_recipe_and_template() {
+    let folder = installer();
+    let base = import(&folder)["id"].as_str().unwrap().to_owned();
+    folder.write("ca.pem", "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n");
+    folder.write("recipe.json", r#"{"kind": "command", "command": ["/metalform/install"], "files": ["squashfs.img"]}"#);
+    let args = [
+        "overlay",
+        &base,
+        "--ca",
+        "ca.pem",
+        "--file",
+        "/metalform/install=tree/boot/kernel",
+        "--recipe",
+        "recipe.json",
+        "--template",
+        "lab",
+        "--name",
+        "lab",
+        "--default",
+        "--json",
+    ];
+    let ran = image(&folder, &args);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let document = ran.document();
+    assert_eq!(
+        (
+            &document["name"],
+            &document["template"],
+            &document["recipe"]["kind"],
+            &document["default"],
+            &document["source"]
+        ),
+        (
+            &json!("lab"),
+            &json!("lab"),
+            &json!("command"),
+            &json!(true),
+            &json!(format!("{base} with ca, /metalform/install, recipe, template lab"))
+        )
+    );
+    let listed = image(&folder, &["list", "--json"]).document();
+    assert_eq!(listed["sets"].as_array().unwrap().len(), 2);
+    assert_eq!(image(&folder, &["verify"]).code, 0);
+
+    folder.write("bad.json", r#"{"kind": "command"}"#);
+    folder.write("other.json", r#"{"kind": "command", "command": ["x"], "files": ["none.img"]}"#);
+    for (args, told) in [
+        (&["overlay", &base][..], "there is nothing to add"),
+        (&["overlay", &base, "--recipe", "bad.json"], "the recipe in bad.json can't be used"),
+        (&["overlay", &base, "--recipe", "other.json"], "the recipe names none.img, which is no file of "),
+        (&["overlay", &base, "--agent", "tree/boot/kernel"], "can't be the agent: it is no 64-bit ELF program"),
+        (&["overlay", &base, "--module", "tree/boot/kernel"], "is no kernel module"),
+        (&["overlay", &base, "--ca", "recipe.json"], "it holds no certificate in PEM"),
+    ] {
+        let ran = image(&folder, args);
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{args:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains(told) && ran.stderr.contains("hint: "), "{args:?}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn the_configurations_folder_is_the_default_one() {
+    let folder = installer();
+    folder.write("metalform.toml", "data_dir = \"data\"\n[images]\ndir = \"elsewhere\"\n");
+    let ran: Ran = command(&folder, &["image", "import", "CE 2.1.iso", "--json"]).output().unwrap().into();
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let id = ran.document()["id"].as_str().unwrap().to_owned();
+    assert_eq!(names(&folder.path().join("elsewhere")), [id, "default".to_owned()]);
+}
+
+#[test]
+fn deploy_is_refused_before_anything_is_ordered_while_the_default_set_is_damaged() {
+    let site = Site::start();
+    let images = site.world["images_dir"].as_str().unwrap();
+    let kernel = site.folder.write("k", "kernel");
+    let initrd = site.folder.write("i", "initrd");
+    let squashfs = site.folder.write("s", "squash");
+    let file = format!("squashfs.img={squashfs}");
+    let import = [
+        "image",
+        "import",
+        "--kernel",
+        &kernel,
+        "--initrd",
+        &initrd,
+        "--file",
+        &file,
+        "--default",
+        "--dir",
+        images,
+        "--json",
+    ];
+    let ran = site.run(&import);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let set = Path::new(images).join(ran.document()["id"].as_str().unwrap());
+    // As long as it was: only its bytes show it.
+    fs::write(set.join("squashfs.img"), "sQuash").unwrap();
+    let refused = site.run(&["deploy", "plan.toml", "--json"]);
+    let error = &refused.document()["error"];
+    assert_eq!((refused.code, &error["code"]), (1, &json!("images_missing")), "{}", refused.stderr);
+    assert!(error["message"].as_str().unwrap().contains("is damaged: squashfs.img has SHA-256 "), "{error}");
+    assert!(error["hint"].as_str().unwrap().contains("metalform image verify"), "{error}");
+    assert_eq!(site.left(), [""; 0]);
+    fs::remove_dir_all(&set).unwrap();
+    let gone = site.run(&["deploy", "plan.toml", "--json"]).document();
+    assert!(gone["error"]["message"].as_str().unwrap().starts_with("the default image set "), "{gone}");
+    assert_eq!(site.run(&import).code, 0);
+    assert_eq!(site.run(&["deploy", "plan.toml"]).code, 0);
+}

@@ -1,0 +1,88 @@
+//! From power-on to a cluster.
+
+use crate::{
+    namespace::{is_inside, run_inside},
+    site::{BOOT, Site, text, wait_for},
+};
+use serde_json::Value;
+use std::time::Duration;
+
+const WHOLE: Duration = Duration::from_secs(900);
+
+/// What the timeline tells of one installation: each step once, each file whole.
+const INSTALLED: [&str; 9] = [
+    "script_served",
+    "image_served vmlinuz-foundation, whole",
+    "image_served initrd-foundation.img, whole",
+    // Taken by Debian's iPXE of 2019, and no part of what the kernel finds as its initrd.
+    "boot_step boot",
+    "node_report booting",
+    "node_report checking",
+    "node_report installing",
+    "node_report rebooting",
+    "node_report installed",
+];
+
+/// What the agent fetches. It reports meanwhile, so these have an order among themselves only.
+const FETCHED: [&str; 3] = ["config_served", "image_served manifest.json, whole", "image_served system.img.gz, whole"];
+
+#[test]
+fn three_bios_machines_become_a_cluster_and_a_uefi_machine_installs_and_is_sent_to_its_disk() {
+    if !is_inside() {
+        return run_inside(
+            "boots::three_bios_machines_become_a_cluster_and_a_uefi_machine_installs_and_is_sent_to_its_disk",
+            WHOLE,
+        );
+    }
+    // The network first, always: then nothing but the boot script keeps an installed machine from being installed again.
+    let site = Site::start("boots", &["--boot-order", "network", "--firmware", "uefi-001=uefi"]);
+    let three = ["bios-001", "bios-002", "bios-003"];
+    let cluster = site.deploy(&three, 20, |_| {});
+    let single = site.deploy(&["uefi-001"], 40, |_| {});
+
+    // The system that the installer writes boots with BIOS only: a UEFI machine is left to its firmware there.
+    for (cluster, server) in
+        [(&cluster, "bios-001"), (&cluster, "bios-002"), (&cluster, "bios-003"), (&single, "uefi-001")]
+    {
+        wait_for(&format!("the installed {server} to be sent to its disk"), BOOT, || {
+            let console = site.console(server);
+            let is_sent = console.contains("this server is installed and boots from its disk");
+            if is_sent { Ok(()) } else { Err(format!("{}", site.node(cluster, server)["reason"])) }
+        });
+        let (fetched, told): (Vec<String>, Vec<String>) =
+            steps(&site.events(cluster, server)).into_iter().partition(|step| FETCHED.contains(&step.as_str()));
+        assert_eq!(told, INSTALLED, "{server}");
+        assert_eq!(fetched, FETCHED, "{server}");
+    }
+    assert_eq!(site.wait_for_phase(&cluster, None, &["ready", "needs_operator", "failed"]), "ready");
+    for server in three {
+        assert_eq!(text(&site.node(&cluster, server), "phase"), "ready");
+        assert!(site.console(server).contains("lab: the installed system is up"), "{server}");
+    }
+    assert_eq!(text(&site.node(&single, "uefi-001"), "phase"), "waiting_for_cvm");
+}
+
+/// What tells an installation, in order; a phase that is reported again is left out.
+fn steps(events: &[Value]) -> Vec<String> {
+    let mut steps: Vec<String> = Vec::new();
+    for event in events {
+        let (kind, data) = (text(event, "kind"), &event["data"]);
+        let step = match kind {
+            "script_served" | "config_served" => kind.to_owned(),
+            "image_served" => {
+                let whole = if data["sent"] == data["of"] { "whole" } else { "in part" };
+                format!("{kind} {}, {whole}", text(data, "file"))
+            }
+            "boot_step" => format!("{kind} {}", text(data, "step")),
+            "node_report" => format!("{kind} {}", text(data, "report")),
+            _ => continue,
+        };
+        let is_reported = kind == "node_report" && steps.contains(&step);
+        // That an installed machine asks for its script and is told to boot from its disk isn't part of it.
+        let is_installed = steps.last().is_some_and(|last| last == "node_report installed");
+        if !is_reported && !is_installed {
+            steps.push(step);
+        }
+    }
+    steps
+}

@@ -1,0 +1,87 @@
+//! A folder in which a set grows until it is whole.
+//!
+//! It lies beside the sets, so that one rename makes it one of them. A lock on a file in it says that its owner lives: the
+//! system drops it with the process, however that ends. So whoever gets the lock of a folder that isn't its own has found the
+//! remains of a crash.
+
+use crate::FileError;
+use std::{
+    fs::{self, File, TryLockError},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+const PREFIX: &str = ".import-";
+const LOCK: &str = "lock";
+
+/// Gone when it is dropped, with all that was not renamed away.
+#[derive(Debug)]
+pub(crate) struct Staging {
+    root: PathBuf,
+    _lock: File,
+}
+
+impl Staging {
+    /// Makes one in `dir`. The caller holds the lock of the store, so that nobody takes a folder for abandoned in the moment
+    /// before its own lock is taken.
+    pub fn create(dir: &Path) -> Result<Staging, FileError> {
+        let pid = std::process::id();
+        let mut n = 0;
+        let root = loop {
+            let root = dir.join(format!("{PREFIX}{pid}-{n}"));
+            match fs::create_dir(&root) {
+                Ok(()) => break root,
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && n < 1000 => n += 1,
+                Err(error) => return Err(FileError::of("create the folder", &root)(error)),
+            }
+        };
+        let lock = root.join(LOCK);
+        let locked = File::create(&lock).and_then(|file| file.lock().map(|()| file));
+        let staging = Staging { _lock: locked.map_err(FileError::of("lock", &lock))?, root };
+        let set = staging.set();
+        fs::create_dir(&set).map_err(FileError::of("create the folder", &set))?;
+        fs::set_permissions(&set, fs::Permissions::from_mode(0o755))
+            .map_err(FileError::of("set permissions of", &set))?;
+        Ok(staging)
+    }
+
+    /// What becomes the set.
+    pub fn set(&self) -> PathBuf {
+        self.root.join("set")
+    }
+
+    /// A file that doesn't become part of it.
+    pub fn scratch(&self) -> PathBuf {
+        self.root.join("scratch")
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        // What can't be removed now is removed by the next import.
+        let _ = fs::remove_dir_all(&self.root);
+    }
+}
+
+/// Removes what imports left that are no more. The caller holds the lock of the store.
+pub(crate) fn remove_abandoned(dir: &Path) -> Result<(), FileError> {
+    let fault = || FileError::of("read the folder", dir);
+    for entry in fs::read_dir(dir).map_err(fault())? {
+        let entry = entry.map_err(fault())?;
+        let is_ours = entry.file_name().to_string_lossy().starts_with(PREFIX);
+        if is_ours && entry.file_type().is_ok_and(|kind| kind.is_dir()) && is_abandoned(&entry.path()) {
+            // Not ours to remove, or removed by somebody else: no reason to refuse an import.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+    Ok(())
+}
+
+fn is_abandoned(root: &Path) -> bool {
+    match File::open(root.join(LOCK)).map(|file| file.try_lock()) {
+        Ok(Ok(())) => true,
+        Ok(Err(TryLockError::WouldBlock | TryLockError::Error(_))) => false,
+        // It ended between the two steps of making it.
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    }
+}

@@ -1,0 +1,232 @@
+//! The folder of all image sets, and which of them is the default.
+
+use crate::{
+    FileError, SetError, StoredSet,
+    staging::{Staging, remove_abandoned},
+};
+use metalform_model::{DEFAULT_FILE, INITRD_FILE, KERNEL_FILE, MAX_DEFAULT_BYTES, Recipe, is_image_set_id};
+use std::{
+    fs::{self, File},
+    io::{self, Read, Write},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+/// Held for moments only: while a folder is made or renamed, or the default is changed.
+const LOCK: &str = ".lock";
+/// Becomes [`DEFAULT_FILE`] by a rename.
+const NEW_DEFAULT: &str = ".default-new";
+
+/// `[images] dir`.
+#[derive(Debug, Clone)]
+pub struct ImageStore {
+    dir: PathBuf,
+}
+
+/// One line of the list.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// `None`: the plain files of the folder itself.
+    pub id: Option<String>,
+    /// What the operator called it, where a manifest says so.
+    pub name: Option<String>,
+    /// Whether machines get it that ask for no other.
+    pub is_default: bool,
+    /// Bytes of its files.
+    pub bytes: u64,
+    /// How the agent runs its installer.
+    pub recipe: Option<Recipe>,
+    /// The script template.
+    pub template: Option<String>,
+    /// Where it came from.
+    pub source: Option<String>,
+    /// When it was made.
+    pub created: Option<SystemTime>,
+    /// How it looks without reading its files.
+    pub state: State,
+}
+
+/// How a set looks at first sight.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// All files are there, with the right lengths. `verify` reads them.
+    Complete,
+    /// What is wrong.
+    Damaged(String),
+    /// Without a manifest: nothing says what it should be.
+    Plain,
+}
+
+impl ImageStore {
+    /// The folder; it may not be there yet.
+    pub fn new(dir: impl Into<PathBuf>) -> ImageStore {
+        ImageStore { dir: dir.into() }
+    }
+
+    /// Where it is.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// A set by its id.
+    pub fn set(&self, id: &str) -> Result<StoredSet, SetError> {
+        StoredSet::open(&self.dir, id)
+    }
+
+    /// What `default` says, if it is there; a text that can't be an id is given as it is.
+    pub fn default_id(&self) -> Result<Option<String>, FileError> {
+        let path = self.dir.join(DEFAULT_FILE);
+        let mut text = String::new();
+        match File::open(&path).and_then(|file| file.take(MAX_DEFAULT_BYTES).read_to_string(&mut text)) {
+            Ok(_) => Ok(Some(text.trim().to_owned())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(FileError::of("read", &path)(error)),
+        }
+    }
+
+    /// Whether machines get something already, be it plain files.
+    pub fn has_default(&self) -> Result<bool, FileError> {
+        Ok(self.default_id()?.is_some() || [KERNEL_FILE, INITRD_FILE].iter().any(|name| self.dir.join(name).exists()))
+    }
+
+    /// Makes a set the default, by one rename.
+    pub fn set_default(&self, id: &str) -> Result<(), FileError> {
+        let _lock = self.lock()?;
+        let (new, path) = (self.dir.join(NEW_DEFAULT), self.dir.join(DEFAULT_FILE));
+        write_synced(&new, format!("{id}\n").as_bytes())?;
+        fs::rename(&new, &path).map_err(FileError::of("replace", &path))?;
+        sync(&self.dir)
+    }
+
+    /// Every set, the plain files first, then by id. A folder that is no set is left out.
+    pub fn list(&self) -> Result<Vec<Listed>, FileError> {
+        let default = self.default_id()?;
+        let mut listed = Vec::new();
+        if let Some(bytes) = plain_bytes(&self.dir) {
+            listed.push(Listed { is_default: default.is_none(), ..plain(None, bytes, &self.dir) });
+        }
+        let fault = || FileError::of("read the folder", &self.dir);
+        let entries = match fs::read_dir(&self.dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(listed),
+            Err(error) => return Err(fault()(error)),
+        };
+        let mut ids = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(fault())?;
+            ids.extend(entry.file_name().into_string().ok().filter(|id| is_image_set_id(id) && entry.path().is_dir()));
+        }
+        ids.sort();
+        for id in ids {
+            let is_default = default.as_ref() == Some(&id);
+            listed.extend(self.look_at(&id).map(|set| Listed { is_default, ..set }));
+        }
+        Ok(listed)
+    }
+
+    fn look_at(&self, id: &str) -> Option<Listed> {
+        let dir = self.dir.join(id);
+        let damaged = |why: String| Listed {
+            state: State::Damaged(why),
+            ..plain(Some(id.to_owned()), plain_bytes(&dir).unwrap_or_default(), &dir)
+        };
+        match self.set(id) {
+            Ok(set) => {
+                let state = match set.look() {
+                    Ok(faults) if faults.is_empty() => State::Complete,
+                    Ok(faults) => State::Damaged(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
+                    Err(error) => State::Damaged(error.to_string()),
+                };
+                let (bytes, created) = (set.bytes(), set.created());
+                let manifest = set.manifest;
+                Some(Listed {
+                    id: Some(set.id),
+                    name: Some(manifest.name),
+                    is_default: false,
+                    bytes,
+                    recipe: manifest.recipe,
+                    template: manifest.template,
+                    source: Some(manifest.source),
+                    created,
+                    state,
+                })
+            }
+            Err(SetError::NoManifest { .. }) => Some(plain(Some(id.to_owned()), plain_bytes(&dir)?, &dir)),
+            Err(error) => Some(damaged(error.to_string())),
+        }
+    }
+
+    /// A folder for a new set. Makes the store's folder if need be, and removes what crashed imports left.
+    pub(crate) fn stage(&self) -> Result<Staging, FileError> {
+        fs::create_dir_all(&self.dir).map_err(FileError::of("create the folder", &self.dir))?;
+        let _lock = self.lock()?;
+        remove_abandoned(&self.dir)?;
+        Staging::create(&self.dir)
+    }
+
+    /// Makes a finished folder the set `id`; `false` if there is one of that name, which is then left as it is.
+    pub(crate) fn commit(&self, staging: &Staging, id: &str) -> Result<bool, FileError> {
+        sync(&staging.set())?;
+        let _lock = self.lock()?;
+        let path = self.dir.join(id);
+        if path.symlink_metadata().is_ok() {
+            return Ok(false);
+        }
+        fs::rename(staging.set(), &path).map_err(FileError::of("create the folder", &path))?;
+        sync(&self.dir)?;
+        Ok(true)
+    }
+
+    fn lock(&self) -> Result<File, FileError> {
+        let path = self.dir.join(LOCK);
+        let locked = File::options().create(true).append(true).open(&path).and_then(|file| file.lock().map(|()| file));
+        locked.map_err(FileError::of("lock", &path))
+    }
+}
+
+fn plain(id: Option<String>, bytes: u64, dir: &Path) -> Listed {
+    Listed {
+        id,
+        name: None,
+        is_default: false,
+        bytes,
+        recipe: None,
+        template: None,
+        source: None,
+        created: dir.join(KERNEL_FILE).metadata().and_then(|there| there.modified()).ok(),
+        state: State::Plain,
+    }
+}
+
+/// Bytes of the plain files of a folder; `None` if kernel and initrd aren't both among them.
+fn plain_bytes(dir: &Path) -> Option<u64> {
+    if ![KERNEL_FILE, INITRD_FILE].iter().all(|name| dir.join(name).is_file()) {
+        return None;
+    }
+    let of = |entry: io::Result<fs::DirEntry>| {
+        let entry = entry.ok()?;
+        let is_shown = !entry.file_name().to_string_lossy().starts_with('.') && entry.file_name() != *DEFAULT_FILE;
+        entry.metadata().ok().filter(|there| is_shown && there.is_file()).map(|there| there.len())
+    };
+    Some(fs::read_dir(dir).ok()?.filter_map(of).sum())
+}
+
+/// A small file, readable by everybody, on the disk when this returns.
+pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let mut file = create(path)?;
+    file.write_all(bytes).map_err(FileError::of("write", path))?;
+    file.sync_all().map_err(FileError::of("write", path))
+}
+
+/// A new file that everybody may read, whatever the umask says: the service often runs as somebody else.
+pub(crate) fn create(path: &Path) -> Result<File, FileError> {
+    let file = File::create(path).map_err(FileError::of("create", path))?;
+    file.set_permissions(fs::Permissions::from_mode(0o644)).map_err(FileError::of("set permissions of", path))?;
+    Ok(file)
+}
+
+/// What was made, renamed or removed in a folder is so after a crash as well.
+fn sync(dir: &Path) -> Result<(), FileError> {
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(FileError::of("sync", dir))
+}

@@ -1,0 +1,117 @@
+//! The steps that a boot script tells the boot plane of, since between its last download and the kernel's first request
+//! nothing else is heard of a machine.
+//!
+//! A step is the last part of a path: iPXE prints paths and hides queries, and a second query parameter would not survive
+//! the consoles that turn `&` into `@`.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::{fmt, str::FromStr};
+
+/// Where a boot script stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BootStep {
+    /// It has an address.
+    Dhcp,
+    /// It has the kernel.
+    Kernel,
+    /// It has the initrd.
+    Initrd,
+    /// It has everything and hands the machine over to the kernel.
+    Boot,
+    /// It goes round once more.
+    Retry,
+    /// A command failed, with this value of `${errno}`.
+    Error(u32),
+}
+
+impl BootStep {
+    /// What a person reads.
+    pub fn in_words(self) -> String {
+        match self {
+            BootStep::Dhcp => "its boot script has an address".into(),
+            BootStep::Kernel => "its boot script has the kernel".into(),
+            BootStep::Initrd => "its boot script has the initrd".into(),
+            BootStep::Boot => "its boot script has everything and starts the kernel".into(),
+            BootStep::Retry => "its boot script tries again".into(),
+            BootStep::Error(errno) => {
+                format!("its boot script failed: iPXE error {errno:08x} (https://ipxe.org/{errno:08x})")
+            }
+        }
+    }
+}
+
+impl fmt::Display for BootStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BootStep::Dhcp => f.write_str("dhcp"),
+            BootStep::Kernel => f.write_str("kernel"),
+            BootStep::Initrd => f.write_str("initrd"),
+            BootStep::Boot => f.write_str("boot"),
+            BootStep::Retry => f.write_str("retry"),
+            BootStep::Error(errno) => write!(f, "error-{errno:#010x}"),
+        }
+    }
+}
+
+/// No step of a boot script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a step is dhcp, kernel, initrd, boot, retry, or error-0x and up to 8 hexadecimal digits")]
+pub struct NoBootStep;
+
+impl FromStr for BootStep {
+    type Err = NoBootStep;
+
+    /// iPXE writes `${errno}` without leading zeros.
+    fn from_str(text: &str) -> Result<Self, NoBootStep> {
+        Ok(match text {
+            "dhcp" => BootStep::Dhcp,
+            "kernel" => BootStep::Kernel,
+            "initrd" => BootStep::Initrd,
+            "boot" => BootStep::Boot,
+            "retry" => BootStep::Retry,
+            _ => {
+                let digits = text.strip_prefix("error-0x").ok_or(NoBootStep)?;
+                let is_hex = (1..=8).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_hexdigit());
+                let errno = is_hex.then(|| u32::from_str_radix(digits, 16).ok()).flatten();
+                BootStep::Error(errno.ok_or(NoBootStep)?)
+            }
+        })
+    }
+}
+
+impl Serialize for BootStep {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for BootStep {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_reads_what_it_writes() {
+        let all = [BootStep::Dhcp, BootStep::Kernel, BootStep::Initrd, BootStep::Boot, BootStep::Retry];
+        for step in all.into_iter().chain([BootStep::Error(0), BootStep::Error(0x3e0f_6095), BootStep::Error(u32::MAX)])
+        {
+            assert_eq!(step.to_string().parse(), Ok(step));
+            assert_eq!(serde_json::from_str::<BootStep>(&serde_json::to_string(&step).unwrap()).unwrap(), step);
+        }
+        assert_eq!("error-0x40ee119".parse(), Ok(BootStep::Error(0x040e_e119)));
+    }
+
+    #[test]
+    fn anything_else_is_no_step() {
+        for text in
+            ["", "Boot", "boot ", "error-", "error-0x", "error-12", "error-0x123456789", "error-0x+1", "error-0xé"]
+        {
+            assert_eq!(text.parse::<BootStep>(), Err(NoBootStep), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! What a record looks like: each stall with its cause, and none before its time.
+
+use crate::rig::*;
+use metalform_model::{NodePhase::*, *};
+use serde_json::json;
+
+const KERNEL: &str = "vmlinuz-foundation";
+const INITRD: &str = "initrd-foundation.img";
+
+fn fetched(file: &str, sent: u64) -> Seen {
+    Seen::ImageServed { file: file.into(), sent, of: 100 }
+}
+
+fn explain(node: &Node, now: Timestamp) -> Explanation {
+    explain_node(node.view(), "alpha", &[], now)
+}
+
+/// The first diagnosis, so many minutes after everything that was seen.
+fn looks_like(node: &Node, after: u64) -> String {
+    explain(node, T0 + minutes(after)).diagnoses[0].code.clone()
+}
+
+fn imaging(seen: &[Seen]) -> Node {
+    let node = Node::in_phase(Imaging).showed(Seen::ScriptServed, T0);
+    seen.iter().cloned().fold(node, |node, seen| node.showed(seen, T0))
+}
+
+fn last_report(phase: ReportPhase) -> Seen {
+    Seen::Reported(report(1, phase))
+}
+
+#[test]
+fn the_first_step_that_is_missing_is_named_once_it_had_its_time() {
+    let (kernel, initrd) = (fetched(KERNEL, 100), fetched(INITRD, 100));
+    let both = [kernel.clone(), initrd.clone()];
+    let refused = |code: &str| Seen::ImageRefused { file: KERNEL.into(), code: code.into() };
+    for (seen, after, code) in [
+        (vec![], 1, "as_expected"),
+        (vec![], 2, "kernel_not_requested"),
+        (vec![fetched(KERNEL, 61)], 1, "as_expected"),
+        (vec![fetched(KERNEL, 61)], 2, "download_stopped"),
+        (vec![kernel.clone()], 1, "as_expected"),
+        (vec![kernel.clone()], 2, "initrd_not_requested"),
+        (vec![kernel.clone(), fetched(INITRD, 5)], 3, "download_stopped"),
+        (both.to_vec(), 4, "as_expected"),
+        (both.to_vec(), 5, "kernel_silent"),
+        ([&both[..], &[Seen::StepReached { step: BootStep::Boot }]].concat(), 5, "kernel_silent"),
+        (vec![Seen::StepReached { step: BootStep::Error(0x3e0f_6095) }], 0, "boot_script_failed"),
+        (vec![Seen::ScriptServed; 3], 0, "boots_again_and_again"),
+        (vec![refused("image_unreadable")], 0, "image_unreadable"),
+        (vec![refused("image_unverified")], 0, "image_unverified"),
+        (vec![refused("image_unreadable"), kernel.clone()], 1, "as_expected"),
+        (vec![last_report(ReportPhase::Booting), refused("image_unverified")], 0, "image_unverified"),
+        ([&both[..], &[Seen::ConfigServed]].concat(), 4, "as_expected"),
+        ([&both[..], &[Seen::ConfigServed]].concat(), 5, "no_report"),
+        (vec![last_report(ReportPhase::Checking)], 4, "as_expected"),
+        (vec![last_report(ReportPhase::Checking)], 5, "reports_stopped"),
+        (vec![last_report(ReportPhase::Installing)], 19, "as_expected"),
+        (vec![last_report(ReportPhase::Installing)], 20, "reports_stopped"),
+        (vec![last_report(ReportPhase::Rebooting)], 20, "reports_stopped"),
+        (vec![last_report(ReportPhase::Installed)], 90, "as_expected"),
+    ] {
+        assert_eq!(looks_like(&imaging(&seen), after), code, "{seen:?} after {after} min");
+    }
+}
+
+#[test]
+fn what_an_earlier_round_fetched_does_not_count_for_this_one() {
+    let whole = [fetched(KERNEL, 100), fetched(INITRD, 100), Seen::ConfigServed, last_report(ReportPhase::Checking)];
+    let node = imaging(&whole).showed(Seen::ScriptServed, T0 + minutes(1));
+    assert_eq!(looks_like(&node, 2), "as_expected");
+    assert_eq!(looks_like(&node, 4), "kernel_not_requested");
+    let node = node.showed(Seen::ConfigServed, T0 + minutes(2));
+    assert_eq!(looks_like(&node, 6), "as_expected");
+    assert_eq!(looks_like(&node, 7), "no_report");
+}
+
+#[test]
+fn a_cause_says_how_much_was_sent_and_what_to_do() {
+    let told = explain(&imaging(&[fetched(KERNEL, 61)]), T0 + minutes(3)).diagnoses.remove(0);
+    assert!(
+        told.cause.starts_with("vmlinuz-foundation broke off after 61 of 100 bytes (61 %), 3m 00s ago"),
+        "{told:?}"
+    );
+    assert!(told.next.starts_with("restart the server"), "{told:?}");
+}
+
+#[test]
+fn a_machine_that_is_not_heard_of_is_explained_by_the_cloud_and_by_what_was_refused() {
+    let waiting = Node::in_phase(WaitingForBoot);
+    let running = waiting.clone().saw(ServerStatus::Running, T0);
+    assert_eq!(looks_like(&running, 19), "as_expected");
+    assert_eq!(looks_like(&running, 21), "script_not_requested");
+    assert_eq!(looks_like(&waiting.clone().saw(ServerStatus::Stopped, T0), 1), "server_off");
+
+    let refused = |code: &str| RefusedRequest {
+        at: T0 + seconds(5),
+        action: "boot.script".into(),
+        source: "10.240.0.99".into(),
+        code: code.into(),
+    };
+    for code in ["foreign_address", "network_not_allowed", "token_wrong", "token_missing", "not_now", "store_away", "x"]
+    {
+        let told = explain_node(running.view(), "alpha", &[refused(code)], T0 + minutes(1));
+        assert_eq!(told.diagnoses[0].code, code);
+        assert!(told.diagnoses[0].cause.starts_with("10.240.0.99"), "{told:?}");
+        assert!(told.seen.last().unwrap().what.starts_with(&format!("10.240.0.99 was refused [{code}]")), "{told:?}");
+    }
+    // It got its script after all.
+    let booted = imaging(&[]).showed(Seen::ScriptServed, T0 + seconds(9));
+    let told = explain_node(booted.view(), "alpha", &[refused("not_now")], T0 + minutes(1));
+    assert_eq!(told.diagnoses[0].code, "as_expected");
+}
+
+#[test]
+fn a_passed_deadline_is_explained_by_what_was_missing_and_any_other_failure_by_itself() {
+    let failed = |code: &str| {
+        imaging(&[fetched(KERNEL, 100)]).with(|n| {
+            let failure =
+                Failure { in_phase: "imaging".into(), code: code.into(), reason: "why".into(), hint: "what".into() };
+            n.record.failure = Some(failure);
+            n.record.enter(Failed, "why".into(), T0 + minutes(60));
+        })
+    };
+    let codes = |node: &Node| {
+        let told = explain(node, T0 + minutes(61));
+        told.diagnoses.into_iter().map(|d| d.code).collect::<Vec<_>>()
+    };
+    assert_eq!(codes(&failed("deadline")), ["initrd_not_requested", "deadline"]);
+    assert_eq!(codes(&failed("disk_missing")), ["disk_missing"]);
+}
+
+#[test]
+fn a_controller_vm_that_is_late_is_explained_by_its_last_answer() {
+    for (answer, code) in [
+        (CvmAnswer::Silent, "cvm_silent"),
+        (CvmAnswer::Refused, "cvm_refused"),
+        (CvmAnswer::Starting { what: "genesis".into() }, "cvm_starting"),
+    ] {
+        let node = Node::in_phase(WaitingForCvm).probed(answer, T0);
+        assert_eq!(looks_like(&node, 19), "as_expected");
+        assert_eq!(looks_like(&node, 21), code);
+    }
+}
+
+#[test]
+fn trouble_comes_first_and_a_node_that_goes_away_is_left_in_peace() {
+    let troubled = Node::in_phase(Requested).with(|n| {
+        n.record.trouble = Some(Trouble::again(None, "order".into(), "no capacity".into(), None, T0));
+    });
+    assert_eq!(looks_like(&troubled, 0), "trouble");
+    let absent = imaging(&[]).with(|n| n.absent = true);
+    assert_eq!(looks_like(&absent, 30), "as_expected");
+    assert_eq!(explain(&absent, T0).awaited, None);
+}
+
+#[test]
+fn an_explanation_is_this_document() {
+    let mut checked = report(1, ReportPhase::Checking);
+    let found = json!([{"code": "memory", "verdict": "ok", "subject": "memory", "reason": "384 GiB"}]);
+    checked.facts.insert(Report::FINDINGS.into(), found);
+    let node = imaging(&[fetched(KERNEL, 100), fetched(INITRD, 100), Seen::StepReached { step: BootStep::Boot }])
+        .showed(Seen::ConfigServed, T0 + seconds(60))
+        .showed(Seen::Reported(checked), T0 + seconds(70))
+        .saw(ServerStatus::Running, T0);
+    let at = |n: u64| (T0 + seconds(n)).to_string();
+    assert_eq!(
+        serde_json::to_value(explain(&node, T0 + minutes(2))).unwrap(),
+        json!({
+            "server_id": "server-001",
+            "cluster": "alpha",
+            "phase": "imaging",
+            "since": at(0),
+            "usual_seconds": 2100,
+            "late": false,
+            "reason": "for the test",
+            "awaited": { "what": "its controller VM to be ready", "until": at(3600) },
+            "seen": [
+                { "at": at(0), "what": "its server was ordered" },
+                { "at": at(0), "what": "boot attempt 1 was opened" },
+                { "at": at(0), "what": "fetched its boot script" },
+                { "at": at(0), "what": "fetched the kernel" },
+                { "at": at(0), "what": "fetched the initrd" },
+                { "at": at(0), "what": "its boot script has everything and starts the kernel" },
+                { "at": at(60), "what": "fetched its configuration" },
+                { "at": at(70), "what": "reported checking: message 1" },
+            ],
+            "findings": [{ "code": "memory", "verdict": "ok", "subject": "memory", "reason": "384 GiB" }],
+            "server": { "at": at(0), "what": "it is powered on" },
+            "diagnoses": [{ "code": "as_expected", "cause": "nothing unusual: for the test", "next": "nothing to do but wait" }],
+        })
+    );
+}
