@@ -254,18 +254,26 @@ impl Machine {
 
     /// Power: it boots, from the beginning.
     pub fn power_on(&mut self, now: Timestamp, on: &PoweredOn, faults: &mut Faults) {
+        if self.take_power(on, faults) {
+            self.boot(now, faults);
+        }
+        self.poll(now, faults);
+    }
+
+    /// What power does to any machine, simulated or emulated; `false`: it stays silent.
+    fn take_power(&mut self, on: &PoweredOn, faults: &mut Faults) -> bool {
         self.lose_memory();
+        self.silent_at = None;
         if on.boot_disk_writes != self.on.boot_disk_writes {
             self.system = None;
         }
         self.on = on.clone();
         self.print("-- power on");
-        if faults.take_machine(&self.on.name, |fault| *fault == MachineFault::NeverBoots).is_some() {
+        let is_silent = faults.take_machine(&self.on.name, |fault| *fault == MachineFault::NeverBoots).is_some();
+        if is_silent {
             self.stick("silent after power-on");
-        } else {
-            self.boot(now, faults);
         }
-        self.poll(now, faults);
+        !is_silent
     }
 
     /// Power is cut.

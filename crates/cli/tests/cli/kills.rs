@@ -157,7 +157,10 @@ fn deploy_in(world: &[&str], fault: Option<&str>, points: &[&str]) -> Site {
     let (first, rest) = points.split_first().unwrap();
     let mut site = Site::start_in(world, &crash_at(first));
     fault.into_iter().for_each(|fault| site.arm(fault));
-    assert_eq!(site.run(&["deploy", "plan.toml"]).code, 0);
+    // The first point may be reached while the answer is still on its way: then a person is told just that.
+    let deployed = site.run(&["deploy", "plan.toml"]);
+    let is_cut_off = deployed.code == 1 && deployed.stderr.contains("the service may have taken the request");
+    assert!(deployed.code == 0 || is_cut_off, "{}", deployed.stderr);
     for point in rest {
         eprintln!("waits for a death at the point before {point}");
         site.service.died();

@@ -53,15 +53,7 @@ pub struct EmulatedMachine {
 impl Machine {
     /// Power comes on, outside. `None`: it stays silent.
     pub fn power_on_emulated(&mut self, on: &PoweredOn, faults: &mut Faults) -> Option<EmulatedMachine> {
-        self.lose_memory();
-        self.silent_at = None;
-        if on.boot_disk_writes != self.on.boot_disk_writes {
-            self.system = None;
-        }
-        self.on = on.clone();
-        self.print("-- power on");
-        if faults.take_machine(&self.on.name, |fault| *fault == MachineFault::NeverBoots).is_some() {
-            self.stick("silent after power-on");
+        if !self.take_power(on, faults) {
             return None;
         }
         self.stage = Stage::Ipxe;

@@ -1,7 +1,7 @@
 //! DHCP as the VPC does it: known MAC addresses only, each with its one address. Every machine's boot file is a script of
 //! ours that asks for what its user data names, again and again, as IBM's iPXE image is said to do.
 
-use super::{Addresses, QemuError, network::BRIDGE, programs::program};
+use super::{Addresses, QemuError, network::BRIDGE, programs::tied_to_us};
 use crate::cloud::PoweredOn;
 use ipnet::Ipv4Net;
 use std::{
@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
     process::Stdio,
 };
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 
 /// Debian's dnsmasq; ends with this.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ impl Dhcp {
         let log = folder.join("dnsmasq.log");
         let file = File::create(&log).map_err(QemuError::file(&log))?;
         let also = file.try_clone().map_err(QemuError::file(&log))?;
-        let mut dnsmasq = Command::new(program("dnsmasq"));
+        let mut dnsmasq = tied_to_us("dnsmasq");
         // `--no-daemon` also leaves out the change of user and group, which a user namespace doesn't allow.
         dnsmasq.args(["--no-daemon", "--conf-file=/dev/null", "--no-hosts", "--no-resolv", "--port=0", "--no-ping"]);
         dnsmasq.args([&format!("--interface={BRIDGE}"), "--bind-interfaces", "--dhcp-authoritative"]);
@@ -43,7 +43,7 @@ impl Dhcp {
         // Files that come into these folders are read at once.
         dnsmasq.arg(format!("--dhcp-hostsdir={}", hosts.display()));
         dnsmasq.arg(format!("--dhcp-optsdir={}", options.display()));
-        dnsmasq.stdin(Stdio::null()).stdout(file).stderr(also).kill_on_drop(true);
+        dnsmasq.stdin(Stdio::null()).stdout(file).stderr(also);
         let started = dnsmasq.spawn().map_err(|source| QemuError::Start { program: "dnsmasq".into(), source })?;
         Ok(Dhcp { hosts, options, drafts, _dnsmasq: started })
     }

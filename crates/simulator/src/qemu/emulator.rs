@@ -1,7 +1,7 @@
 //! Carries out what the world orders of its emulated machines.
 
 use super::{
-    Addresses, QemuError, QemuSettings, dhcp::Dhcp, hardware, missing_programs, network::Network, programs::program,
+    Addresses, QemuError, QemuSettings, dhcp::Dhcp, hardware, missing_programs, network::Network, programs::tied_to_us,
 };
 use crate::machine::{EmulatedMachine, EmulatorOrder};
 use ipnet::Ipv4Net;
@@ -12,7 +12,7 @@ use std::{
     path::PathBuf,
     process::Stdio,
 };
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 
 /// A machine that was powered on at least once.
 #[derive(Debug)]
@@ -98,8 +98,8 @@ impl Emulator {
         let log = powered.folder.join("qemu.log");
         let file = File::options().create(true).append(true).open(&log).map_err(QemuError::file(&log))?;
         let also = file.try_clone().map_err(QemuError::file(&log))?;
-        let mut qemu = Command::new(program("qemu-system-x86_64"));
-        qemu.args(arguments).stdin(Stdio::null()).stdout(file).stderr(also).kill_on_drop(true);
+        let mut qemu = tied_to_us("qemu-system-x86_64");
+        qemu.args(arguments).stdin(Stdio::null()).stdout(file).stderr(also);
         let started =
             qemu.spawn().map_err(|source| QemuError::Start { program: "qemu-system-x86_64".into(), source })?;
         powered.qemu = Some(started);

@@ -5,7 +5,7 @@
 //! business on anybody's real network ([`is_private`] looks before anything is made). Plain emulation (TCG): KVM hangs in the
 //! BIOS ROM of iPXE on some hosts.
 //!
-//! Nothing here outlives the process: machines and DHCP are its children, bridge and taps go with the namespace.
+//! Nothing here outlives the process, however it ends: machines and DHCP die with it, bridge and taps go with the namespace.
 
 mod dhcp;
 mod emulator;
@@ -93,6 +93,9 @@ pub enum QemuError {
         /// What it said.
         said: String,
     },
+    /// The kernel's maker of network cards.
+    #[error("can't open /dev/net/tun, which makes the machines' network cards")]
+    Tun(#[source] io::Error),
     /// A file or folder.
     #[error("can't make {}", path.display())]
     File {
@@ -122,6 +125,9 @@ impl QemuError {
             }
             QemuError::Start { .. } => "is it there, and may it be executed?".into(),
             QemuError::Failed { .. } => "in a namespace it needs root, or a user namespace with /dev/net/tun".into(),
+            QemuError::Tun(_) => {
+                "be root; or, as root once: modprobe tun; chmod 0666 /dev/net/tun (as Debian has it)".into()
+            }
             QemuError::File { .. } => "is the disk full, is the folder writable?".into(),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{Addresses, QemuError, programs::program};
 use ipnet::Ipv4Net;
-use std::{fs, path::Path, process::Stdio};
+use std::{fs, process::Stdio};
 use tokio::process::Command;
 
 pub(super) const BRIDGE: &str = "vpc0";
@@ -35,8 +35,7 @@ impl Network {
         if let Some(name) = foreign_interface() {
             return Err(QemuError::NotPrivate(name));
         }
-        let tun = Path::new("/dev/net/tun");
-        fs::OpenOptions::new().read(true).write(true).open(tun).map_err(QemuError::file(tun))?;
+        fs::OpenOptions::new().read(true).write(true).open("/dev/net/tun").map_err(QemuError::Tun)?;
         ip(&["link", "set", "lo", "up"]).await?;
         ip(&["link", "add", BRIDGE, "type", "bridge", "stp_state", "0", "forward_delay", "0"]).await?;
         for address in [addresses.router, addresses.service] {

@@ -2,6 +2,7 @@
 //! that is missing is named at once.
 
 use std::path::{Path, PathBuf};
+use tokio::process::Command;
 
 /// UEFI firmware and its empty variable store; the 4 MB build where there is one, newer Debians have no other.
 const OVMF: [(&str, &str); 2] = [
@@ -18,8 +19,12 @@ pub struct Missing {
     pub package: &'static str,
 }
 
-const PROGRAMS: [(&str, &str); 3] =
-    [("qemu-system-x86_64", "qemu-system-x86"), ("dnsmasq", "dnsmasq-base"), ("ip", "iproute2")];
+const PROGRAMS: [(&str, &str); 4] = [
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("dnsmasq", "dnsmasq-base"),
+    ("ip", "iproute2"),
+    ("setpriv", "util-linux"),
+];
 
 const FILES: [(&str, &str); 2] =
     [("/usr/lib/ipxe/qemu/pxe-virtio.rom", "ipxe-qemu"), ("/usr/lib/ipxe/qemu/efi-virtio.rom", "ipxe-qemu")];
@@ -45,6 +50,14 @@ pub(super) fn find(name: &str) -> Option<PathBuf> {
 /// As [`find`]; the bare name where it isn't found, so that the error of starting it names it.
 pub(super) fn program(name: &str) -> PathBuf {
     find(name).unwrap_or_else(|| name.into())
+}
+
+/// A program that the kernel ends with us, however we end: after `kill -9` nobody else would, and a machine would go on
+/// for ever. Tied to the thread that starts it (prctl(2), PR_SET_PDEATHSIG), which has to be one that stays.
+pub(super) fn tied_to_us(name: &str) -> Command {
+    let mut command = Command::new(program("setpriv"));
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program(name)).kill_on_drop(true);
+    command
 }
 
 /// UEFI code and empty variables.
