@@ -116,6 +116,14 @@ pub fn attach(
     Ok(Attached { interface, address: lease.address, prefix: lease.prefix })
 }
 
+/// Takes the machine off its network. What fails can't be helped: the next thing is a restart.
+pub fn detach(root: &Path) {
+    let Ok(mut netlink) = Netlink::open() else { return };
+    for nic in nics(root) {
+        drop(index(root, &nic.name).and_then(|index| netlink.set_down(index)));
+    }
+}
+
 struct Found {
     interface: String,
     lease: Lease,

@@ -45,12 +45,17 @@ impl Netlink {
 
     /// `ip link set … up`.
     pub fn set_up(&mut self, index: u32) -> io::Result<()> {
-        self.ask(RTM_NEWLINK, 0, &link(index, IFF_UP))
+        self.ask(RTM_NEWLINK, 0, &link(index, IFF_UP, IFF_UP))
+    }
+
+    /// `ip link set … down`.
+    pub fn set_down(&mut self, index: u32) -> io::Result<()> {
+        self.ask(RTM_NEWLINK, 0, &link(index, 0, IFF_UP))
     }
 
     /// `ip link set … mtu …`.
     pub fn set_mtu(&mut self, index: u32, mtu: u16) -> io::Result<()> {
-        let mut body = link(index, 0);
+        let mut body = link(index, 0, 0);
         attribute(&mut body, IFLA_MTU, u32::from(mtu).to_ne_bytes());
         self.ask(RTM_NEWLINK, 0, &body)
     }
@@ -91,12 +96,12 @@ fn message(kind: u16, flags: u16, seq: u32, body: &[u8]) -> Vec<u8> {
     message
 }
 
-/// `struct ifinfomsg`.
-fn link(index: u32, flags: u32) -> Vec<u8> {
+/// `struct ifinfomsg`; `changed` says which of the flags are meant.
+fn link(index: u32, flags: u32, changed: u32) -> Vec<u8> {
     let mut body = vec![0; 4];
     body.extend(index.to_ne_bytes());
     body.extend(flags.to_ne_bytes());
-    body.extend(flags.to_ne_bytes());
+    body.extend(changed.to_ne_bytes());
     body
 }
 
@@ -160,6 +165,13 @@ mod tests {
         let route = route_body(7, Ipv4Addr::new(10, 240, 0, 1));
         assert_eq!(route.len(), 12 + 8 + 8);
         assert!(route.windows(4).any(|four| four == [10, 240, 0, 1]));
+    }
+
+    #[test]
+    fn an_interface_goes_down_by_the_one_flag_that_is_meant() {
+        let up = IFF_UP.to_ne_bytes();
+        assert_eq!((&link(3, IFF_UP, IFF_UP)[8..12], &link(3, IFF_UP, IFF_UP)[12..]), (&up[..], &up[..]));
+        assert_eq!((&link(3, 0, IFF_UP)[8..12], &link(3, 0, IFF_UP)[12..]), (&[0; 4][..], &up[..]));
     }
 
     #[test]
