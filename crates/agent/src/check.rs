@@ -121,19 +121,19 @@ fn check_drives(config: &NodeConfig, taken: &[Taken<'_>]) -> Vec<Finding> {
             let reason = format!("Nutanix CE wants {least} GB {what}, and it has {}", disk.size_gb());
             findings.push(Code::DiskBelowMinimum.warning(device, reason));
         }
+        // A drive may stand for two roles; who uses it is told once. And before what it holds: that may go if the plan says
+        // so, but nobody should say so of a drive in use.
+        if seen.insert(device) {
+            if !disk.users.is_empty() {
+                findings.push(Code::DiskInUse.failed(device, format!("it is {role}, but {}", disk.users.join(", "))));
+            }
+            if disk.read_only {
+                findings.push(Code::DiskReadOnly.failed(device, format!("it is {role}, and can't be written")));
+            }
+        }
         let is_data = role.starts_with("data_devices[");
         if is_data || role == "cvm_device" {
             findings.extend(check_contents(config, disk, is_data, wanted.wipe, taken));
-        }
-        // A drive may stand for two roles; who uses it is told once.
-        if !seen.insert(device) {
-            continue;
-        }
-        if !disk.users.is_empty() {
-            findings.push(Code::DiskInUse.failed(device, format!("it is {role}, but {}", disk.users.join(", "))));
-        }
-        if disk.read_only {
-            findings.push(Code::DiskReadOnly.failed(device, format!("it is {role}, and can't be written")));
         }
     }
     findings
