@@ -1,6 +1,11 @@
 #!/bin/busybox sh
 # What the agent does until its first report, with the tools of an ordinary initrd: the peer in this comparison.
+/bin/busybox mkdir -p /bin /proc /sys /dev /tmp
+/bin/busybox --install -s /bin
 export PATH=/bin
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev 2>/dev/null
 now_ms() { read -r up _ </proc/uptime; echo "${up%.*}${up#*.}0"; }
 start="$(now_ms)"
 for word in $(cat /proc/cmdline); do
