@@ -52,7 +52,12 @@ metalform-agent: installs the machine it runs on, as its boot plane says
 pub fn run(words: &[String], is_first: bool) -> ExitCode {
     let mut words = words.iter().map(String::as_str);
     match (is_first, words.next()) {
-        (true, _) | (false, Some("boot")) => boot(),
+        (true, _) => boot(),
+        // An initrd's own init calls it without more; whoever writes more wanted something else than an installation.
+        (false, Some("boot")) => match words.next() {
+            None => boot(),
+            Some(more) => ended(Err(Wrong::usage(format!("`boot` takes nothing more, and here is `{more}`")))),
+        },
         (false, Some(IN_ROOT)) => in_root(&words.collect::<Vec<_>>()),
         (false, Some("check")) => ended(check_by_hand(&words.collect::<Vec<_>>())),
         (false, Some("report")) => ended(report(&words.collect::<Vec<_>>())),

@@ -171,3 +171,11 @@ fn a_machine_is_checked_by_hand_against_a_configuration() {
         assert!(text.contains(told), "{text}");
     }
 }
+
+/// It would install the machine it was asked on.
+#[test]
+fn help_on_booting_is_no_boot() {
+    let output = Command::new(AGENT).args(["boot", "--help"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("`boot` takes nothing more"));
+}
