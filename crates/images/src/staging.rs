@@ -13,6 +13,8 @@ use std::{
 
 const PREFIX: &str = ".import-";
 const LOCK: &str = "lock";
+const SET: &str = "set";
+const SCRATCH: &str = "scratch";
 
 /// Gone when it is dropped, with all that was not renamed away.
 #[derive(Debug)]
@@ -47,12 +49,12 @@ impl Staging {
 
     /// What becomes the set.
     pub fn set(&self) -> PathBuf {
-        self.root.join("set")
+        self.root.join(SET)
     }
 
     /// A file that doesn't become part of it.
     pub fn scratch(&self) -> PathBuf {
-        self.root.join("scratch")
+        self.root.join(SCRATCH)
     }
 }
 
@@ -68,13 +70,27 @@ pub(crate) fn remove_abandoned(dir: &Path) -> Result<(), FileError> {
     let fault = || FileError::of("read the folder", dir);
     for entry in fs::read_dir(dir).map_err(fault())? {
         let entry = entry.map_err(fault())?;
-        let is_ours = entry.file_name().to_string_lossy().starts_with(PREFIX);
+        let is_ours = is_name_of_ours(&entry.file_name().to_string_lossy()) && holds_ours_alone(&entry.path());
         if is_ours && entry.file_type().is_ok_and(|kind| kind.is_dir()) && is_abandoned(&entry.path()) {
             // Not ours to remove, or removed by somebody else: no reason to refuse an import.
             let _ = fs::remove_dir_all(entry.path());
         }
     }
     Ok(())
+}
+
+/// `.import-PID-N`, as [`Staging::create`] makes them: others may have hidden folders that begin like that.
+fn is_name_of_ours(name: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let numbers = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-'));
+    numbers.is_some_and(|(pid, n)| is_number(pid) && is_number(n))
+}
+
+/// Whether nothing is in it that we don't put there. One that can't be read is left alone.
+fn holds_ours_alone(root: &Path) -> bool {
+    let is_ours = |name: &std::ffi::OsStr| [LOCK, SET, SCRATCH].iter().any(|ours| name == *ours);
+    fs::read_dir(root)
+        .is_ok_and(|mut entries| entries.all(|entry| entry.is_ok_and(|entry| is_ours(&entry.file_name()))))
 }
 
 fn is_abandoned(root: &Path) -> bool {

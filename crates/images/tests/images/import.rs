@@ -293,13 +293,18 @@ fn what_a_crashed_import_left_is_removed_and_a_living_one_is_left_alone() {
     folder.write("images/.import-2-0/set/vmlinuz-foundation", "half");
     folder.write("images/.import-3-0/set/vmlinuz-foundation", "half");
     folder.write("images/.import-a-file", "somebody's");
+    folder.write("images/.import-notes/mine.txt", "somebody's, too");
+    folder.write("images/.import-4-0/mine.txt", "and this");
     let held = File::open(living).unwrap();
     held.lock().unwrap();
     let id = imported(&store, &of_files(&folder)).id;
-    assert_eq!(left(&store), [".import-1-0", ".import-a-file", &id, "default"].map(str::to_owned));
+    assert_eq!(
+        left(&store),
+        [".import-1-0", ".import-4-0", ".import-a-file", ".import-notes", &id, "default"].map(str::to_owned)
+    );
     drop(held);
     imported(&store, &of_files(&folder));
-    assert_eq!(left(&store), [".import-a-file", &id, "default"].map(str::to_owned));
+    assert_eq!(left(&store), [".import-4-0", ".import-a-file", ".import-notes", &id, "default"].map(str::to_owned));
 }
 
 #[test]
