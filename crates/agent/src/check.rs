@@ -1,7 +1,7 @@
 //! The machine compared with its configuration: a pure function, and every fault at once.
 
 use crate::{
-    config::{ChosenBy, NodeConfig},
+    config::{ChosenBy, NodeConfig, WantedDrive},
     disks::{Contents, Disk},
     drives::{self, Drives, Taken},
     finding::Code,
@@ -131,6 +131,9 @@ fn check_drives(config: &NodeConfig, taken: &[Taken<'_>]) -> Vec<Finding> {
                 findings.push(Code::DiskReadOnly.failed(device, format!("it is {role}, and can't be written")));
             }
         }
+        if role == "boot_device" {
+            findings.extend(check_boot_contents(wanted, disk));
+        }
         let is_data = role.starts_with("data_devices[");
         if is_data || role == "cvm_device" {
             findings.extend(check_contents(config, disk, is_data, wanted.wipe, taken));
@@ -153,6 +156,11 @@ fn check_contents(config: &NodeConfig, disk: &Disk, is_data: bool, wipe: bool, t
             let reason = format!("the plan lists it for data without `wipe = true`, and it holds {what}");
             Some(Code::DiskHasPartitions.failed(device, reason))
         }
+        // Whoever lists the drives that may be used has not said so of this one.
+        Contents::Holds(what) if config.storage_config.data_devices_by == ChosenBy::Plan => {
+            let reason = format!("the controller VM would be put on it, the plan doesn't list it, and it holds {what}");
+            Some(Code::DiskHasPartitions.failed(device, reason))
+        }
         Contents::Holds(what) => {
             let reason = format!("it holds {what}, which the installer will overwrite");
             // Nothing is to be done about it.
@@ -162,6 +170,18 @@ fn check_contents(config: &NodeConfig, disk: &Disk, is_data: bool, wipe: bool, t
             Some(Code::DiskUnreadable.failed(device, format!("whether something is on it can't be told: {why}")))
         }
     }
+}
+
+/// A boot drive is installed on whatever it holds, once it is known which one that is: a server comes with something on it.
+/// By a least size alone, as for a profile that nobody knows, any drive could be it.
+fn check_boot_contents(wanted: &WantedDrive, disk: &Disk) -> Option<Finding> {
+    let is_known = wanted.is_exact() || wanted.model.is_some() || wanted.max_gb.is_some();
+    let Contents::Holds(what) = &disk.contents else { return None };
+    (!is_known).then(|| Finding {
+        hint: "describe the server's profile in the file of [profiles], so that its boot drive is known by size".into(),
+        ..Code::DiskHasPartitions
+            .failed(&disk.device, format!("it is to boot from, is known by a least size alone, and holds {what}"))
+    })
 }
 
 fn told(disk: &Disk) -> String {

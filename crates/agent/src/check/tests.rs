@@ -99,7 +99,8 @@ fn each_fault_of_a_machine_has_its_code() {
         (|m| m.disks[0].read_only = true, Code::DiskReadOnly, Failed, "/dev/nvme0n1"),
         (|m| m.disks[0].contents = holds(), Code::DiskHasPartitions, Failed, "/dev/nvme0n1"),
         (|m| m.disks[1].contents = holds(), Code::DiskHasPartitions, Failed, "/dev/nvme1n1"),
-        (|m| m.disks[2].contents = holds(), Code::DiskHasPartitions, Warning, "/dev/nvme2n1"),
+        // The controller VM's, which the plan doesn't list.
+        (|m| m.disks[2].contents = holds(), Code::DiskHasPartitions, Failed, "/dev/nvme2n1"),
         (|m| m.disks[1].contents = Contents::Unreadable("EIO".into()), Code::DiskUnreadable, Failed, "/dev/nvme1n1"),
         (|m| m.disks[2].contents = Contents::Unreadable("EIO".into()), Code::DiskUnreadable, Failed, "/dev/nvme2n1"),
     ];
@@ -119,6 +120,16 @@ fn the_boot_disk_is_always_installed_on_whatever_is_on_it() {
     let mut machine = machine();
     machine.disks[3].contents = holds();
     assert_eq!(found(&usual(), &machine), []);
+}
+
+#[test]
+fn a_boot_disk_that_is_known_by_a_least_size_alone_is_not_installed_on_if_it_holds_something() {
+    let config = config(json!({"min_gb": 64}), json!({"min_gb": 2880}), json!([{"serial": "S1"}]));
+    let mut machine = machine();
+    let boots_from = check(&config, &machine).drives.expect("blank drives are as good as any").boot;
+    let boot = machine.disks.iter_mut().find(|disk| disk.device == boots_from).expect("it was chosen");
+    boot.contents = holds();
+    only(&config, &machine, Code::DiskHasPartitions, Verdict::Failed, &boots_from);
 }
 
 #[test]

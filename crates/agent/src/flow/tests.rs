@@ -140,8 +140,9 @@ fn only_drives_that_the_plan_gives_up_are_cleared() {
     let lab = Lab::new("clears");
     lab.configure("/storage_config/data_devices", json!([{"serial": "DATA1", "wipe": true}, {"serial": "DATA0"}]));
     lab.tree().content("nvme1n1", &gpt());
-    // The controller VM's own drive: the installer's business.
+    // The controller VM's own drive, where the profile says which: the installer's business.
     lab.tree().content("nvme2n1", &gpt());
+    lab.configure("/storage_config/data_devices_by", json!("profile"));
     lab.installs();
     let begins = |name: &str| fs::read_dir(lab.tree().root().join("dev")).map(|_| read_head(&lab, name)).unwrap();
     assert_eq!(begins("nvme1n1"), vec![0; 4096]);
@@ -428,10 +429,11 @@ fn the_consoles_last_words_are_the_failure_what_else_was_found_and_what_to_do() 
     let (_, last) = console.split_once("\n====").unwrap();
     insta::assert_snapshot!(last, @r#"
          metalform: this machine could not be installed ====
-        FAILED: data_devices[0]: it is to be serial number DATA9, and no drive is left that fits; there is /dev/nvme0n1 3200 GB model Micron_7450 serial DATA0; /dev/nvme1n1 3200 GB model Micron_7450 serial DATA1; /dev/nvme2n1 3200 GB model Micron_7450 serial DATA2; /dev/sda 960 GB model M.2 Kit serial BOOT [disk_missing]
+        FAILED: data_devices[0]: it is to be serial number DATA9, and no drive is left that fits; there is /dev/nvme0n1 3200 GB model Micron_7450 serial DATA0; /dev/nvme1n1 3200 GB model Micron_7450 serial DATA1; /dev/nvme2n1 3200 GB model Micron_7450 serial DATA2; /dev/sda 960 GB model M.2 Kit serial BOOT (and 1 more) [disk_missing]
             what to do: compare data_drives in the plan with the drives listed here; where a drive is not listed at all, its driver is missing in the image set, or the drive is broken
         also found:
-        warning: /dev/nvme0n1: it holds a GPT partition table, which the installer will overwrite [disk_has_partitions]
+        FAILED: /dev/nvme0n1: the controller VM would be put on it, the plan doesn't list it, and it holds a GPT partition table [disk_has_partitions]
+            what to do: if what is on it may go, say so in the plan: data_drives = [{ serial = "…", wipe = true }]; else name another drive
         The machine stays as it is, so that you can look; nothing restarts it but you or the service.
         ========================================================
         metalform: the boot plane knows of it
