@@ -89,7 +89,7 @@ pub fn node_config(plan: &Plan, node: &NodePlan, network: &NodeNetwork, profile:
             "hypervisor_device": boot_device,
             "cvm_device": cvm_device(node, profile, &boot_device),
             "data_devices": node.data_drives,
-            "data_devices_by": data_devices_by(node, profile),
+            "data_devices_by": node.data_drives_by.as_str(),
         },
         "network_config": {
             "cidr": cidr,
@@ -104,12 +104,6 @@ pub fn node_config(plan: &Plan, node: &NodePlan, network: &NodeNetwork, profile:
         document["node_config"]["min_cores"] = json!(nine_tenths(u64::from(profile.vcpu) / 2).max(1));
     }
     document
-}
-
-/// A plan that lists exactly what the profile says is the same plan as one that lists nothing.
-fn data_devices_by(node: &NodePlan, profile: Option<&Profile>) -> &'static str {
-    let is_profiles = profile.is_some_and(|profile| profile.default_data_drives() == node.data_drives);
-    if is_profiles { "profile" } else { "plan" }
 }
 
 /// By size, a tenth to either side of the nominal one. A disk of 480 GB was seen with 447 GiB: sizes are of 10^9 bytes.

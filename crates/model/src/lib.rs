@@ -64,7 +64,9 @@ pub use node::{
     BootAttempt, BootProgress, CvmAnswer, CvmProgress, NodePhase, NodeRecord, PartialImage, PowerAction, PowerCall,
     RefusedImage, ServerSeen, ServerStatus, StepSeen,
 };
-pub use plan::{ClusterPlan, DataDrive, DriveSelector, FormationChoice, NodePlan, Placement, Plan, Role, Start};
+pub use plan::{
+    ChosenBy, ClusterPlan, DataDrive, DriveSelector, FormationChoice, NodePlan, Placement, Plan, Role, Start,
+};
 pub use plan_fault::{Place, PlanFault, Severity};
 pub use plan_hash::plan_hash;
 pub use plan_reader::{CheckedPlan, MAX_PLAN_BYTES, PlanFormat, read_plan};

@@ -83,6 +83,9 @@ pub struct NodePlan {
     pub role: Role,
     /// The drives the node's storage is made of; empty for the role `compute`.
     pub data_drives: Vec<DataDrive>,
+    /// Who chose them. Not written out where the plan did: that is what a written list means. No part of the plan's hash.
+    #[serde(default, skip_serializing_if = "ChosenBy::is_plan")]
+    pub data_drives_by: ChosenBy,
     /// Position in its block, `A` by default.
     pub node_position: String,
     /// Imaged already: phase two alone. Such a node has no [`Placement`] and nothing of it is ever ordered or deleted.
@@ -128,6 +131,32 @@ pub enum DataDrive {
     Device(String),
     /// Any drive that has all of what is stated; also a path whose contents may go.
     Selector(DriveSelector),
+}
+
+/// Who chose a node's data drives.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChosenBy {
+    /// The plan lists them: one that holds something stops the node, unless its entry says `wipe`.
+    #[default]
+    Plan,
+    /// The machine was ordered as a whole, and its drives are those of its profile: what is on them, an earlier try of ours
+    /// left.
+    Profile,
+}
+
+impl ChosenBy {
+    /// The word in plans and configurations.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ChosenBy::Plan => "plan",
+            ChosenBy::Profile => "profile",
+        }
+    }
+
+    fn is_plan(&self) -> bool {
+        *self == ChosenBy::Plan
+    }
 }
 
 /// A drive by what it is.

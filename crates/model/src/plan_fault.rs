@@ -89,6 +89,7 @@ impl PlanFault {
         "too_many_drives",
         "cvm_shares_a_drive",
         "wipes_any_drive",
+        "drives_not_by_profile",
         "drives_on_compute_node",
         "key_has_no_effect",
         "hypervisor_unknown",

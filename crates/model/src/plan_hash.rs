@@ -4,12 +4,17 @@
 //! Compare hashes made by the same release: a release that adds a key to [`Plan`], or another table of profiles, hashes
 //! the same text to another value. So keep plans, and hash both when asked whether they are the same.
 
-use crate::Plan;
+use crate::{ChosenBy, Plan};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-/// SHA-256, in hex, of the plan as JSON without blanks and with sorted keys. The order of nodes and of lists counts.
+/// SHA-256, in hex, of the plan as JSON without blanks and with sorted keys. The order of nodes and of lists counts; who
+/// chose the drives doesn't, so that a plan that writes its defaults out is the same plan.
 pub fn plan_hash(plan: &Plan) -> String {
+    let mut plan = plan.clone();
+    for node in &mut plan.nodes {
+        node.data_drives_by = ChosenBy::Plan;
+    }
     let value = serde_json::to_value(plan).expect("a plan has text keys and whole numbers only");
     let mut text = String::new();
     write_canonical(&value, &mut text);

@@ -1,9 +1,9 @@
 //! Good plans: what they become, how they are written out again, and the documents made of them.
 
 use metalform_model::{
-    ClusterPlan, DataDrive, DriveSelector, FormationChoice, ImageFile, ImageManifest, ImageRole, InstallerFiles,
-    MONITORING_URL_ROOT, NodeNetwork, NodePlan, Place, Placement, Plan, PlanFormat, Profiles, Role, Start,
-    arizona_document, node_config, plan_hash, plan_rules::check_against_subnet, read_plan,
+    ChosenBy, ClusterPlan, DataDrive, DriveSelector, FormationChoice, ImageFile, ImageManifest, ImageRole,
+    InstallerFiles, MONITORING_URL_ROOT, NodeNetwork, NodePlan, Place, Placement, Plan, PlanFormat, Profiles, Role,
+    Start, arizona_document, node_config, plan_hash, plan_rules::check_against_subnet, read_plan,
 };
 use proptest::{collection::vec, option, prelude::*};
 use serde_json::json;
@@ -85,6 +85,7 @@ fn the_documented_plan_reads_without_a_fault() {
         cvm_ip: None,
         role: Role::ComputeStorage,
         data_drives: default_drives(),
+        data_drives_by: ChosenBy::Profile,
         node_position: "A".into(),
         existing: false,
         placement: Some(placement.clone()),
@@ -116,6 +117,7 @@ fn the_documented_plan_reads_without_a_fault() {
                     selector(Some("S5XANG0N"), None, None),
                     selector(None, Some("Micron"), Some(3000)),
                 ],
+                data_drives_by: ChosenBy::Plan,
                 ..node("server-001")
             },
             node("server-002"),
@@ -393,17 +395,21 @@ fn what_may_go_from_a_drive_is_said_in_the_plan_and_reaches_the_node() {
 }
 
 #[test]
-fn the_document_says_who_chose_the_drives() {
-    let plan = read(EXAMPLE, PlanFormat::Toml);
-    let profiles = Profiles::builtin();
-    let by = |drives: Vec<DataDrive>, profile: Option<&str>| {
-        let node = NodePlan { data_drives: drives, ..plan.nodes[0].clone() };
-        let profile = profile.map(|name| profiles.get(name).unwrap());
-        node_config(&plan, &node, &network(), profile)["storage_config"]["data_devices_by"].clone()
+fn the_document_says_who_chose_the_drives_and_a_list_that_is_just_the_profiles_is_a_list_all_the_same() {
+    let profile = Profiles::builtin().get("bx2d-metal-96x384").cloned();
+    let by = |plan: &Plan| {
+        let document = node_config(plan, &plan.nodes[1], &network(), profile.as_ref());
+        document["storage_config"]["data_devices_by"].clone()
     };
-    assert_eq!(by(default_drives(), Some("bx2d-metal-96x384")), json!("profile"));
-    assert_eq!(by(default_drives()[..3].to_vec(), Some("bx2d-metal-96x384")), json!("plan"));
-    assert_eq!(by(default_drives(), None), json!("plan"), "what nobody knows is taken for listed");
+    let with = |key: &str| EXAMPLE.replace("\"server-002\"", &format!("\"server-002\"\n{key}"));
+    let drives = serde_json::to_value(default_drives()).unwrap();
+    let drives = toml::Value::try_from(drives).unwrap().to_string();
+    let left_out = read(EXAMPLE, PlanFormat::Toml);
+    let listed = read(&with(&format!("data_drives = {drives}")), PlanFormat::Toml);
+    let written_out = read(&with(&format!("data_drives = {drives}\ndata_drives_by = \"profile\"")), PlanFormat::Toml);
+    assert_eq!((by(&left_out), by(&listed), by(&written_out)), (json!("profile"), json!("plan"), json!("profile")));
+    assert_eq!(left_out, written_out);
+    assert_eq!(plan_hash(&left_out), plan_hash(&listed), "the same plan of the same cluster");
 }
 
 fn manifest() -> ImageManifest {

@@ -142,6 +142,21 @@ impl PlanReader<'_> {
         Some(drives)
     }
 
+    /// "By the profile" can only be said of what the profile says.
+    pub(super) fn check_drives_of_profile(&mut self, t: &Table<'_>, profile: &str, role: Role, drives: &[DataDrive]) {
+        let Some(profile) = self.profiles.get(profile) else { return };
+        let profiles = if role.has_storage() { profile.default_data_drives() } else { vec![] };
+        if profiles != drives {
+            let why = "the drives that data_drives lists are not those of the profile";
+            self.not_by_profile(t, why, "leave data_drives out, or this key");
+        }
+    }
+
+    pub(super) fn not_by_profile(&mut self, t: &Table<'_>, why: &str, instead: &str) {
+        let fault = PlanFault::error("drives_not_by_profile", t.key("data_drives_by"), why, instead);
+        self.walker.fault(fault.with_value("profile"));
+    }
+
     /// The same machine with local drives, by IBM's way of naming: `bx2d-…` for `bx2-…`.
     fn profile_with_drives(&self, profile: &Profile) -> String {
         let sibling = profile.name.replacen("-metal-", "d-metal-", 1);

@@ -7,7 +7,7 @@ use super::{
     tree::Located,
     walker::{Field, Section, Table},
 };
-use crate::{FormationChoice, NodePlan, PlanFault, Role, plan_rules::words};
+use crate::{ChosenBy, FormationChoice, NodePlan, PlanFault, Role, plan_rules::words};
 use std::net::Ipv4Addr;
 
 pub(super) const NODE: Section = Section {
@@ -20,6 +20,7 @@ pub(super) const NODE: Section = Section {
         "cvm_ip",
         "role",
         "data_drives",
+        "data_drives_by",
         "node_position",
         "existing",
         "vpc",
@@ -58,11 +59,19 @@ impl PlanReader<'_> {
         let node_position = w.text(&t, "node_position", words::node_position).or("A".into());
         let existing = w.boolean(&t, "existing").or(false);
         let drives = self.data_drives(&t);
+        let usual = if drives.is_absent() && existing == Some(false) { ChosenBy::Profile } else { ChosenBy::Plan };
+        let by =
+            self.walker.word(&t, "data_drives_by", &[ChosenBy::Plan, ChosenBy::Profile].map(|by| (by.as_str(), by)));
+        let says_profile = matches!(by, Field::Good(ChosenBy::Profile));
+        let data_drives_by = by.or(usual);
         let (placement, data_drives) = match existing {
             // Whether it is ordered can't be told: what that asks for isn't missed.
             None => (None, None),
             Some(true) => {
                 self.existing_node(&t, &ahv_ip, &cvm_ip);
+                if says_profile {
+                    self.not_by_profile(&t, "an existing node was not ordered by a profile", "leave the key out");
+                }
                 (Some(None), drives.or(vec![]))
             }
             Some(false) => {
@@ -72,6 +81,11 @@ impl PlanReader<'_> {
                     (Some(profile), Some(role)) => self.resolve_drives(&t, role, drives, profile, &profile_path),
                     _ => None,
                 };
+                if let (true, Some(profile), Some(role), Some(drives)) =
+                    (says_profile, placement.profile.as_deref(), role, drives.as_deref())
+                {
+                    self.check_drives_of_profile(&t, profile, role, drives);
+                }
                 (placement.whole().map(Some), drives)
             }
         };
@@ -95,6 +109,7 @@ impl PlanReader<'_> {
             cvm_ip: optional(cvm_ip)?,
             role: role?,
             data_drives: data_drives?,
+            data_drives_by: data_drives_by?,
             node_position: node_position?,
             existing: existing?,
             placement: placement?,

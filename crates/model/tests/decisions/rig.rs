@@ -64,6 +64,7 @@ pub fn node_plan(server_id: &str, existing: bool) -> NodePlan {
         cvm_ip: None,
         role: Role::ComputeStorage,
         data_drives: Vec::new(),
+        data_drives_by: ChosenBy::Plan,
         node_position: "A".into(),
         existing,
         placement: (!existing).then(|| Placement {

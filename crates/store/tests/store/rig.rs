@@ -41,6 +41,7 @@ fn node_plan(server_id: &str, mgmt_ip: Option<&str>) -> NodePlan {
         cvm_ip: None,
         role: Role::ComputeStorage,
         data_drives: Vec::new(),
+        data_drives_by: ChosenBy::Plan,
         node_position: "A".into(),
         existing: false,
         placement: None,
