@@ -29,7 +29,7 @@ mod tests {
     fn drives() -> Drives {
         let data = vec!["/dev/nvme1n1".to_owned(), "/dev/nvme2n1".to_owned()];
         let [boot, cvm] = ["/dev/nvme0n1", "/dev/nvme1n1"].map(str::to_owned);
-        Drives { hypervisor: boot.clone(), boot, cvm, data, wipe: Vec::new() }
+        Drives { hypervisor: boot.clone(), boot, cvm, data, ..Drives::default() }
     }
 
     fn filled(document: &str) -> Value {

@@ -1,13 +1,13 @@
 //! The machine compared with its configuration: a pure function, and every fault at once.
 
 use crate::{
-    config::{ChosenBy, NodeConfig, WantedDrive},
+    config::{NodeConfig, WantedDrive},
     disks::{Contents, Disk},
     drives::{self, Drives, Taken},
     finding::Code,
     inventory::Inventory,
 };
-use metalform_model::{Finding, Verdict};
+use metalform_model::{ChosenBy, Finding, Verdict};
 use std::collections::BTreeSet;
 
 /// Smallest machine and drives of Nutanix CE: warnings here, since a lab's machines are smaller on purpose.

@@ -6,11 +6,11 @@ use crate::{
     check::check,
     clock::{Clock, KernelClock},
     config::NodeConfig,
-    finding::InWords,
+    finding::{Code, InWords},
     flow::{self, Ended, Site},
     http::{HttpClient, HttpUrl},
     inventory::Inventory,
-    kernel_args::BootToken,
+    kernel_args::{BootToken, KernelArgs},
     limits::Limits,
     machine::Machine,
     system::System,
@@ -55,16 +55,33 @@ pub fn run(words: &[String], is_first: bool) -> ExitCode {
         (true, _) => boot(),
         // An initrd's own init calls it without more; whoever writes more wanted something else than an installation.
         (false, Some("boot")) => match words.next() {
-            None => boot(),
+            None => boot_by_hand(),
+            Some("--help" | "-h") => ended(Ok(HELP.to_owned())),
             Some(more) => ended(Err(Wrong::usage(format!("`boot` takes nothing more, and here is `{more}`")))),
         },
         (false, Some(IN_ROOT)) => in_root(&words.collect::<Vec<_>>()),
+        (false, Some("check" | "report")) if words.clone().any(|word| matches!(word, "--help" | "-h")) => {
+            ended(Ok(HELP.to_owned()))
+        }
         (false, Some("check")) => ended(check_by_hand(&words.collect::<Vec<_>>())),
         (false, Some("report")) => ended(report(&words.collect::<Vec<_>>())),
         (false, Some("--version" | "-V")) => ended(Ok(format!("metalform-agent {}\n", env!("CARGO_PKG_VERSION")))),
         (false, Some("--help" | "-h" | "help")) => ended(Ok(HELP.to_owned())),
         (false, Some(other)) => ended(Err(Wrong::usage(format!("`{other}` is no command")))),
         (false, None) => ended(Err(Wrong::usage("a command is missing".into()))),
+    }
+}
+
+/// An initrd's own init starts it like this, and so may a person on a machine that nobody network-booted: that one is told,
+/// instead of a machine that stays as it is for ever.
+fn boot_by_hand() -> ExitCode {
+    let command_line = fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    match KernelArgs::read(&command_line) {
+        Ok(_) => boot(),
+        Err(error) => {
+            let why = "this machine was not started by a boot script of Metalform";
+            ended(Err(Wrong::failed(format!("{why}: {error}\n  hint: {}", Code::KernelArguments.hint()))))
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! installer unchanged, so keys that it doesn't know are passed over; in a drive they are not: a drive that is
 //! understood in part would be another drive.
 
+use metalform_model::ChosenBy;
 use serde::Deserialize;
 use std::{fmt, net::Ipv4Addr};
 
@@ -54,18 +55,6 @@ pub struct StorageConfig {
     /// Who chose the data drives.
     #[serde(default)]
     pub data_devices_by: ChosenBy,
-}
-
-/// Who chose the data drives. A drive that the operator listed and that holds something stops the node; the drives
-/// of a machine that was ordered as a whole hold what an earlier try of ours left.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ChosenBy {
-    /// The plan lists them.
-    #[default]
-    Plan,
-    /// All but one of the profile's.
-    Profile,
 }
 
 /// The network.

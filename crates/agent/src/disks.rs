@@ -4,10 +4,12 @@ use crate::{
     inventory::{names_in, word},
     signature::{self, Ends},
 };
+use rustix::fs::OFlags;
 use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::{self, Read, Seek, SeekFrom},
+    os::unix::fs::OpenOptionsExt,
     path::Path,
 };
 
@@ -51,6 +53,9 @@ impl Disk {
     }
 }
 
+/// Opens a block device only where nobody claims it.
+pub(crate) const EXCLUSIVE: i32 = OFlags::EXCL.bits().cast_signed();
+
 /// Kinds of block devices that are no drives of the machine.
 const NO_DRIVES: [&str; 9] = ["loop", "ram", "zram", "sr", "fd", "dm-", "md", "nbd", "mtdblock"];
 
@@ -78,6 +83,10 @@ pub fn read(root: &Path) -> Vec<Disk> {
             used.extend(names_in(&holders).iter().map(|holder| format!("/dev/{part} is part of {holder}")));
         }
         let device = format!("/dev/{name}");
+        let node = root.join("dev").join(&name);
+        if used.is_empty() && is_claimed(&node) {
+            used.push(format!("the kernel holds {device} or a part of it, for a file system, a pool or an array"));
+        }
         disks.push(Disk {
             model: first_of(&["device/model"]),
             serial: first_of(&["serial", "device/serial"]).or_vpd(&folder),
@@ -85,7 +94,7 @@ pub fn read(root: &Path) -> Vec<Disk> {
             read_only: is_set("ro"),
             removable: is_set("removable"),
             users: used,
-            contents: contents(&root.join("dev").join(&name), size_bytes),
+            contents: contents(&node, size_bytes),
             device,
         });
     }
@@ -130,6 +139,14 @@ fn users(root: &Path) -> BTreeMap<String, Vec<String>> {
         }
     }
     users
+}
+
+/// Who mounts a drive under another name, as the second of a btrfs, or in a ZFS pool, is in no list of names; but whoever
+/// uses a block device claims it, and `O_EXCL` without `O_CREAT` is refused for a claimed one and for a drive with a
+/// claimed partition (open(2), the kernel's `bd_may_claim`).
+fn is_claimed(device: &Path) -> bool {
+    let opened = File::options().read(true).custom_flags(EXCLUSIVE).open(device);
+    opened.is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy)
 }
 
 fn contents(device: &Path, size: u64) -> Contents {

@@ -9,6 +9,7 @@ use crate::{
 };
 use metalform_model::Finding;
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// The drives that were chosen, as paths. This is also the document that an installer gets.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -24,6 +25,10 @@ pub struct Drives {
     /// Those of them whose contents the plan gives up.
     #[serde(skip)]
     pub wipe: Vec<String>,
+    /// What each of them was when it was chosen: path, serial number, size in bytes. A path alone may mean another drive
+    /// a minute later.
+    #[serde(skip)]
+    pub known: BTreeSet<(String, String, u64)>,
 }
 
 /// What a drive was taken for.
@@ -72,6 +77,10 @@ pub(crate) fn paths(taken: &[Taken<'_>]) -> Drives {
         cvm: of("cvm_device").unwrap_or_default(),
         wipe: data.iter().filter(|each| each.wanted.wipe).map(|each| each.disk.device.clone()).collect(),
         data: data.iter().map(|each| each.disk.device.clone()).collect(),
+        known: taken
+            .iter()
+            .map(|each| (each.disk.device.clone(), each.disk.serial.clone(), each.disk.size_bytes))
+            .collect(),
     }
 }
 

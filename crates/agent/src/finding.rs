@@ -27,6 +27,7 @@ pub enum Code {
     DiskUnreadable,
     DriveChosen,
     DriverFailed,
+    DrivesChanged,
     ImageDigestWrong,
     ImageUnavailable,
     InstallerFailed,
@@ -46,7 +47,7 @@ pub enum Code {
 
 impl Code {
     /// All of them.
-    pub const ALL: [Code; 32] = [
+    pub const ALL: [Code; 33] = [
         Code::AddressDiffers,
         Code::AttemptEnded,
         Code::BootPlaneAway,
@@ -64,6 +65,7 @@ impl Code {
         Code::DiskUnreadable,
         Code::DriveChosen,
         Code::DriverFailed,
+        Code::DrivesChanged,
         Code::ImageDigestWrong,
         Code::ImageUnavailable,
         Code::InstallerFailed,
@@ -101,6 +103,7 @@ impl Code {
             Code::DiskUnreadable => "disk_unreadable",
             Code::DriveChosen => "drive_chosen",
             Code::DriverFailed => "driver_failed",
+            Code::DrivesChanged => "drives_changed",
             Code::ImageDigestWrong => "image_digest_wrong",
             Code::ImageUnavailable => "image_unavailable",
             Code::InstallerFailed => "installer_failed",
@@ -156,6 +159,9 @@ impl Code {
             }
             Code::DiskReadOnly => {
                 "the drive protects itself, as worn-out ones do: have it replaced, or name another one in the plan"
+            }
+            Code::DrivesChanged => {
+                "a drive came late or went: `metalform retry`, and name drives by serial number in the plan if it happens again"
             }
             Code::DiskTooSmall => "name a drive that is large enough, or lower min_gb in the plan",
             Code::DiskUnreadable => "the drive is broken or still starting: `metalform retry`, then have it replaced",

@@ -151,6 +151,7 @@ impl Attempt<'_> {
 
         // From here on disks are written.
         self.confirm_attempt()?;
+        self.look_again(&config, &drives)?;
         self.clear_drives(&drives)?;
         self.run_installer(command)?;
 
@@ -207,14 +208,22 @@ impl Attempt<'_> {
 
     /// Drives and their drivers take their time: what is missing is looked for until they have had it.
     fn check_hardware(&mut self, config: &NodeConfig) -> Result<Drives, Finding> {
+        let limits = &self.site.limits;
         let started = self.site.clock.uptime();
+        let (mut seen, mut since) = (Vec::new(), started);
         let Checked { findings, drives } = loop {
-            let checked = check(config, &Inventory::read(self.site.machine.root()));
-            let waited = self.site.clock.uptime().saturating_sub(started);
-            if !checked.misses_a_drive() || waited >= self.site.limits.devices {
+            let inventory = Inventory::read(self.site.machine.root());
+            let checked = check(config, &inventory);
+            let now = self.site.clock.uptime();
+            let names: Vec<String> = inventory.disks.into_iter().map(|disk| disk.device).collect();
+            if names != seen {
+                (seen, since) = (names, now);
+            }
+            let is_settled = now.saturating_sub(since) >= limits.settle && !checked.misses_a_drive();
+            if is_settled || now.saturating_sub(started) >= limits.devices {
                 break checked;
             }
-            self.site.clock.sleep(Duration::from_millis(500).min(self.site.limits.devices));
+            self.site.clock.sleep(Duration::from_millis(500).min(limits.settle).min(limits.devices));
         };
         for finding in findings {
             self.find(finding);
@@ -359,6 +368,27 @@ impl Attempt<'_> {
                 Err(Code::BootPlaneAway.failed("boot plane", reason))
             }
         }
+    }
+
+    /// Images took minutes to come, and a drive may have come, gone or been mounted since: the checks hold now, for the same
+    /// drives, or nothing is written.
+    fn look_again(&self, config: &NodeConfig, before: &Drives) -> Result<(), Finding> {
+        let Checked { findings, drives } = check(config, &Inventory::read(self.site.machine.root()));
+        if let Some(failure) = findings.into_iter().find(|finding| finding.verdict == Verdict::Failed) {
+            return Err(failure);
+        }
+        if drives.as_ref() == Some(before) {
+            return Ok(());
+        }
+        let told = |drives: &Drives| {
+            let one = |(device, serial, bytes): &(String, String, u64)| {
+                format!("{device} ({} GB, serial {serial:?})", bytes / 1_000_000_000)
+            };
+            drives.known.iter().map(one).collect::<Vec<_>>().join(", ")
+        };
+        let now = drives.as_ref().map(told).unwrap_or_default();
+        let reason = format!("the checks chose {}, and would choose {now} now", told(before));
+        Err(Code::DrivesChanged.failed("drives", reason))
     }
 
     fn clear_drives(&self, drives: &Drives) -> Result<(), Finding> {

@@ -17,6 +17,8 @@ pub struct Limits {
     pub longest_pause: Duration,
     /// For drivers to show the machine's network interfaces and drives.
     pub devices: Duration,
+    /// Without a new drive, until all are taken to be there: a later one could change which drive a size means.
+    pub settle: Duration,
     /// For an interface to get a link.
     pub link: Duration,
     /// Rounds over all interfaces before the network counts as failed.
@@ -35,6 +37,8 @@ pub struct Limits {
     pub farewell: Duration,
     /// Between two reports that only say how far it is.
     pub between_reports: Duration,
+    /// Without a word to say. Then the last one is said again, so that a boot attempt that is over ends a silent installer.
+    pub silence: Duration,
     /// Between two reminders on the console of a machine that has failed.
     pub reminder: Duration,
 }
@@ -49,6 +53,7 @@ impl Default for Limits {
             first_pause: seconds(1),
             longest_pause: seconds(30),
             devices: seconds(30),
+            settle: seconds(5),
             link: seconds(30),
             // Some 20 min: a rack that got its power back has its DHCP server last.
             network_rounds: 40,
@@ -59,6 +64,7 @@ impl Default for Limits {
             installer_tail: seconds(5),
             farewell: minutes(10),
             between_reports: seconds(3),
+            silence: seconds(30),
             reminder: minutes(5),
         }
     }

@@ -6,7 +6,8 @@
 //! attempt stands, so a machine that started again is heard.
 //!
 //! An answer that says this boot attempt is over ends the sending for good; who installs asks for that before it touches
-//! a disk.
+//! a disk, and again and again while the installer runs. An installer that says nothing for long is no exception: the last
+//! report is then said again, to get an answer.
 
 use crate::{boot_plane::BootPlane, clock::Clock, limits::Limits};
 use metalform_model::{Report, ReportPhase, ReportStatus, with_causes};
@@ -167,9 +168,9 @@ impl Desk {
 }
 
 fn send_all(desk: &Desk, plane: &BootPlane, told: impl Fn(&str)) {
-    let mut last_progress = Duration::ZERO;
+    let (mut last_progress, mut last_report) = (Duration::ZERO, desk.clock.uptime());
     loop {
-        let report = next_report(desk, &mut last_progress);
+        let report = next_report(desk, &mut last_progress, last_report);
         let milestone = desk.lock().sending;
         match deliver(desk, plane, report, milestone, &told) {
             Sent::Done => {
@@ -190,6 +191,7 @@ fn send_all(desk: &Desk, plane: &BootPlane, told: impl Fn(&str)) {
                 return;
             }
         }
+        last_report = desk.clock.uptime();
         let mut state = desk.lock();
         state.sending = false;
         drop(state);
@@ -197,8 +199,9 @@ fn send_all(desk: &Desk, plane: &BootPlane, told: impl Fn(&str)) {
     }
 }
 
-/// Waits for something to send. Progress alone waits until the last one is old enough.
-fn next_report(desk: &Desk, last_progress: &mut Duration) -> Report {
+/// Waits for something to send. Progress alone waits until the last one is old enough; after a long silence the last one
+/// is said again, since only an answer tells that the boot attempt is over.
+fn next_report(desk: &Desk, last_progress: &mut Duration, last_report: Duration) -> Report {
     let mut state = desk.lock();
     loop {
         if let (Some(milestone), Some((phase, said))) = (state.milestones.front(), state.said.clone())
@@ -215,16 +218,19 @@ fn next_report(desk: &Desk, last_progress: &mut Duration) -> Report {
         let said = state.said.clone().filter(|(phase, _)| !is_last(*phase));
         let has_news = said.is_some() && (state.progress.is_some() || !state.lines.is_empty());
         let now = desk.clock.uptime();
-        let due = *last_progress + desk.limits.between_reports;
+        let due = match has_news {
+            true => *last_progress + desk.limits.between_reports,
+            false => last_report + desk.limits.silence,
+        };
+        let speaks = said.is_some();
         if let Some((phase, said)) = said
-            && has_news
             && now >= due
         {
             *last_progress = now;
             let progress = state.progress.take().unwrap_or(said);
             return state.report(phase, ReportStatus::Running, progress, Map::new());
         }
-        let patience = if has_news { due.saturating_sub(now) } else { Duration::from_secs(3600) };
+        let patience = if speaks { due.saturating_sub(now) } else { Duration::from_secs(3600) };
         state = desk.wait(state, patience);
     }
 }
@@ -341,6 +347,7 @@ mod tests {
             first_pause: millis(5),
             longest_pause: millis(10),
             between_reports: millis(10),
+            silence: millis(40),
             ..Limits::default()
         };
         let clock: Arc<dyn Clock> = Arc::new(LabClock::default());
@@ -443,6 +450,30 @@ mod tests {
         assert_eq!(reporter.wait(SOON), Delivery::Taken);
         let numbers: Vec<u64> = plane.with(|state| state.reports.iter().map(|report| report.seq).collect());
         assert_eq!(numbers, [1, 2, 3]);
+    }
+
+    #[test]
+    fn in_a_long_silence_the_last_report_is_said_again_so_that_the_end_of_an_attempt_is_heard() {
+        let plane = Plane::start();
+        let talks = reporter(&plane);
+        talks.milestone(milestone(ReportPhase::Installing, Map::new()));
+        assert_eq!(talks.wait(SOON), Delivery::Taken);
+        while plane.heard("POST").len() < 3 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        plane.fault("/boot/report/", Fault::Status(409), 1);
+        while talks.attempt_ended().is_none() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        let said: Vec<_> = plane.with(|state| state.reports.iter().map(|r| (r.phase, r.message.clone())).collect());
+        assert!(said.iter().all(|each| *each == (ReportPhase::Installing, "said \"so\"".to_owned())), "{said:?}");
+        // After the last word there is nothing to end, and nothing is said again.
+        let plane = Plane::start();
+        let ends = reporter(&plane);
+        ends.milestone(milestone(ReportPhase::Failed, Map::new()));
+        assert_eq!(ends.wait(SOON), Delivery::Taken);
+        thread::sleep(Duration::from_millis(200));
+        assert_eq!(plane.heard("POST").len(), 1);
     }
 
     #[test]

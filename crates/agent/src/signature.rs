@@ -1,7 +1,7 @@
 //! What is on a drive, by the marks that partition tables, file systems and volume managers leave at fixed places.
 //!
 //! It is asked whether a drive may be overwritten, so a mark too many is better than one too few: a mark alone counts,
-//! whether or not what it stands for is whole. Offsets and marks are those that libblkid (util-linux) looks for.
+//! whether or not what it stands for is whole, and so does anything else but zeros. Offsets and marks are those that libblkid (util-linux) looks for.
 
 /// How much of a drive's beginning is looked at: btrfs has its mark at 64 KiB, ZFS its first labels below 512 KiB.
 pub const HEAD_BYTES: u64 = 512 * 1024;
@@ -51,6 +51,9 @@ pub fn find(ends: &Ends) -> Option<&'static str> {
         .or_else(|| zfs(&ends.head).or_else(|| zfs(&ends.tail)))
         .or_else(|| tail(&ends.tail))
         .or_else(|| has_mbr(&ends.head).then_some("an MBR partition table"))
+        .or_else(|| {
+            ends.head.iter().chain(&ends.tail).any(|byte| *byte != 0).then_some("data of a kind that isn't known")
+        })
 }
 
 /// The second GPT is in the last block, of 512 or 4096 bytes; md 1.0 is 8 to 12 KiB before the end, on a multiple of 4 KiB.
@@ -109,9 +112,18 @@ mod tests {
     fn an_mbr_counts_with_a_partition_in_it() {
         let mut head = vec![0; 1024];
         head[510..512].copy_from_slice(b"\x55\xaa");
-        assert_eq!(find(&Ends { head: head.clone(), tail: vec![] }), None);
+        assert_eq!(find(&Ends { head: head.clone(), tail: vec![] }), Some("data of a kind that isn't known"));
         head[446 + 4] = 0x83;
         assert_eq!(find(&Ends { head, tail: vec![] }), Some("an MBR partition table"));
+    }
+
+    #[test]
+    fn what_nobody_knows_is_something_all_the_same() {
+        let (mut head, mut tail) = (vec![0; 512 * 1024], vec![0; 128 * 1024]);
+        head[300_000] = 1;
+        assert_eq!(find(&Ends { head, tail: tail.clone() }), Some("data of a kind that isn't known"));
+        tail[5] = 1;
+        assert_eq!(find(&Ends { head: vec![0; 512], tail }), Some("data of a kind that isn't known"));
     }
 
     #[test]

@@ -3,19 +3,23 @@
 //!
 //! The kernel still knows the old partitions afterwards; whoever partitions the drive tells it anew.
 
-use crate::inventory::{names_in, word};
+use crate::{
+    disks::EXCLUSIVE,
+    inventory::{names_in, word},
+};
 use std::{
     fs::File,
     io::{self, Seek, SeekFrom, Write},
+    os::unix::fs::OpenOptionsExt,
     path::Path,
 };
 
 const MIB: u64 = 1024 * 1024;
 
-/// Clears `device` (`/dev/nvme1n1`). When it returns, the zeros are on the drive.
+/// Clears `device` (`/dev/nvme1n1`); a drive that something uses is refused. When it returns, the zeros are on the drive.
 pub fn clear(root: &Path, device: &str) -> io::Result<()> {
     let name = device.strip_prefix("/dev/").ok_or_else(|| io::Error::other("it is no path below /dev"))?;
-    let mut file = File::options().write(true).open(root.join("dev").join(name))?;
+    let mut file = File::options().write(true).custom_flags(EXCLUSIVE).open(root.join("dev").join(name))?;
     let size = file.seek(SeekFrom::End(0))?;
     let folder = root.join("sys/block").join(name);
     for part in names_in(&folder) {

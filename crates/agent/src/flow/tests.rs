@@ -136,6 +136,81 @@ fn a_drive_that_is_still_starting_is_waited_for() {
 }
 
 #[test]
+fn a_late_drive_is_there_before_a_size_is_taken_to_mean_another() {
+    let mut lab = Lab::new("late-choice");
+    lab.limits.devices = Duration::from_secs(20);
+    lab.limits.settle = Duration::from_secs(2);
+    // By size alone, the first one fits twice; the controller VM would get the second.
+    lab.configure("/storage_config/data_devices", json!([{"min_gb": 2880}]));
+    lab.script = "cat \"$METALFORM_DISKS\"; echo".into();
+    fs::rename(lab.tree().root().join("sys/block/nvme0n1"), lab.tree().root().join("late")).unwrap();
+    let root = lab.tree().root().to_owned();
+    let appears = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(300));
+        fs::rename(root.join("late"), root.join("sys/block/nvme0n1")).unwrap();
+    });
+    lab.installs();
+    appears.join().unwrap();
+    let console = lab.console();
+    assert!(console.contains(r#""cvm":"/dev/nvme1n1","data":["/dev/nvme0n1"]"#), "{console}");
+}
+
+/// While the installer's files come, something happens to the drives.
+fn changed_while_files_come(name: &str, change: impl FnOnce(&std::path::Path) + Send + 'static) -> Lab {
+    let lab = Lab::new(name);
+    lab.configure("/storage_config/data_devices", json!([{"min_gb": 2880, "wipe": true}]));
+    lab.tree().content("nvme0n1", &gpt());
+    lab.plane.fault("/pxe/images/manifest.json", Fault::Busy, 10_000);
+    let (plane, root) = (lab.plane.clone(), lab.tree().root().to_owned());
+    let changes = thread::spawn(move || {
+        while plane.heard("GET /pxe/images/manifest.json").is_empty() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        change(&root);
+        plane.with(|state| state.faults.clear());
+    });
+    let code = lab.fails();
+    changes.join().unwrap();
+    assert!(!lab.installer_ran());
+    assert_eq!(read_head(&lab, "nvme0n1"), gpt(), "nothing is cleared after {code}");
+    lab
+}
+
+#[test]
+fn a_drive_that_is_another_one_by_the_time_the_disks_would_be_written_stops_the_node() {
+    let lab = changed_while_files_come("swapped", |root| {
+        fs::write(root.join("sys/block/nvme0n1/device/serial"), "OTHER\n").unwrap();
+    });
+    let failure = lab.plane.last().failure().unwrap();
+    assert_eq!(failure.code, "drives_changed");
+    assert!(failure.reason.contains("/dev/nvme0n1 (3200 GB, serial \"OTHER\")"), "{}", failure.reason);
+}
+
+#[test]
+fn a_drive_that_somebody_mounts_while_the_files_come_stops_the_node() {
+    let lab = changed_while_files_come("mounted", |root| {
+        fs::write(root.join("proc/mounts"), "/dev/nvme0n1 /mnt ext4 rw 0 0\n").unwrap();
+    });
+    assert_eq!(lab.plane.last().failure().unwrap().code, "disk_in_use");
+}
+
+#[test]
+fn a_silent_installer_ends_when_its_boot_attempt_is_over() {
+    let mut lab = Lab::new("silent");
+    lab.limits.silence = Duration::from_millis(50);
+    lab.script = "echo \"$METALFORM_NODE_ID\" > \"$METALFORM_FILES/../ran\"; exec sleep 25".into();
+    let (plane, root) = (lab.plane.clone(), lab.tree().root().to_owned());
+    let ends = thread::spawn(move || {
+        while !root.join("run/metalform/ran").exists() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        plane.fault("/boot/report/", Fault::Status(409), 100);
+    });
+    assert_eq!(lab.fails(), "attempt_ended");
+    ends.join().unwrap();
+}
+
+#[test]
 fn only_drives_that_the_plan_gives_up_are_cleared() {
     let lab = Lab::new("clears");
     lab.configure("/storage_config/data_devices", json!([{"serial": "DATA1", "wipe": true}, {"serial": "DATA0"}]));

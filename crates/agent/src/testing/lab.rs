@@ -161,6 +161,7 @@ impl Lab {
             first_pause: millis(5),
             longest_pause: millis(20),
             devices: millis(50),
+            settle: millis(20),
             image_stall: Duration::from_secs(20),
             confirmation: Duration::from_secs(20),
             installer: Duration::from_secs(30),

@@ -8,6 +8,7 @@ mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev 2>/dev/null
 for drive in /dev/nvme?n1; do
-    [ "$(dd if="$drive" bs=1 skip=4086 count=10 2>/dev/null)" = SWAPSPACE2 ] && swapon "$drive"
+    # Under a name of its own, as by a path of /dev/disk: the list of swap space doesn't tell whose it is.
+    [ "$(dd if="$drive" bs=1 skip=4086 count=10 2>/dev/null)" = SWAPSPACE2 ] && cp -a "$drive" /run/swap && swapon /run/swap
 done
 exec /metalform/agent
