@@ -116,6 +116,10 @@ fn diagnosis(code: &str, cause: impl Into<String>, next: impl Into<String>) -> D
 /// Explains a node. `refusals`: of its present boot attempt, newest last.
 pub fn explain_node(view: NodeView<'_>, cluster: &str, refusals: &[RefusedRequest], now: Timestamp) -> Explanation {
     let record = view.record;
+    let closed_at = record.attempt.as_ref().and_then(|attempt| attempt.closed_at);
+    let refusals: Vec<RefusedRequest> =
+        refusals.iter().filter(|refused| !is_afterword(refused, closed_at)).cloned().collect();
+    let refusals = refusals.as_slice();
     let awaited = node_deadline(view)
         .map(|(from, limit, what)| Awaited { what: what.to_owned(), until: from + limit })
         .filter(|_| !view.absent);
@@ -158,6 +162,14 @@ fn server_in_words(seen: &crate::ServerSeen) -> String {
         Some(why) => format!("{status}: {why}"),
         None => status.to_owned(),
     }
+}
+
+/// A machine goes on reporting for a moment after the report that ended its boot attempt: refused as it should be, and
+/// nothing that a person should look into.
+fn is_afterword(refused: &RefusedRequest, closed_at: Option<Timestamp>) -> bool {
+    matches!(refused.action.as_str(), "boot.report" | "boot.progress")
+        && refused.code == "not_installing"
+        && closed_at.is_some_and(|closed| closed <= refused.at)
 }
 
 /// In the order of time.

@@ -113,6 +113,22 @@ fn a_machine_that_is_not_heard_of_is_explained_by_the_cloud_and_by_what_was_refu
 }
 
 #[test]
+fn a_report_that_came_after_the_one_that_ended_the_attempt_is_no_trouble() {
+    let refused = |action: &str, at: Timestamp| RefusedRequest {
+        at,
+        action: action.into(),
+        source: "10.240.0.11".into(),
+        code: "not_installing".into(),
+    };
+    let node = imaging(&[]).with(|n| n.record.attempt.as_mut().unwrap().closed_at = Some(T0 + minutes(5)));
+    let told = |refused| explain_node(node.view(), "alpha", &[refused], T0 + minutes(6)).seen;
+    let is_told = |refused| told(refused).iter().any(|seen| seen.what.contains("not_installing"));
+    assert!(!is_told(refused("boot.report", T0 + minutes(5))));
+    assert!(is_told(refused("boot.report", T0 + minutes(4))), "before the end it is something");
+    assert!(is_told(refused("boot.config", T0 + minutes(5))), "so is anything else that is asked for");
+}
+
+#[test]
 fn a_passed_deadline_is_explained_by_what_was_missing_and_any_other_failure_by_itself() {
     let failed = |code: &str| {
         imaging(&[fetched(KERNEL, 100)]).with(|n| {
