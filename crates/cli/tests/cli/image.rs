@@ -180,7 +180,8 @@ fn a_killed_import_is_cleared_away_by_the_next() {
 fn an_overlay_is_another_set_with_its_recipe_and_template() {
     let folder = installer();
     let base = import(&folder)["id"].as_str().unwrap().to_owned();
-    folder.write("ca.pem", "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n");
+    folder.write("ca.pem", &rcgen::generate_simple_self_signed(vec!["boot.example".into()]).unwrap().cert.pem());
+    folder.write("bad.pem", "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n");
     folder.write("recipe.json", r#"{"kind": "command", "command": ["/metalform/install"], "files": ["squashfs.img"]}"#);
     let args = [
         "overlay",
@@ -201,6 +202,7 @@ fn an_overlay_is_another_set_with_its_recipe_and_template() {
     let ran = image(&folder, &args);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let document = ran.document();
+    assert_eq!(document["lacks_init"], json!(true));
     assert_eq!(
         (
             &document["name"],
@@ -221,13 +223,29 @@ fn an_overlay_is_another_set_with_its_recipe_and_template() {
     assert_eq!(listed["sets"].as_array().unwrap().len(), 2);
     assert_eq!(image(&folder, &["verify"]).code, 0);
 
+    let again = image(&folder, &args[..args.len() - 1]);
+    assert!(
+        again.stderr.contains("a set with a recipe starts /metalform/init, which was not given"),
+        "{}",
+        again.stderr
+    );
+
     folder.write("bad.json", r#"{"kind": "command"}"#);
     folder.write("other.json", r#"{"kind": "command", "command": ["x"], "files": ["none.img"]}"#);
     for (args, told) in [
         (&["overlay", &base][..], "there is nothing to add"),
         (&["overlay", &base, "--recipe", "bad.json"], "the recipe in bad.json can't be used"),
         (&["overlay", &base, "--recipe", "other.json"], "the recipe names none.img, which is no file of "),
-        (&["overlay", &base, "--agent", "tree/boot/kernel"], "can't be the agent: it is no 64-bit ELF program"),
+        (
+            &["overlay", &base, "--agent", "tree/boot/kernel", "--recipe", "recipe.json"],
+            "can't be the agent: it is no 64-bit ELF program",
+        ),
+        (&["overlay", &base, "--agent", "tree/boot/kernel"], "has no recipe, and without one its machines don't start"),
+        (
+            &["overlay", &base, "--file", "metalform/agent=tree/boot/kernel"],
+            "only --agent puts something at /metalform/agent in the initrd",
+        ),
+        (&["overlay", &base, "--ca", "bad.pem"], "certificate 1 of it can't be read"),
         (&["overlay", &base, "--module", "tree/boot/kernel"], "is no kernel module"),
         (&["overlay", &base, "--ca", "recipe.json"], "it holds no certificate in PEM"),
     ] {
