@@ -108,6 +108,40 @@ fn a_damaged_set_is_told_to_a_person_and_to_a_program() {
 }
 
 #[test]
+fn to_verify_nothing_is_no_good_news() {
+    let folder = Folder::new();
+    folder.write("file", "x");
+    fs::create_dir(folder.path().join("other")).unwrap();
+    folder.write("other/notes.txt", "x");
+    let verify = |dir: &str, more: &[&str]| -> Ran {
+        command(&folder, &[&["image", "verify", "--dir", dir], more].concat()).output().unwrap().into()
+    };
+    let hint = "\n  hint: name the right one with --dir, or in `[images] dir` of the configuration; ";
+    for (dir, code, told) in [
+        ("typo", "no_image_folder", "error: there is no folder of image sets typo\n  cause: No such file or directory"),
+        ("file", "no_image_folder", "error: there is no folder of image sets file\n  cause: Not a directory"),
+        ("other", "no_image_sets", "error: there is no image set in other, and other things are"),
+    ] {
+        let ran = verify(dir, &[]);
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{dir}: {}", ran.stderr);
+        assert!(ran.stderr.starts_with(told) && ran.stderr.contains(hint), "{dir}: {}", ran.stderr);
+        assert_eq!(verify(dir, &["--json"]).document()["error"]["code"], code);
+    }
+    // A folder for images that has none yet is as it should be.
+    fs::create_dir(folder.path().join("empty")).unwrap();
+    let ran = verify("empty", &[]);
+    let told = "no image sets in empty: `metalform image import ISO` makes one\n";
+    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (0, "", told));
+    assert_eq!(verify("empty", &["--json"]).document(), json!({"sets": []}));
+    fs::create_dir(folder.path().join("plain")).unwrap();
+    folder.write("plain/vmlinuz-foundation", "kernel");
+    folder.write("plain/initrd-foundation.img", "initrd");
+    let ran = verify("plain", &[]);
+    let told = "no manifest to verify by: (plain files); `metalform image import` writes one\n";
+    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (0, "", told));
+}
+
+#[test]
 fn what_cannot_be_imported_says_why_and_leaves_nothing() {
     let folder = installer();
     let iso = fs::read(folder.path().join("CE 2.1.iso")).unwrap();
