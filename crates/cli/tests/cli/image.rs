@@ -141,6 +141,56 @@ fn to_verify_nothing_is_no_good_news() {
     assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (0, "", told));
 }
 
+/// As a person sees it, with names longer and shorter than any fixed column.
+#[test]
+fn what_is_told_of_sets_stands_in_columns() {
+    let folder = installer();
+    let iso = "AHV-DVD-x86_64-el8.nutanix.20230302.101026.iso";
+    folder.write("ahv", &"x".repeat(1_234_567));
+    let args = ["import", "CE 2.1.iso", "--file", &format!("{iso}=ahv"), "--json"];
+    let first = image(&folder, &args).document();
+    let id = first["id"].as_str().unwrap();
+    let digest = |file: usize| first["files"][file]["sha256"].as_str().unwrap().to_owned();
+    let told = [
+        format!("{id}: was there already, and is whole; the default\n"),
+        format!("  AHV-DVD-x86_64-el8.nutanix.20230302.101026.iso  1234567  sha256:{}\n", digest(0)),
+        format!("  initrd-foundation.img                                 6  sha256:{}\n", digest(1)),
+        format!("  nutanix_installer_package.tar                        14  sha256:{}\n", digest(2)),
+        format!("  squashfs.img                                          6  sha256:{}\n", digest(3)),
+        format!("  vmlinuz-foundation                                    6  sha256:{}\n", digest(4)),
+    ];
+    assert_eq!(image(&folder, &args[..4]).stdout, told.concat());
+
+    folder.write("images/vmlinuz-foundation", "kernel");
+    folder.write("images/initrd-foundation.img", "initrd");
+    folder.write("recipe.json", r#"{"kind": "phoenix-ce", "command": ["/ce_installer"]}"#);
+    let args = ["overlay", id, "--recipe", "recipe.json", "--template", "phoenix-ce", "--name", "lab", "--json"];
+    let other = image(&folder, &args).document();
+    let other = other["id"].as_str().unwrap();
+    fs::remove_file(folder.path().join("images").join(id).join("squashfs.img")).unwrap();
+    let listed = image(&folder, &["list"]).stdout;
+    // Stand-ins of the same width.
+    let shown: Vec<String> = listed.lines().map(without_time).collect();
+    let shown: Vec<String> =
+        shown.iter().map(|line| line.replace(other, "lab-0123456789ab").replace(id, "ce_2.1-0123456789ab")).collect();
+    let told = [
+        "  (plain files)            12 B  2026-01-01T00:00:00Z  foundation, no recipe   plain files, nothing to verify by",
+        "* ce_2.1-0123456789ab  1.18 MiB  2026-01-01T00:00:00Z  foundation, no recipe   DAMAGED: squashfs.img is missing",
+        "  lab-0123456789ab     1.18 MiB  2026-01-01T00:00:00Z  phoenix-ce, phoenix-ce  complete",
+    ];
+    assert_eq!(shown, told);
+}
+
+/// With another time, of the same form.
+fn without_time(line: &str) -> String {
+    const TIME: &str = "2026-01-01T00:00:00Z";
+    let end = line.find("Z  ").unwrap_or_else(|| panic!("no time in {line}")) + 1;
+    let (before, time) = line[..end].split_at(end - TIME.len());
+    let form = |text: &str| text.replace(|c: char| c.is_ascii_digit(), "0");
+    assert_eq!(form(time), form(TIME), "{line}");
+    format!("{before}{TIME}{}", &line[end..])
+}
+
 #[test]
 fn what_cannot_be_imported_says_why_and_leaves_nothing() {
     let folder = installer();
