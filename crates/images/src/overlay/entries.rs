@@ -1,7 +1,7 @@
 //! What is added to an initrd, place by place: decided and looked at before a byte is copied.
 
 use super::{Overlay, OverlayError, certificates::read_certificates, module::Modules};
-use crate::FileError;
+use crate::{FileError, cpio::check_file};
 use object::read::elf::{FileHeader, ProgramHeader};
 use std::{
     collections::BTreeMap,
@@ -100,6 +100,7 @@ pub(super) fn collect(what: &Overlay, modules: &Modules, release: &str) -> Resul
         if there.is_dir() {
             return Err(FileError::of("read", path)(io::ErrorKind::IsADirectory.into()).into());
         }
+        check_file(&place, there.len())?;
         let permissions = if there.permissions().mode() & 0o111 == 0 { 0o644 } else { 0o755 };
         insert(&mut entries, place, Added::File { from: path.clone(), permissions })?;
     }

@@ -1,9 +1,16 @@
 //! Sets made of sets: more in the initrd, and the vendor's bytes untouched.
 
 use crate::support::{Folder, Item, by_bsdtar, items, run};
-use metalform_images::{ImageStore, Import, ModuleError, Overlay, OverlayError, Source, Unwatched, import, overlay};
+use metalform_images::{
+    ImageStore, Import, ModuleError, Overlay, OverlayError, Source, Unwatched, Watch, import, overlay,
+};
 use metalform_model::{InstalledBy, Recipe};
-use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    os::unix::fs::MetadataExt,
+    path::PathBuf,
+};
 
 const RELEASE: &str = "4.19.84-2.el7.nutanix.x86_64";
 
@@ -312,6 +319,35 @@ fn places_with_options_of_their_own_are_not_for_plain_files() {
     for place in ["metalform/agents", "metalform/installer", "etc/metalform/agent"] {
         let what = Overlay { files: vec![(place.to_owned(), file.clone())], ..world.nothing() };
         overlay(&world.store, &what, &Unwatched).unwrap();
+    }
+}
+
+#[test]
+fn what_cannot_be_in_an_initrd_is_refused_before_the_set_is_read() {
+    struct Untouched;
+    impl Watch for Untouched {
+        fn begin(&self, what: &str, _: u64) {
+            panic!("{what} is read");
+        }
+        fn advance(&self, _: u64) {}
+        fn is_stopped(&self) -> bool {
+            false
+        }
+    }
+    let world = World::new();
+    let file = world.folder.write("file", "x");
+    let long = world.folder.write("long", "");
+    File::options().write(true).open(&long).unwrap().set_len(1 << 32).unwrap();
+    for (place, path, told) in [
+        ("/a/../b", &file, "\"a/../b\" can't be a path in an initrd"),
+        ("/", &file, "\"\" can't be a path in an initrd"),
+        ("a//b", &file, "\"a//b\" can't be a path in an initrd"),
+        ("long", &long, "long has 4294967296 bytes: an initrd holds files below 4 GiB"),
+    ] {
+        let what = Overlay { files: vec![(place.to_owned(), path.clone())], ..world.nothing() };
+        let error = overlay(&world.store, &what, &Untouched).unwrap_err();
+        assert!(error.is_usage(), "{error:?}");
+        assert_eq!(std::error::Error::source(&error).unwrap().to_string(), told);
     }
 }
 
