@@ -355,6 +355,33 @@ fn an_overlay_is_another_set_with_its_recipe_and_template() {
 }
 
 #[test]
+fn modules_that_nothing_would_load_are_told_of() {
+    let folder = Folder::new();
+    // As much of a bzImage as says which release it is, and a module for that one.
+    let mut kernel = vec![0; 0x3000];
+    kernel[0x202..0x206].copy_from_slice(b"HdrS");
+    kernel[0x20e..0x210].copy_from_slice(&0x1c00_u16.to_le_bytes());
+    kernel[0x1e00..0x1e06].copy_from_slice(b"5.10.1");
+    fs::write(folder.path().join("kernel"), kernel).unwrap();
+    folder.write("initrd", "initrd");
+    folder.write(
+        "module.c",
+        "const char info[] __attribute__((section(\".modinfo\"), used)) = \"name=one\\0vermagic=5.10.1 SMP \";\n",
+    );
+    let cc = Command::new("cc").args(["-c", "-o", "one.ko", "module.c"]).current_dir(folder.path()).status();
+    assert!(cc.expect("cc is missing: `cargo xtask test` installs it").success());
+    folder.write("recipe.json", r#"{"kind": "phoenix-ce", "command": ["/ce_installer"]}"#);
+    let base = image(&folder, &["import", "--kernel", "kernel", "--initrd", "initrd", "--json"]).document();
+    let base = base["id"].as_str().unwrap();
+    let told = "the agent loads the modules, and is started only in a set with a recipe: --agent and --recipe add both";
+    let ran = image(&folder, &["overlay", base, "--module", "one.ko"]);
+    assert!(ran.code == 0 && ran.stderr.contains(told), "{}", ran.stderr);
+    assert!(ran.stdout.contains("  modules, in the order of loading: one\n"), "{}", ran.stdout);
+    let ran = image(&folder, &["overlay", base, "--module", "one.ko", "--recipe", "recipe.json"]);
+    assert!(ran.code == 0 && !ran.stderr.contains(told), "{}", ran.stderr);
+}
+
+#[test]
 fn the_configurations_folder_is_the_default_one() {
     let folder = installer();
     folder.write("metalform.toml", "data_dir = \"data\"\n[images]\ndir = \"elsewhere\"\n");
