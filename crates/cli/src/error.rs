@@ -170,6 +170,17 @@ pub enum CliError {
     /// The folder of image sets.
     #[error("the image sets can't be shown")]
     Images(#[source] metalform_images::FileError),
+    /// No folder where image sets should be.
+    #[error("there is no folder of image sets {}", .dir.display())]
+    NoImageFolder {
+        /// As it was given.
+        dir: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A folder of other things.
+    #[error("there is no image set in {}, and other things are", .0.display())]
+    NoImageSets(PathBuf),
     /// A recipe that is none.
     #[error("the recipe in {} can't be used", .path.display())]
     BadRecipe {
@@ -255,7 +266,10 @@ impl CliError {
             | CliError::IdleFaults { .. }
             | CliError::NotEmulated(_)
             | CliError::BadRecipe { .. }
+            | CliError::NoImageFolder { .. }
+            | CliError::NoImageSets(_)
             | CliError::Config(_) => 2,
+            CliError::Images(error) if error.is_usage() => 2,
             CliError::Import(error) if error.is_usage() => 2,
             CliError::Overlay(error) if error.is_usage() => 2,
             CliError::ImageSet(metalform_images::SetError::Unknown { .. }) => 2,
@@ -316,6 +330,8 @@ impl CliError {
             CliError::ImageSet(metalform_images::SetError::Unknown { .. }) => "unknown_image_set",
             CliError::ImageSet(_) => "image_set",
             CliError::Images(_) => "images",
+            CliError::NoImageFolder { .. } => "no_image_folder",
+            CliError::NoImageSets(_) => "no_image_sets",
             CliError::BadRecipe { .. } => "bad_recipe",
             CliError::Damaged(_) => "image_damaged",
             CliError::Output(_) => "output",
@@ -357,6 +373,9 @@ impl CliError {
             CliError::Overlay(source) => source.hint(),
             CliError::ImageSet(source) => source.hint(),
             CliError::Images(source) => source.hint(),
+            CliError::NoImageFolder { .. } | CliError::NoImageSets(_) => {
+                "name the right one with --dir, or in `[images] dir` of the configuration; `metalform image import ISO` makes a set"
+            }
             CliError::BadRecipe { .. } => "docs/images.md shows what a recipe looks like",
             CliError::Damaged(_) => "remove the set's folder and import it again; until then it isn't served",
             CliError::StoppedWatching { cluster } => return Some(format!("`metalform events {cluster} --follow`")),

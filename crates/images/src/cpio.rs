@@ -92,8 +92,8 @@ impl<W: Write> CpioWriter<W> {
 
     /// A file of exactly `len` bytes.
     pub fn file(&mut self, path: &str, permissions: u32, len: u64, content: &mut impl Read) -> Result<(), CpioError> {
-        let short = u32::try_from(len).map_err(|_| CpioError::TooLong { path: path.to_owned(), bytes: len })?;
-        self.entry(path, Header { mode: FILE | permissions, links: 1, len: short, device: (0, 0) }, content)
+        let len = check_file(path, len)?;
+        self.entry(path, Header { mode: FILE | permissions, links: 1, len, device: (0, 0) }, content)
     }
 
     /// A symbolic link.
@@ -155,6 +155,16 @@ impl<W: Write> CpioWriter<W> {
         let missing = self.written.next_multiple_of(4) - self.written;
         self.written += missing;
         self.out.write_all(&[0; 3][..usize::try_from(missing).unwrap_or_default()])
+    }
+}
+
+/// Refuses what [`CpioWriter::file`] would, before anything is written: a path that is none, and a file of 4 GiB or more.
+/// Gives the length as the format has it.
+pub(crate) fn check_file(path: &str, len: u64) -> Result<u32, CpioError> {
+    match u32::try_from(len) {
+        _ if !is_path(path) => Err(CpioError::BadPath(path.to_owned())),
+        Ok(len) => Ok(len),
+        Err(_) => Err(CpioError::TooLong { path: path.to_owned(), bytes: len }),
     }
 }
 

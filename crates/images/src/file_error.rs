@@ -30,7 +30,8 @@ impl FileError {
 
     /// Whether a file was named that isn't there, or is a folder.
     pub fn is_usage(&self) -> bool {
-        self.doing == "read" && matches!(self.source.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory)
+        use io::ErrorKind::{IsADirectory, NotADirectory, NotFound};
+        self.doing == "read" && matches!(self.source.kind(), NotFound | NotADirectory | IsADirectory)
     }
 
     /// What to do about it.
@@ -43,6 +44,8 @@ impl FileError {
                 "run it as a user who may do that there"
             }
             io::ErrorKind::NotFound => "is the path right?",
+            io::ErrorKind::IsADirectory => "that is a folder: name a file",
+            io::ErrorKind::NotADirectory => "is the path right? It leads through a file",
             _ => "look at the system's log for faults of the disk or the file system",
         }
     }

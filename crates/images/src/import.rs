@@ -2,9 +2,10 @@
 
 use crate::{
     FileError, ImageStore, LayoutError, SetError, SetFault, Watch,
-    copy::{CopyFault, Digested, copy_digesting, digest_of},
-    iso::{Content, Iso, IsoError},
-    layout::{Found, file_name, find_layout, role_of},
+    copy::{CopyFault, Digested, copy_digesting},
+    installer_iso::InstallerIso,
+    iso::IsoError,
+    layout::{file_name, role_of},
     set::{id_of, manifest_text},
     staging::Staging,
     store::{create, write_synced},
@@ -14,12 +15,9 @@ use metalform_model::{
     is_image_file_name, is_image_set_name,
 };
 use std::{
-    collections::HashMap,
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
 };
 
 /// What is to be imported.
@@ -79,6 +77,9 @@ pub enum ImportError {
     /// A kernel or initrd without a byte.
     #[error("{} is empty", .0.display())]
     Empty(PathBuf),
+    /// A folder in the place of an ISO.
+    #[error("{} is a folder, and no ISO", .0.display())]
+    Folder(PathBuf),
     /// The ISO can't be read.
     #[error("{} can't be imported", iso.display())]
     Iso {
@@ -147,6 +148,9 @@ impl ImportError {
             }
             ImportError::Twice(_) => "give each file of the set once",
             ImportError::Empty(_) => "copy the file again",
+            ImportError::Folder(_) => {
+                "name the ISO itself; or, if these are its files, the ones that are needed: --kernel PATH --initrd PATH --file NAME=PATH"
+            }
             ImportError::Iso { source, .. } => source.hint(),
             ImportError::Layout { source, .. } => source.hint(),
             ImportError::OtherDigest { .. } => "download it again; is the digest that of this very file?",
@@ -162,7 +166,9 @@ impl ImportError {
     /// Whether it lies in what was asked for, and nothing was begun.
     pub fn is_usage(&self) -> bool {
         match self {
-            ImportError::BadName(_) | ImportError::BadFileName(_) | ImportError::Twice(_) => true,
+            ImportError::BadName(_) | ImportError::BadFileName(_) | ImportError::Twice(_) | ImportError::Folder(_) => {
+                true
+            }
             ImportError::File(error) => error.is_usage(),
             _ => false,
         }
@@ -185,10 +191,21 @@ pub fn import(store: &ImageStore, import: &Import, watch: &dyn Watch) -> Result<
         None => default_name(&import.source),
     };
     check_names(&import.files)?;
+    import.files.iter().try_for_each(|(_, path)| check_file(path))?;
+    let mut source = Opened::open(&import.source)?;
+    if let (Opened::Iso(iso), files) = (&source, &import.files)
+        && let Some((name, _)) = files.iter().find(|(name, _)| iso.has(name))
+    {
+        return Err(ImportError::Twice(name.clone()));
+    }
+    // From here on it takes minutes.
     let mut growing = Growing { staging: store.stage()?, files: Vec::new(), watch };
-    let source = match &import.source {
-        Source::Iso(path) => import_iso(&mut growing, path, import.sha256.as_deref())?,
-        Source::Files { kernel, initrd } => {
+    let source = match &mut source {
+        Opened::Iso(iso) => {
+            iso.copy_into(&mut growing, import.sha256.as_deref())?;
+            iso.source()
+        }
+        Opened::Files { kernel, initrd } => {
             growing.add_file(ImageRole::Kernel, KERNEL_FILE, kernel)?;
             growing.add_file(ImageRole::Initrd, INITRD_FILE, initrd)?;
             format!("files {} and {}", last(kernel), last(initrd))
@@ -208,6 +225,34 @@ pub fn import(store: &ImageStore, import: &Import, watch: &dyn Watch) -> Result<
     finish(store, growing.staging, manifest, import.make_default, watch)
 }
 
+/// A source that was looked at.
+enum Opened<'a> {
+    Iso(Box<InstallerIso>),
+    Files { kernel: &'a Path, initrd: &'a Path },
+}
+
+impl Opened<'_> {
+    fn open(source: &Source) -> Result<Opened<'_>, ImportError> {
+        match source {
+            Source::Iso(path) => Ok(Opened::Iso(Box::new(InstallerIso::open(path)?))),
+            Source::Files { kernel, initrd } => {
+                check_file(kernel)?;
+                check_file(initrd)?;
+                Ok(Opened::Files { kernel, initrd })
+            }
+        }
+    }
+}
+
+/// Whether it can be read. Only a plain file is opened: a pipe can be read but once.
+fn check_file(path: &Path) -> Result<(), FileError> {
+    let there = path.metadata().map_err(FileError::of("read", path))?;
+    if there.is_dir() {
+        return Err(FileError::of("read", path)(io::ErrorKind::IsADirectory.into()));
+    }
+    if there.is_file() { File::open(path).map(drop).map_err(FileError::of("read", path)) } else { Ok(()) }
+}
+
 /// A set that is not whole yet.
 pub(crate) struct Growing<'a> {
     pub staging: Staging,
@@ -219,11 +264,8 @@ impl Growing<'_> {
     /// Copies a plain file into it.
     fn add_file(&mut self, role: ImageRole, name: &str, path: &Path) -> Result<(), ImportError> {
         let mut file = File::open(path).map_err(FileError::of("read", path))?;
-        let there = file.metadata().map_err(FileError::of("read", path))?;
-        if there.is_dir() {
-            return Err(FileError::of("read", path)(io::ErrorKind::IsADirectory.into()).into());
-        }
-        self.watch.begin(name, there.len());
+        let bytes = file.metadata().map_err(FileError::of("read", path))?.len();
+        self.watch.begin(name, bytes);
         self.add(role, name, path, &mut file)
     }
 
@@ -256,7 +298,7 @@ fn has_md5(role: ImageRole) -> bool {
 /// Writes the manifest, and makes the folder a set: the last two steps of an import and of an overlay.
 pub(crate) fn finish(
     store: &ImageStore,
-    staging: Staging,
+    mut staging: Staging,
     mut manifest: ImageManifest,
     make_default: bool,
     watch: &dyn Watch,
@@ -269,7 +311,7 @@ pub(crate) fn finish(
         return Err(ImportError::Stopped);
     }
     let had_default = store.has_default()?;
-    let is_new = store.commit(&staging, &id)?;
+    let is_new = store.commit(&mut staging, &id)?;
     drop(staging);
     if !is_new {
         let there = store.set(&id).map_err(ImportError::ThereButUnreadable)?;
@@ -286,101 +328,6 @@ pub(crate) fn finish(
     }
     let is_default = store.default_id()?.as_ref() == Some(&id);
     Ok(Imported { id, manifest, was_there: !is_new, is_default })
-}
-
-/// Copies what a set needs out of an ISO. Its own digest is computed beside only where it has to be compared: half of a
-/// processor's time goes into digests already.
-fn import_iso(growing: &mut Growing<'_>, path: &Path, sha256: Option<&str>) -> Result<String, ImportError> {
-    let fault = |source| ImportError::Iso { iso: path.to_owned(), source };
-    let open = || File::open(path).map_err(FileError::of("read", path));
-    let mut iso = Iso::open(open()?).map_err(fault)?;
-    let tree = iso.tree().map_err(fault)?;
-    let mut contents: HashMap<&str, &Content> = tree.files().into_iter().collect();
-    let layout = |contents: &HashMap<&str, &Content>| {
-        let mut paths: Vec<&str> = contents.keys().copied().collect();
-        paths.sort_unstable();
-        find_layout(&paths)
-    };
-    let found = match layout(&contents) {
-        // Links are a second choice, so that a link to a file is no second candidate beside it.
-        Err(LayoutError::Missing { .. }) => {
-            contents.extend(tree.linked_files());
-            layout(&contents)
-        }
-        found => found,
-    };
-    let found = found.map_err(|source| ImportError::Layout { iso: path.to_owned(), source })?;
-    let source = format!("{} ({}, {} bytes)", last(path), iso.label(), iso.len_bytes());
-    let (mut whole, beside) = (open()?, Beside { watch: growing.watch, is_over: AtomicBool::new(false) });
-    thread::scope(|scope| {
-        let digest = sha256.map(|should| (should, scope.spawn(|| digest_of(&mut whole, &beside))));
-        for found in &found {
-            let copied = copy_out(growing, &mut iso, path, found, &contents);
-            // Nobody wants the digest any more, and it may have gigabytes to go.
-            beside.is_over.store(copied.is_err(), Ordering::Relaxed);
-            copied?;
-        }
-        let Some((should, digest)) = digest else { return Ok(source) };
-        let is = match digest.join() {
-            Ok(digested) => digested.map_err(|fault| ImportError::of_copy(fault, path, path))?.sha256,
-            Err(_) => return Err(FileError::of("read", path)(io::Error::other("its digest failed")).into()),
-        };
-        match is.eq_ignore_ascii_case(should) {
-            true => Ok(source),
-            false => Err(ImportError::OtherDigest { iso: path.to_owned(), is, should: should.to_owned() }),
-        }
-    })
-}
-
-fn copy_out(
-    growing: &mut Growing<'_>,
-    iso: &mut Iso<File>,
-    path: &Path,
-    found: &Found,
-    contents: &HashMap<&str, &Content>,
-) -> Result<(), ImportError> {
-    let parts: Vec<&Content> = found.parts.iter().filter_map(|part| contents.get(part.as_str()).copied()).collect();
-    let bytes = parts.iter().map(|part| part.len()).sum();
-    growing.watch.begin(&format!("{} from {}", found.name, found.parts.join(" + ")), bytes);
-    growing.add(found.role, &found.name, path, &mut Joined { iso, ahead: parts, at: 0, read: 0 })
-}
-
-/// Several files of an ISO as one.
-struct Joined<'a> {
-    iso: &'a mut Iso<File>,
-    ahead: Vec<&'a Content>,
-    /// Which of them.
-    at: usize,
-    /// How much of it was read.
-    read: u64,
-}
-
-impl Read for Joined<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while let Some(content) = self.ahead.get(self.at) {
-            let read = self.iso.content_from(content, self.read).read(buffer)?;
-            if read > 0 || buffer.is_empty() {
-                self.read += read as u64;
-                return Ok(read);
-            }
-            (self.at, self.read) = (self.at + 1, 0);
-        }
-        Ok(0)
-    }
-}
-
-/// Passes on that it has to end, and nothing else: the bytes are counted where they are copied.
-struct Beside<'a> {
-    watch: &'a dyn Watch,
-    is_over: AtomicBool,
-}
-
-impl Watch for Beside<'_> {
-    fn begin(&self, _what: &str, _bytes: u64) {}
-    fn advance(&self, _bytes: u64) {}
-    fn is_stopped(&self) -> bool {
-        self.is_over.load(Ordering::Relaxed) || self.watch.is_stopped()
-    }
 }
 
 fn check_names(files: &[(String, PathBuf)]) -> Result<(), ImportError> {
@@ -405,6 +352,7 @@ fn default_name(source: &Source) -> String {
     if is_image_set_name(name) { name.to_owned() } else { "custom".to_owned() }
 }
 
-fn last(path: &Path) -> String {
+/// A path's own name.
+pub(crate) fn last(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

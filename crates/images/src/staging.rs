@@ -4,7 +4,7 @@
 //! system drops it with the process, however that ends. So whoever gets the lock of a folder that isn't its own has found the
 //! remains of a crash.
 
-use crate::FileError;
+use crate::{FileError, made_folders::MadeFolders};
 use std::{
     fs::{self, File, TryLockError},
     os::unix::fs::PermissionsExt,
@@ -19,9 +19,15 @@ const SCRATCH: &str = "scratch";
 /// Gone when it is dropped, with all that was not renamed away.
 #[derive(Debug)]
 pub(crate) struct Staging {
-    root: PathBuf,
+    root: Root,
+    /// Folders above it that were made for it.
+    pub made: MadeFolders,
     _lock: File,
 }
+
+/// Removed before those above it are.
+#[derive(Debug)]
+struct Root(PathBuf);
 
 impl Staging {
     /// Makes one in `dir`. The caller holds the lock of the store, so that nobody takes a folder for abandoned in the moment
@@ -32,14 +38,15 @@ impl Staging {
         let root = loop {
             let root = dir.join(format!("{PREFIX}{pid}-{n}"));
             match fs::create_dir(&root) {
-                Ok(()) => break root,
+                Ok(()) => break Root(root),
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && n < 1000 => n += 1,
                 Err(error) => return Err(FileError::of("create the folder", &root)(error)),
             }
         };
-        let lock = root.join(LOCK);
+        let lock = root.0.join(LOCK);
         let locked = File::create(&lock).and_then(|file| file.lock().map(|()| file));
-        let staging = Staging { _lock: locked.map_err(FileError::of("lock", &lock))?, root };
+        let _lock = locked.map_err(FileError::of("lock", &lock))?;
+        let staging = Staging { root, made: MadeFolders::default(), _lock };
         let set = staging.set();
         fs::create_dir(&set).map_err(FileError::of("create the folder", &set))?;
         fs::set_permissions(&set, fs::Permissions::from_mode(0o755))
@@ -49,19 +56,19 @@ impl Staging {
 
     /// What becomes the set.
     pub fn set(&self) -> PathBuf {
-        self.root.join(SET)
+        self.root.0.join(SET)
     }
 
     /// A file that doesn't become part of it.
     pub fn scratch(&self) -> PathBuf {
-        self.root.join(SCRATCH)
+        self.root.0.join(SCRATCH)
     }
 }
 
-impl Drop for Staging {
+impl Drop for Root {
     fn drop(&mut self) {
         // What can't be removed now is removed by the next import.
-        let _ = fs::remove_dir_all(&self.root);
+        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -80,7 +87,7 @@ pub(crate) fn remove_abandoned(dir: &Path) -> Result<(), FileError> {
 }
 
 /// `.import-PID-N`, as [`Staging::create`] makes them: others may have hidden folders that begin like that.
-fn is_name_of_ours(name: &str) -> bool {
+pub(crate) fn is_name_of_ours(name: &str) -> bool {
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let numbers = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-'));
     numbers.is_some_and(|(pid, n)| is_number(pid) && is_number(n))

@@ -2,7 +2,9 @@
 
 use crate::{
     FileError, SetError, StoredSet,
-    staging::{Staging, remove_abandoned},
+    lock::{LOCK, Lock},
+    made_folders::MadeFolders,
+    staging::{Staging, is_name_of_ours, remove_abandoned},
 };
 use metalform_model::{DEFAULT_FILE, INITRD_FILE, KERNEL_FILE, MAX_DEFAULT_BYTES, Recipe, is_image_set_id};
 use std::{
@@ -13,8 +15,6 @@ use std::{
     time::SystemTime,
 };
 
-/// Held for moments only: while a folder is made or renamed, or the default is changed.
-const LOCK: &str = ".lock";
 /// Becomes [`DEFAULT_FILE`] by a rename.
 const NEW_DEFAULT: &str = ".default-new";
 
@@ -92,7 +92,7 @@ impl ImageStore {
 
     /// Makes a set the default, by one rename.
     pub fn set_default(&self, id: &str) -> Result<(), FileError> {
-        let _lock = self.lock()?;
+        let _lock = Lock::take(&self.dir)?;
         let (new, path) = (self.dir.join(NEW_DEFAULT), self.dir.join(DEFAULT_FILE));
         write_synced(&new, format!("{id}\n").as_bytes())?;
         fs::rename(&new, &path).map_err(FileError::of("replace", &path))?;
@@ -157,31 +157,51 @@ impl ImageStore {
         }
     }
 
-    /// A folder for a new set. Makes the store's folder if need be, and removes what crashed imports left.
+    /// Whether nothing is in the folder, but for what imports leave of themselves. One that isn't there is an error.
+    pub fn is_empty(&self) -> Result<bool, FileError> {
+        let fault = || FileError::of("read the folder", &self.dir);
+        for entry in fs::read_dir(&self.dir).map_err(fault())? {
+            let name = entry.map_err(fault())?.file_name();
+            if name != *LOCK && !is_name_of_ours(&name.to_string_lossy()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// A folder for a new set. Makes the store's folder if need be, which goes again with the new one if nothing comes of it;
+    /// and removes what crashed imports left.
     pub(crate) fn stage(&self) -> Result<Staging, FileError> {
-        fs::create_dir_all(&self.dir).map_err(FileError::of("create the folder", &self.dir))?;
-        let _lock = self.lock()?;
-        remove_abandoned(&self.dir)?;
-        Staging::create(&self.dir)
+        let mut tries_left = 100;
+        let (made, lock) = loop {
+            let made = MadeFolders::make(&self.dir)?;
+            match Lock::take(&self.dir) {
+                Ok(lock) => break (made, lock),
+                // The folder went again with an import that had made it, between those two lines.
+                Err(error) if error.source.kind() == io::ErrorKind::NotFound && tries_left > 0 => tries_left -= 1,
+                Err(error) => return Err(error),
+            }
+        };
+        let staged = remove_abandoned(&self.dir).and_then(|()| Staging::create(&self.dir));
+        // As long as the lock's file is in it, no folder can go.
+        drop(lock);
+        let mut staging = staged?;
+        staging.made = made;
+        Ok(staging)
     }
 
     /// Makes a finished folder the set `id`; `false` if there is one of that name, which is then left as it is.
-    pub(crate) fn commit(&self, staging: &Staging, id: &str) -> Result<bool, FileError> {
+    pub(crate) fn commit(&self, staging: &mut Staging, id: &str) -> Result<bool, FileError> {
         sync(&staging.set())?;
-        let _lock = self.lock()?;
+        let _lock = Lock::take(&self.dir)?;
         let path = self.dir.join(id);
         if path.symlink_metadata().is_ok() {
             return Ok(false);
         }
         fs::rename(staging.set(), &path).map_err(FileError::of("create the folder", &path))?;
+        staging.made.keep();
         sync(&self.dir)?;
         Ok(true)
-    }
-
-    fn lock(&self) -> Result<File, FileError> {
-        let path = self.dir.join(LOCK);
-        let locked = File::options().create(true).append(true).open(&path).and_then(|file| file.lock().map(|()| file));
-        locked.map_err(FileError::of("lock", &path))
     }
 }
 

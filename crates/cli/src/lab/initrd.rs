@@ -52,13 +52,14 @@ pub fn image_set(
         files: vec![SYSTEM.to_owned()],
         installed_by: InstalledBy::Agent,
     };
-    // In the place where `--agent` puts a link to the agent: the lab has something to do before.
+    // In place of the link to the agent: the lab has something to do before.
     let init = work.join("init.sh");
     let executable = fs::Permissions::from_mode(0o755);
     let written = fs::write(&init, include_str!("init.sh")).and_then(|()| fs::set_permissions(&init, executable));
     written.map_err(LabError::file("write", &init))?;
     let overlaid = Overlay {
-        files: vec![("metalform/agent".to_owned(), agent.to_owned()), ("metalform/init".to_owned(), init)],
+        agent: Some(agent.to_owned()),
+        init: Some(init),
         recipe: Some(recipe),
         name: Some("lab".to_owned()),
         make_default: true,
@@ -82,16 +83,9 @@ fn from_files(name: &str, kernel: &Kernel, initrd: PathBuf, files: Vec<(String, 
 fn with_drivers(base: String, kernel: &Kernel) -> Overlay {
     Overlay {
         base,
-        modules: Vec::new(),
         modules_dir: Some(kernel.modules.clone()),
         load: DRIVERS.map(str::to_owned).into(),
-        files: Vec::new(),
-        agent: None,
-        ca: None,
-        recipe: None,
-        template: None,
-        name: None,
-        make_default: false,
+        ..Overlay::default()
     }
 }
 

@@ -45,7 +45,6 @@ fn import(folder: &Folder) -> Value {
 fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<String> =
         fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.retain(|name| name != ".lock");
     names.sort();
     names
 }
@@ -109,6 +108,90 @@ fn a_damaged_set_is_told_to_a_person_and_to_a_program() {
 }
 
 #[test]
+fn to_verify_nothing_is_no_good_news() {
+    let folder = Folder::new();
+    folder.write("file", "x");
+    fs::create_dir(folder.path().join("other")).unwrap();
+    folder.write("other/notes.txt", "x");
+    let verify = |dir: &str, more: &[&str]| -> Ran {
+        command(&folder, &[&["image", "verify", "--dir", dir], more].concat()).output().unwrap().into()
+    };
+    let hint = "\n  hint: name the right one with --dir, or in `[images] dir` of the configuration; ";
+    for (dir, code, told) in [
+        ("typo", "no_image_folder", "error: there is no folder of image sets typo\n  cause: No such file or directory"),
+        ("file", "no_image_folder", "error: there is no folder of image sets file\n  cause: Not a directory"),
+        ("other", "no_image_sets", "error: there is no image set in other, and other things are"),
+    ] {
+        let ran = verify(dir, &[]);
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{dir}: {}", ran.stderr);
+        assert!(ran.stderr.starts_with(told) && ran.stderr.contains(hint), "{dir}: {}", ran.stderr);
+        assert_eq!(verify(dir, &["--json"]).document()["error"]["code"], code);
+    }
+    // A folder for images that has none yet is as it should be.
+    fs::create_dir(folder.path().join("empty")).unwrap();
+    let ran = verify("empty", &[]);
+    let told = "no image sets in empty: `metalform image import ISO` makes one\n";
+    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (0, "", told));
+    assert_eq!(verify("empty", &["--json"]).document(), json!({"sets": []}));
+    fs::create_dir(folder.path().join("plain")).unwrap();
+    folder.write("plain/vmlinuz-foundation", "kernel");
+    folder.write("plain/initrd-foundation.img", "initrd");
+    let ran = verify("plain", &[]);
+    let told = "no manifest to verify by: (plain files); `metalform image import` writes one\n";
+    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (0, "", told));
+}
+
+/// As a person sees it, with names longer and shorter than any fixed column.
+#[test]
+fn what_is_told_of_sets_stands_in_columns() {
+    let folder = installer();
+    let iso = "AHV-DVD-x86_64-el8.nutanix.20230302.101026.iso";
+    folder.write("ahv", &"x".repeat(1_234_567));
+    let args = ["import", "CE 2.1.iso", "--file", &format!("{iso}=ahv"), "--json"];
+    let first = image(&folder, &args).document();
+    let id = first["id"].as_str().unwrap();
+    let digest = |file: usize| first["files"][file]["sha256"].as_str().unwrap().to_owned();
+    let told = [
+        format!("{id}: was there already, and is whole; the default\n"),
+        format!("  AHV-DVD-x86_64-el8.nutanix.20230302.101026.iso  1234567  sha256:{}\n", digest(0)),
+        format!("  initrd-foundation.img                                 6  sha256:{}\n", digest(1)),
+        format!("  nutanix_installer_package.tar                        14  sha256:{}\n", digest(2)),
+        format!("  squashfs.img                                          6  sha256:{}\n", digest(3)),
+        format!("  vmlinuz-foundation                                    6  sha256:{}\n", digest(4)),
+    ];
+    assert_eq!(image(&folder, &args[..4]).stdout, told.concat());
+
+    folder.write("images/vmlinuz-foundation", "kernel");
+    folder.write("images/initrd-foundation.img", "initrd");
+    folder.write("recipe.json", r#"{"kind": "phoenix-ce", "command": ["/ce_installer"]}"#);
+    let args = ["overlay", id, "--recipe", "recipe.json", "--template", "phoenix-ce", "--name", "lab", "--json"];
+    let other = image(&folder, &args).document();
+    let other = other["id"].as_str().unwrap();
+    fs::remove_file(folder.path().join("images").join(id).join("squashfs.img")).unwrap();
+    let listed = image(&folder, &["list"]).stdout;
+    // Stand-ins of the same width.
+    let shown: Vec<String> = listed.lines().map(without_time).collect();
+    let shown: Vec<String> =
+        shown.iter().map(|line| line.replace(other, "lab-0123456789ab").replace(id, "ce_2.1-0123456789ab")).collect();
+    let told = [
+        "  (plain files)            12 B  2026-01-01T00:00:00Z  foundation, no recipe   plain files, nothing to verify by",
+        "* ce_2.1-0123456789ab  1.18 MiB  2026-01-01T00:00:00Z  foundation, no recipe   DAMAGED: squashfs.img is missing",
+        "  lab-0123456789ab     1.18 MiB  2026-01-01T00:00:00Z  phoenix-ce, phoenix-ce  complete",
+    ];
+    assert_eq!(shown, told);
+}
+
+/// With another time, of the same form.
+fn without_time(line: &str) -> String {
+    const TIME: &str = "2026-01-01T00:00:00Z";
+    let end = line.find("Z  ").unwrap_or_else(|| panic!("no time in {line}")) + 1;
+    let (before, time) = line[..end].split_at(end - TIME.len());
+    let form = |text: &str| text.replace(|c: char| c.is_ascii_digit(), "0");
+    assert_eq!(form(time), form(TIME), "{line}");
+    format!("{before}{TIME}{}", &line[end..])
+}
+
+#[test]
 fn what_cannot_be_imported_says_why_and_leaves_nothing() {
     let folder = installer();
     let iso = fs::read(folder.path().join("CE 2.1.iso")).unwrap();
@@ -122,6 +205,22 @@ fn what_cannot_be_imported_says_why_and_leaves_nothing() {
             2,
             "  cause: \"a b\" can't be the name of an image set\n  hint: 1 to 40",
         ),
+        (
+            &["import", "tree"],
+            2,
+            "  cause: tree is a folder, and no ISO\n  hint: name the ISO itself; or, if these are its files, the ones that are \
+             needed: --kernel PATH --initrd PATH",
+        ),
+        (
+            &["import", "CE 2.1.iso", "--file", "squashfs.img=tree/boot/kernel"],
+            2,
+            "  cause: there would be two files squashfs.img in the set\n  hint: ",
+        ),
+        (
+            &["import", "CE 2.1.iso", "--file", "x=tree"],
+            2,
+            "  cause: could not read tree\n  cause: is a directory\n  hint: that is a folder",
+        ),
         (&["verify", "none"], 2, "  cause: there is no image set none in images\n  hint: `metalform image list`"),
         (&["overlay", "none", "--template", "x"], 2, "  cause: there is no image set none in images\n"),
     ] {
@@ -129,7 +228,7 @@ fn what_cannot_be_imported_says_why_and_leaves_nothing() {
         assert_eq!((ran.code, ran.stdout.as_str()), (code, ""), "{args:?}: {}", ran.stderr);
         assert!(ran.stderr.contains(told), "{args:?}: {}", ran.stderr);
     }
-    assert_eq!(names(&folder.path().join("images")), [""; 0]);
+    assert!(!folder.path().join("images").exists(), "a refused command leaves a folder behind");
     let told = image(&folder, &["list"]);
     assert_eq!((told.code, told.stdout.as_str()), (0, ""));
     assert!(
@@ -146,11 +245,11 @@ fn a_full_disk_leaves_nothing_behind() {
     fs::create_dir(folder.path().join("small")).unwrap();
     let script = "mount -t tmpfs -o size=2m none small && { \"$0\" image import --kernel tree/boot/kernel \
                   --initrd tree/boot/initrd --file squashfs.img=tree/squashfs.img --dir small/images; code=$?; \
-                  ls -A small/images; exit $code; }";
+                  ls -A small; exit $code; }";
     let mut small = Command::new("unshare");
     small.args(["--map-root-user", "--mount", "sh", "-c", script, env!("CARGO_BIN_EXE_metalform")]);
     let ran: Ran = small.current_dir(folder.path()).output().expect("unshare is part of util-linux").into();
-    assert_eq!((ran.code, ran.stdout.as_str()), (1, ".lock\n"), "{}", ran.stderr);
+    assert_eq!((ran.code, ran.stdout.as_str()), (1, ""), "{}", ran.stderr);
     assert!(ran.stderr.contains("No space left on device") && ran.stderr.contains("hint: make room"), "{}", ran.stderr);
 }
 
@@ -180,7 +279,8 @@ fn a_killed_import_is_cleared_away_by_the_next() {
 fn an_overlay_is_another_set_with_its_recipe_and_template() {
     let folder = installer();
     let base = import(&folder)["id"].as_str().unwrap().to_owned();
-    folder.write("ca.pem", "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n");
+    folder.write("ca.pem", &rcgen::generate_simple_self_signed(vec!["boot.example".into()]).unwrap().cert.pem());
+    folder.write("bad.pem", "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n");
     folder.write("recipe.json", r#"{"kind": "command", "command": ["/metalform/install"], "files": ["squashfs.img"]}"#);
     let args = [
         "overlay",
@@ -201,6 +301,7 @@ fn an_overlay_is_another_set_with_its_recipe_and_template() {
     let ran = image(&folder, &args);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let document = ran.document();
+    assert_eq!(document["lacks_init"], json!(true));
     assert_eq!(
         (
             &document["name"],
@@ -221,13 +322,29 @@ fn an_overlay_is_another_set_with_its_recipe_and_template() {
     assert_eq!(listed["sets"].as_array().unwrap().len(), 2);
     assert_eq!(image(&folder, &["verify"]).code, 0);
 
+    let again = image(&folder, &args[..args.len() - 1]);
+    assert!(
+        again.stderr.contains("a set with a recipe starts /metalform/init, which was not given"),
+        "{}",
+        again.stderr
+    );
+
     folder.write("bad.json", r#"{"kind": "command"}"#);
     folder.write("other.json", r#"{"kind": "command", "command": ["x"], "files": ["none.img"]}"#);
     for (args, told) in [
         (&["overlay", &base][..], "there is nothing to add"),
         (&["overlay", &base, "--recipe", "bad.json"], "the recipe in bad.json can't be used"),
         (&["overlay", &base, "--recipe", "other.json"], "the recipe names none.img, which is no file of "),
-        (&["overlay", &base, "--agent", "tree/boot/kernel"], "can't be the agent: it is no 64-bit ELF program"),
+        (
+            &["overlay", &base, "--agent", "tree/boot/kernel", "--recipe", "recipe.json"],
+            "can't be the agent: it is no 64-bit ELF program",
+        ),
+        (&["overlay", &base, "--agent", "tree/boot/kernel"], "has no recipe, and without one its machines don't start"),
+        (
+            &["overlay", &base, "--file", "metalform/agent=tree/boot/kernel"],
+            "only --agent puts something at /metalform/agent in the initrd",
+        ),
+        (&["overlay", &base, "--ca", "bad.pem"], "certificate 1 of it can't be read"),
         (&["overlay", &base, "--module", "tree/boot/kernel"], "is no kernel module"),
         (&["overlay", &base, "--ca", "recipe.json"], "it holds no certificate in PEM"),
     ] {
@@ -235,6 +352,33 @@ fn an_overlay_is_another_set_with_its_recipe_and_template() {
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{args:?}: {}", ran.stderr);
         assert!(ran.stderr.contains(told) && ran.stderr.contains("hint: "), "{args:?}: {}", ran.stderr);
     }
+}
+
+#[test]
+fn modules_that_nothing_would_load_are_told_of() {
+    let folder = Folder::new();
+    // As much of a bzImage as says which release it is, and a module for that one.
+    let mut kernel = vec![0; 0x3000];
+    kernel[0x202..0x206].copy_from_slice(b"HdrS");
+    kernel[0x20e..0x210].copy_from_slice(&0x1c00_u16.to_le_bytes());
+    kernel[0x1e00..0x1e06].copy_from_slice(b"5.10.1");
+    fs::write(folder.path().join("kernel"), kernel).unwrap();
+    folder.write("initrd", "initrd");
+    folder.write(
+        "module.c",
+        "const char info[] __attribute__((section(\".modinfo\"), used)) = \"name=one\\0vermagic=5.10.1 SMP \";\n",
+    );
+    let cc = Command::new("cc").args(["-c", "-o", "one.ko", "module.c"]).current_dir(folder.path()).status();
+    assert!(cc.expect("cc is missing: `cargo xtask test` installs it").success());
+    folder.write("recipe.json", r#"{"kind": "phoenix-ce", "command": ["/ce_installer"]}"#);
+    let base = image(&folder, &["import", "--kernel", "kernel", "--initrd", "initrd", "--json"]).document();
+    let base = base["id"].as_str().unwrap();
+    let told = "the agent loads the modules, and is started only in a set with a recipe: --agent and --recipe add both";
+    let ran = image(&folder, &["overlay", base, "--module", "one.ko"]);
+    assert!(ran.code == 0 && ran.stderr.contains(told), "{}", ran.stderr);
+    assert!(ran.stdout.contains("  modules, in the order of loading: one\n"), "{}", ran.stdout);
+    let ran = image(&folder, &["overlay", base, "--module", "one.ko", "--recipe", "recipe.json"]);
+    assert!(ran.code == 0 && !ran.stderr.contains(told), "{}", ran.stderr);
 }
 
 #[test]

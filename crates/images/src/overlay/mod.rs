@@ -12,6 +12,8 @@
 //! only its own `depmod` writes, and busybox reads none but that below `/lib/modules`).
 //! For the same reason the usual folders of a root are never entries: a file that is put there relies on the vendor's.
 
+mod certificates;
+mod entries;
 mod kernel;
 mod module;
 
@@ -22,51 +24,17 @@ use crate::{
     cpio::{CpioError, CpioWriter},
     import::{Growing, finish},
 };
+use entries::{Added, Entries, INIT, ORDER};
 use kernel::kernel_release;
 use metalform_model::{
     INITRD_FILE, ImageFile, ImageManifest, ImageRole, KERNEL_FILE, MANIFEST_FORMAT, Recipe, is_image_set_name,
 };
 use module::Modules;
-use object::read::elf::{FileHeader, ProgramHeader};
 use std::{
-    collections::BTreeMap,
     fs::{self, File},
     io::{self, BufWriter, Read},
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
-
-const OURS: &str = "metalform";
-const ORDER: &str = "metalform/modules/order";
-/// Folders that every root has, often as links to others.
-const USUAL: [&str; 24] = [
-    "bin",
-    "boot",
-    "dev",
-    "etc",
-    "home",
-    "lib",
-    "lib32",
-    "lib64",
-    "libx32",
-    "mnt",
-    "opt",
-    "proc",
-    "root",
-    "run",
-    "sbin",
-    "sys",
-    "tmp",
-    "usr",
-    "usr/bin",
-    "usr/lib",
-    "usr/lib64",
-    "usr/sbin",
-    "var",
-    "var/lib",
-];
-/// Programs are read whole to see what they are.
-const MAX_PROGRAM_BYTES: u64 = 256 << 20;
 
 /// What is to be added to which set.
 #[derive(Debug, Clone, Default)]
@@ -83,7 +51,9 @@ pub struct Overlay {
     pub files: Vec<(String, PathBuf)>,
     /// The agent's program.
     pub agent: Option<PathBuf>,
-    /// Certificates that the agent trusts, PEM.
+    /// What is started in the agent's place, and hands over to `/metalform/agent` when it has done its part.
+    pub init: Option<PathBuf>,
+    /// Certificates for programs of the initrd, PEM.
     pub ca: Option<PathBuf>,
     /// How the agent runs the installer; `None`: as before.
     pub recipe: Option<Recipe>,
@@ -104,6 +74,9 @@ pub struct Overlaid {
     pub modules: Vec<String>,
     /// Modules that the given ones need and that nobody gave: `(module, what it needs)`.
     pub expected: Vec<(String, String)>,
+    /// The set's machines are told to start `/metalform/init`, and no overlay puts one into the initrd. The vendor's own
+    /// archive may, which can't be seen where it is compressed.
+    pub lacks_init: bool,
 }
 
 /// Why no set was made. Nothing stays behind.
@@ -129,6 +102,20 @@ pub enum OverlayError {
     /// Two things at one place.
     #[error("two things would be at /{0} in the initrd")]
     Twice(String),
+    /// A file where only what was checked may be.
+    #[error("only {flag} puts something at /{place} in the initrd")]
+    Reserved {
+        /// The place.
+        place: String,
+        /// The option that puts something there.
+        flag: &'static str,
+    },
+    /// An agent that nothing would start.
+    #[error("{id} has no recipe, and without one its machines don't start the agent")]
+    NoRecipe {
+        /// The set.
+        id: String,
+    },
     /// The recipe needs a file that the set doesn't have.
     #[error("the recipe names {file}, which is no file of {id}")]
     RecipeFile {
@@ -151,13 +138,19 @@ pub enum OverlayError {
         /// Why not.
         why: &'static str,
     },
+    /// Neither a script nor a program.
+    #[error("{path} can't be what is started: it is neither a script (`#!`) nor an ELF program", path = path.display())]
+    BadInit {
+        /// Its path.
+        path: PathBuf,
+    },
     /// Not certificates, or more than those.
-    #[error("{path} can't be what the agent trusts: {why}", path = path.display())]
+    #[error("{path} can't be trusted certificates: {why}", path = path.display())]
     BadCa {
         /// Its path.
         path: PathBuf,
         /// Why not.
-        why: &'static str,
+        why: String,
     },
     /// The archive can't be written.
     #[error("the addition to the initrd can't be written")]
@@ -187,9 +180,12 @@ impl OverlayError {
             OverlayError::Nothing(_)
             | OverlayError::BadName(_)
             | OverlayError::Twice(_)
+            | OverlayError::Reserved { .. }
+            | OverlayError::NoRecipe { .. }
             | OverlayError::RecipeFile { .. }
             | OverlayError::Module(_)
             | OverlayError::BadAgent { .. }
+            | OverlayError::BadInit { .. }
             | OverlayError::BadCa { .. }
             | OverlayError::Cpio(CpioError::BadPath(_) | CpioError::TooLong { .. })
             | OverlayError::Base(SetError::Unknown { .. }) => true,
@@ -204,10 +200,16 @@ impl OverlayError {
         match self {
             OverlayError::Base(error) => error.hint(),
             OverlayError::Damaged { .. } => "import it anew; nothing is added to files that nobody knows",
-            OverlayError::Nothing(_) => "name something: --module, --load, --file, --agent, --ca, --recipe, --template",
+            OverlayError::Nothing(_) => {
+                "name something: --module, --load, --file, --agent, --init, --ca, --recipe, --template"
+            }
             OverlayError::BadName(_) => "1 to 40 of A-Z a-z 0-9 . _ - and begin with a letter or digit",
-            OverlayError::Twice(_) => {
-                "name each place once; /metalform/agent, init, modules and ca.pem have flags of their own"
+            OverlayError::Twice(_) => "name each place once",
+            OverlayError::Reserved { .. } => {
+                "give it with that option, which looks at what it puts there; another place below /metalform is free"
+            }
+            OverlayError::NoRecipe { .. } => {
+                "say how it runs the installer with --recipe FILE.json; docs/images.md shows what one looks like"
             }
             OverlayError::RecipeFile { .. } => {
                 "import the set with that file (`image import --file`), or mend the recipe"
@@ -216,6 +218,9 @@ impl OverlayError {
             OverlayError::Module(error) => error.hint(),
             OverlayError::BadAgent { .. } => {
                 "give the `metalform-agent` of this release: a 64-bit ELF program that needs no library"
+            }
+            OverlayError::BadInit { .. } => {
+                "give a script whose shell the initrd has, or a program; it ends in `exec /metalform/agent`"
             }
             OverlayError::BadCa { .. } => "give the certificates alone, in PEM",
             OverlayError::Cpio(error) => error.hint(),
@@ -234,13 +239,16 @@ pub fn overlay(store: &ImageStore, what: &Overlay, watch: &dyn Watch) -> Result<
     let base = store.set(&what.base).map_err(OverlayError::Base)?;
     let recipe = what.recipe.clone().or_else(|| base.manifest.recipe.clone());
     check_recipe(recipe.as_ref(), &base)?;
+    if recipe.is_none() && (what.agent.is_some() || what.init.is_some()) {
+        return Err(OverlayError::NoRecipe { id: base.id });
+    }
     let modules = Modules::gather(&what.modules, what.modules_dir.as_deref(), &what.load)?;
     let kernel = match modules.in_order.is_empty() {
         true => None,
         false => kernel_release(&base.dir.join(KERNEL_FILE))?,
     };
     modules.check_release(kernel.as_deref())?;
-    let entries = collect(what, &modules, kernel.as_deref().unwrap_or_default())?;
+    let entries = entries::collect(what, &modules, kernel.as_deref().unwrap_or_default())?;
     if entries.is_empty() && what.recipe.is_none() && what.template.is_none() && what.name.is_none() {
         return Err(OverlayError::Nothing(base.id));
     }
@@ -251,6 +259,8 @@ pub fn overlay(store: &ImageStore, what: &Overlay, watch: &dyn Watch) -> Result<
     if !modules.in_order.is_empty() && holds(&base.dir.join(INITRD_FILE), &format!("{ORDER}\0"))? {
         return Err(OverlayError::ModulesTwice(base.id));
     }
+    let lacks_init =
+        recipe.is_some() && !entries.contains_key(INIT) && !holds(&base.dir.join(INITRD_FILE), &format!("{INIT}\0"))?;
     let mut growing = Growing { staging: store.stage()?, files: Vec::new(), watch };
     for file in &base.manifest.files {
         match file.role {
@@ -269,7 +279,7 @@ pub fn overlay(store: &ImageStore, what: &Overlay, watch: &dyn Watch) -> Result<
     };
     let set = finish(store, growing.staging, manifest, what.make_default, watch)?;
     let modules_in_order = modules.in_order.into_iter().map(|module| module.name).collect();
-    Ok(Overlaid { set, modules: modules_in_order, expected: modules.expected.into_iter().collect() })
+    Ok(Overlaid { set, modules: modules_in_order, expected: modules.expected.into_iter().collect(), lacks_init })
 }
 
 fn check_recipe(recipe: Option<&Recipe>, base: &StoredSet) -> Result<(), OverlayError> {
@@ -278,93 +288,6 @@ fn check_recipe(recipe: Option<&Recipe>, base: &StoredSet) -> Result<(), Overlay
         Some(file) => Err(OverlayError::RecipeFile { file: file.clone(), id: base.id.clone() }),
         None => Ok(()),
     }
-}
-
-/// What is at a place in the initrd.
-enum Added {
-    Folder,
-    Bytes(Vec<u8>),
-    File { from: PathBuf, permissions: u32 },
-    Link(&'static str),
-}
-
-/// By place, without the `/` before it: a folder comes before what is in it.
-type Entries = BTreeMap<String, Added>;
-
-fn collect(what: &Overlay, modules: &Modules, release: &str) -> Result<Entries, OverlayError> {
-    let mut entries = Entries::new();
-    if !modules.in_order.is_empty() {
-        let mut order = String::new();
-        for module in &modules.in_order {
-            let place = format!("{OURS}/modules/{release}/{}.ko", module.name);
-            order += &format!("/{place}\n");
-            insert(&mut entries, place, Added::Bytes(module.bytes.clone()))?;
-        }
-        insert(&mut entries, ORDER.to_owned(), Added::Bytes(order.into_bytes()))?;
-    }
-    if let Some(path) = &what.agent {
-        check_agent(path)?;
-        insert(&mut entries, format!("{OURS}/agent"), Added::File { from: path.clone(), permissions: 0o755 })?;
-        insert(&mut entries, format!("{OURS}/init"), Added::Link("agent"))?;
-    }
-    if let Some(path) = &what.ca {
-        insert(&mut entries, format!("{OURS}/ca.pem"), Added::Bytes(read_ca(path)?))?;
-    }
-    for (place, path) in &what.files {
-        let mode = path.metadata().map_err(FileError::of("read", path))?.permissions().mode();
-        let permissions = if mode & 0o111 == 0 { 0o644 } else { 0o755 };
-        let place = place.strip_prefix('/').unwrap_or(place).to_owned();
-        insert(&mut entries, place, Added::File { from: path.clone(), permissions })?;
-    }
-    Ok(entries)
-}
-
-/// Puts it there, with the folders above it that not every root has.
-fn insert(entries: &mut Entries, place: String, added: Added) -> Result<(), OverlayError> {
-    let mut folders: Vec<&str> = place.match_indices('/').map(|(at, _)| &place[..at]).collect();
-    folders.retain(|folder| !USUAL.contains(folder));
-    for folder in folders {
-        match entries.get(folder) {
-            Some(Added::Folder) => {}
-            Some(_) => return Err(OverlayError::Twice(folder.to_owned())),
-            None => drop(entries.insert(folder.to_owned(), Added::Folder)),
-        }
-    }
-    if entries.contains_key(&place) || USUAL.contains(&place.as_str()) {
-        return Err(OverlayError::Twice(place));
-    }
-    entries.insert(place, added);
-    Ok(())
-}
-
-/// It starts before anything else: there is nothing that could load a library for it.
-fn check_agent(path: &Path) -> Result<(), OverlayError> {
-    let bad = |why| OverlayError::BadAgent { path: path.to_owned(), why };
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(FileError::of("read", path))?;
-    file.take(MAX_PROGRAM_BYTES).read_to_end(&mut bytes).map_err(FileError::of("read", path))?;
-    let no_program = |_| bad("it is no 64-bit ELF program");
-    let header = object::elf::FileHeader64::<object::Endianness>::parse(bytes.as_slice()).map_err(no_program)?;
-    let endian = header.endian().map_err(no_program)?;
-    let segments = header.program_headers(endian, bytes.as_slice()).map_err(no_program)?;
-    match segments.iter().any(|segment| segment.p_type(endian) == object::elf::PT_INTERP) {
-        true => Err(bad("it needs a loader and libraries, which an initrd doesn't have")),
-        false => Ok(()),
-    }
-}
-
-fn read_ca(path: &Path) -> Result<Vec<u8>, OverlayError> {
-    let bad = |why| OverlayError::BadCa { path: path.to_owned(), why };
-    let mut text = String::new();
-    let file = File::open(path).map_err(FileError::of("read", path))?;
-    file.take(1 << 20).read_to_string(&mut text).map_err(FileError::of("read", path))?;
-    if text.contains("PRIVATE KEY") {
-        return Err(bad("it holds a private key, and whoever may boot could read it"));
-    }
-    if !text.contains("-----BEGIN CERTIFICATE-----") {
-        return Err(bad("it holds no certificate in PEM"));
-    }
-    Ok(text.into_bytes())
 }
 
 /// The vendor's bytes as they are, then ours at the next multiple of four, where Linux looks for an archive.
@@ -437,6 +360,7 @@ fn added(what: &Overlay, modules: &Modules) -> String {
     let names = modules.in_order.iter().map(|module| module.name.clone());
     let mut added: Vec<String> = names.collect();
     added.extend(what.agent.as_ref().map(|_| "agent".to_owned()));
+    added.extend(what.init.as_ref().map(|_| "init".to_owned()));
     added.extend(what.ca.as_ref().map(|_| "ca".to_owned()));
     added.extend(what.files.iter().map(|(place, _)| place.clone()));
     added.extend(what.recipe.as_ref().map(|_| "recipe".to_owned()));

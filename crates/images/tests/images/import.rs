@@ -51,11 +51,10 @@ fn store(folder: &Folder) -> ImageStore {
     ImageStore::new(folder.join("images"))
 }
 
-/// What lies in the images folder, but for the lock.
+/// What lies in the images folder; nothing, if there is none.
 fn left(store: &ImageStore) -> Vec<String> {
     let Ok(entries) = fs::read_dir(store.dir()) else { return Vec::new() };
     let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.retain(|name| name != ".lock");
     names.sort();
     names
 }
@@ -172,6 +171,91 @@ fn a_wrong_iso_says_what_it_lacks_and_leaves_nothing_behind() {
     assert!(told.contains("it holds EFI/BOOT/BOOTX64.EFI, boot/initrd, "), "{told}");
     assert!(!error.hint().is_empty() && !error.is_transient());
     assert_eq!(left(&store), [""; 0]);
+}
+
+#[test]
+fn a_refused_import_takes_the_folders_away_that_it_made_and_no_other() {
+    let folder = ce();
+    let iso = make_iso(&folder, &["-R"]);
+    let wrong = Import { sha256: Some("0".repeat(64)), ..of_iso(&iso) };
+    let bytes = fs::read(&iso).unwrap();
+    let torn = of_iso(&folder.write("torn.iso", &bytes[..bytes.len() / 2]));
+    let before = items(folder.path());
+    let new = ImageStore::new(folder.join("some/new/images"));
+    for what in [&wrong, &torn] {
+        import(&new, what, &Unwatched).unwrap_err();
+        assert!(items(folder.path()) == before, "something stays behind");
+    }
+    // What was there stays, be it empty; so does what somebody put there.
+    fs::create_dir_all(folder.join("some/new")).unwrap();
+    let before = items(folder.path());
+    import(&new, &wrong, &Unwatched).unwrap_err();
+    assert!(items(folder.path()) == before, "what was there is gone, or something stays behind");
+    folder.write("some/new/images/notes.txt", "mine");
+    let before = items(folder.path());
+    import(&new, &wrong, &Unwatched).unwrap_err();
+    assert!(items(folder.path()) == before, "what was there is gone, or something stays behind");
+    let id = imported(&new, &of_iso(&iso)).id;
+    assert_eq!(left(&new), ["default", &id, "notes.txt"].map(str::to_owned));
+}
+
+/// Each takes and removes the lock and, if it is refused, a folder that the next one may be about to use.
+#[test]
+fn imports_side_by_side_take_no_folder_from_each_other() {
+    let folder = Folder::new();
+    let empty = folder.write("empty", "");
+    let good = of_files(&folder);
+    let refused = Import { source: Source::Files { kernel: empty.clone(), initrd: empty }, ..good.clone() };
+    for round in 0..20 {
+        let store = ImageStore::new(folder.join(&format!("images-{round}")));
+        let ids: Vec<Option<String>> = std::thread::scope(|scope| {
+            let start = |what| {
+                let store = &store;
+                scope.spawn(move || import(store, what, &Unwatched))
+            };
+            let started: Vec<_> = [&good, &refused, &good, &refused].map(start).into();
+            started.into_iter().map(|import| import.join().unwrap().ok().map(|set| set.id)).collect()
+        });
+        let id = ids[0].clone().expect("it was good");
+        assert_eq!(ids, [Some(id.clone()), None, Some(id.clone()), None]);
+        assert_eq!(left(&store), [id, "default".to_owned()]);
+    }
+}
+
+#[test]
+fn what_cannot_be_is_refused_before_anything_is_copied() {
+    struct Untouched;
+    impl Watch for Untouched {
+        fn begin(&self, what: &str, _: u64) {
+            panic!("{what} is copied");
+        }
+        fn advance(&self, _: u64) {}
+        fn is_stopped(&self) -> bool {
+            false
+        }
+    }
+    let folder = ce();
+    let iso = of_iso(&make_iso(&folder, &["-R"]));
+    let file = folder.write("file", "x");
+    let with = |files: &[(&str, &Path)]| Import {
+        files: files.iter().map(|(name, path)| ((*name).to_owned(), (*path).to_owned())).collect(),
+        ..iso.clone()
+    };
+    let none = folder.join("none");
+    for (what, told) in [
+        (with(&[("squashfs.img", &file)]), "there would be two files squashfs.img in the set"),
+        (with(&[(AHV, &file)]), "there would be two files AHV-DVD"),
+        (with(&[("nutanix_installer_package.tar", &file)]), "there would be two files nutanix_installer_package.tar"),
+        (with(&[("a", &file), ("b", &file), ("a", &file)]), "there would be two files a in the set"),
+        (with(&[("a", &none)]), "could not read"),
+        (with(&[("a", folder.path())]), "could not read"),
+        (of_iso(folder.path()), "is a folder, and no ISO"),
+    ] {
+        let error = import(&store(&folder), &what, &Untouched).unwrap_err();
+        assert!(error.to_string().contains(told), "{error}");
+        assert!(error.is_usage(), "{error:?}");
+        assert!(!folder.join("images").exists());
+    }
 }
 
 #[test]

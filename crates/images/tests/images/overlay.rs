@@ -1,9 +1,16 @@
 //! Sets made of sets: more in the initrd, and the vendor's bytes untouched.
 
 use crate::support::{Folder, Item, by_bsdtar, items, run};
-use metalform_images::{ImageStore, Import, ModuleError, Overlay, OverlayError, Source, Unwatched, import, overlay};
+use metalform_images::{
+    ImageStore, Import, ModuleError, Overlay, OverlayError, Source, Unwatched, Watch, import, overlay,
+};
 use metalform_model::{InstalledBy, Recipe};
-use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    os::unix::fs::MetadataExt,
+    path::PathBuf,
+};
 
 const RELEASE: &str = "4.19.84-2.el7.nutanix.x86_64";
 
@@ -66,6 +73,13 @@ impl World {
         path
     }
 
+    /// A program that needs no library.
+    fn agent(&self) -> PathBuf {
+        self.folder.write("agent.s", ".globl _start\n_start: mov $60, %eax\nxor %edi, %edi\nsyscall\n");
+        run("cc", &["-nostdlib", "-static", "-o", "agent", "agent.s"], self.folder.path());
+        self.folder.join("agent")
+    }
+
     /// What the new archive holds.
     fn made(&self, id: &str) -> BTreeMap<String, Item> {
         let made = fs::read(self.store.dir().join(id).join("initrd-foundation.img")).unwrap();
@@ -90,6 +104,14 @@ fn text(items: &BTreeMap<String, Item>, path: &str) -> String {
         Item::File(bytes) => String::from_utf8(bytes.clone()).unwrap(),
         other => panic!("{path} is {other:?}"),
     }
+}
+
+fn phoenix() -> Recipe {
+    Recipe::PhoenixCe { command: vec!["/installer".into()] }
+}
+
+fn certificate() -> String {
+    rcgen::generate_simple_self_signed(vec!["boot.example".into()]).unwrap().cert.pem()
 }
 
 #[test]
@@ -189,12 +211,10 @@ fn modules_of_an_earlier_overlay_are_not_hidden() {
 #[test]
 fn the_agent_and_files_go_in_and_the_vendors_folders_stay_the_vendors() {
     let world = World::new();
-    world.folder.write("agent.s", ".globl _start\n_start: mov $60, %eax\nxor %edi, %edi\nsyscall\n");
-    run("cc", &["-nostdlib", "-static", "-o", "agent", "agent.s"], world.folder.path());
-    let agent = world.folder.join("agent");
-    let ca = world.folder.write("ca.pem", "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n");
+    let agent = world.agent();
+    let ca = world.folder.write("ca.pem", certificate());
     let note = world.folder.write("note", "note");
-    let recipe = Recipe::PhoenixCe { command: vec!["/installer".into()] };
+    let recipe = phoenix();
     let what = Overlay {
         agent: Some(agent.clone()),
         ca: Some(ca),
@@ -239,6 +259,99 @@ fn the_agent_and_files_go_in_and_the_vendors_folders_stay_the_vendors() {
 }
 
 #[test]
+fn an_agent_that_nothing_would_start_is_refused() {
+    let world = World::new();
+    let agent = Some(world.agent());
+    let init = Some(world.folder.write("init", "#!/bin/sh\nexec /metalform/agent\n"));
+    let told = format!("{} has no recipe, and without one its machines don't start the agent", world.base);
+    assert_eq!(world.refused(&Overlay { agent: agent.clone(), ..world.nothing() }), told);
+    assert_eq!(world.refused(&Overlay { init, ..world.nothing() }), told);
+    // The recipe may come with it, or have come before.
+    let both = Overlay { agent: agent.clone(), recipe: Some(phoenix()), ..world.nothing() };
+    assert!(!overlay(&world.store, &both, &Unwatched).unwrap().lacks_init);
+    let before = overlay(&world.store, &Overlay { recipe: Some(phoenix()), ..world.nothing() }, &Unwatched).unwrap();
+    assert!(before.lacks_init, "a recipe without an agent is told of");
+    let base = before.set.id;
+    let after = overlay(&world.store, &Overlay { base, agent, ..Overlay::default() }, &Unwatched).unwrap();
+    assert!(!after.lacks_init);
+    let base = after.set.id;
+    let more = Overlay { base, template: Some("x".into()), ..Overlay::default() };
+    assert!(!overlay(&world.store, &more, &Unwatched).unwrap().lacks_init, "an earlier overlay's agent is seen");
+}
+
+#[test]
+fn something_may_start_in_the_agents_place() {
+    let world = World::new();
+    let init = world.folder.write("init", "#!/bin/sh\nexec /metalform/agent\n");
+    let recipe = Some(phoenix());
+    let what = Overlay { agent: Some(world.agent()), init: Some(init), recipe, ..world.nothing() };
+    let made = overlay(&world.store, &what, &Unwatched).unwrap();
+    assert!(!made.lacks_init);
+    let items = world.made(&made.set.id);
+    assert!(text(&items, "metalform/init").starts_with("#!/bin/sh\n"));
+    assert!(matches!(&items["metalform/agent"], Item::File(bytes) if bytes.starts_with(b"\x7fELF")));
+}
+
+#[test]
+fn places_with_options_of_their_own_are_not_for_plain_files() {
+    let world = World::new();
+    let file = world.folder.write("file", "#!/bin/sh\n");
+    for (place, flag) in [
+        ("metalform/agent", "--agent"),
+        ("/metalform/agent", "--agent"),
+        ("/metalform/agent/x", "--agent"),
+        ("/metalform", "--agent"),
+        ("metalform/init", "--init"),
+        ("metalform/ca.pem", "--ca"),
+        ("metalform/modules", "--module or --load"),
+        ("/metalform/modules/order", "--module or --load"),
+        ("metalform/modules/5.10/x.ko", "--module or --load"),
+    ] {
+        let what = Overlay { files: vec![(place.to_owned(), file.clone())], ..world.nothing() };
+        let error = overlay(&world.store, &what, &Unwatched).unwrap_err();
+        assert!(error.is_usage(), "{error:?}");
+        assert_eq!(
+            error.to_string(),
+            format!("only {flag} puts something at /{} in the initrd", place.trim_start_matches('/'))
+        );
+        assert_eq!(world.refused(&what), error.to_string());
+    }
+    for place in ["metalform/agents", "metalform/installer", "etc/metalform/agent"] {
+        let what = Overlay { files: vec![(place.to_owned(), file.clone())], ..world.nothing() };
+        overlay(&world.store, &what, &Unwatched).unwrap();
+    }
+}
+
+#[test]
+fn what_cannot_be_in_an_initrd_is_refused_before_the_set_is_read() {
+    struct Untouched;
+    impl Watch for Untouched {
+        fn begin(&self, what: &str, _: u64) {
+            panic!("{what} is read");
+        }
+        fn advance(&self, _: u64) {}
+        fn is_stopped(&self) -> bool {
+            false
+        }
+    }
+    let world = World::new();
+    let file = world.folder.write("file", "x");
+    let long = world.folder.write("long", "");
+    File::options().write(true).open(&long).unwrap().set_len(1 << 32).unwrap();
+    for (place, path, told) in [
+        ("/a/../b", &file, "\"a/../b\" can't be a path in an initrd"),
+        ("/", &file, "\"\" can't be a path in an initrd"),
+        ("a//b", &file, "\"a//b\" can't be a path in an initrd"),
+        ("long", &long, "long has 4294967296 bytes: an initrd holds files below 4 GiB"),
+    ] {
+        let what = Overlay { files: vec![(place.to_owned(), path.clone())], ..world.nothing() };
+        let error = overlay(&world.store, &what, &Untouched).unwrap_err();
+        assert!(error.is_usage(), "{error:?}");
+        assert_eq!(std::error::Error::source(&error).unwrap().to_string(), told);
+    }
+}
+
+#[test]
 fn a_recipe_alone_makes_a_set_whose_initrd_is_the_same() {
     let world = World::new();
     let recipe = Recipe::Command {
@@ -258,12 +371,20 @@ fn a_recipe_alone_makes_a_set_whose_initrd_is_the_same() {
 fn what_cannot_be_added_is_refused() {
     let world = World::new();
     let file = world.folder.write("file", "x");
-    let key = world.folder.write("key.pem", "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n");
+    let certificate = certificate();
+    let (begin, end) = ("-----BEGIN CERTIFICATE-----\n", "-----END CERTIFICATE-----\n");
+    let key = world.folder.write("key.pem", format!("{certificate}-----BEGIN PRIVATE KEY-----\n"));
+    let empty = world.folder.write("empty.pem", format!("{begin}AA==\n{end}"));
+    let torn = world.folder.write("torn.pem", &certificate[..certificate.len() - 100]);
+    let second = world.folder.write("second.pem", format!("{certificate}{begin}no base64 at all\n{end}"));
+    let long = world.folder.write("long.pem", vec![b'#'; (1 << 20) + 1]);
+    let der = world.folder.write("der.pem", [0x30, 0x82, 0xff, 0x00]);
     let files = |places: &[&str]| Overlay {
         files: places.iter().map(|place| ((*place).to_owned(), file.clone())).collect(),
         ..world.nothing()
     };
     let recipe = Recipe::Command { command: Vec::new(), files: vec!["none".into()], installed_by: InstalledBy::Agent };
+    let phoenix = Overlay { recipe: Some(phoenix()), ..world.nothing() };
     for (what, told) in [
         (world.nothing(), "there is nothing to add"),
         (Overlay { base: "none".into(), ..world.nothing() }, "the set can't be used"),
@@ -275,11 +396,19 @@ fn what_cannot_be_added_is_refused() {
         (files(&["/usr/lib"]), "two things would be at /usr/lib"),
         (files(&["/a/../b"]), "the addition to the initrd can't be written"),
         (files(&["/"]), "the addition to the initrd can't be written"),
-        (Overlay { agent: Some(file.clone()), ..world.nothing() }, "it is no 64-bit ELF program"),
-        (Overlay { agent: Some("/bin/sh".into()), ..world.nothing() }, "it needs a loader and libraries"),
-        (Overlay { agent: Some(world.folder.join("none")), ..world.nothing() }, "could not read"),
+        (Overlay { agent: Some(file.clone()), ..phoenix.clone() }, "it is no 64-bit ELF program"),
+        (Overlay { agent: Some("/bin/sh".into()), ..phoenix.clone() }, "it needs a loader and libraries"),
+        (Overlay { agent: Some(world.folder.join("none")), ..phoenix.clone() }, "could not read"),
+        (Overlay { init: Some(file.clone()), ..phoenix.clone() }, "it is neither a script (`#!`) nor an ELF program"),
+        (Overlay { init: Some(world.folder.path().into()), ..phoenix.clone() }, "could not read"),
         (Overlay { ca: Some(file.clone()), ..world.nothing() }, "it holds no certificate in PEM"),
+        (Overlay { ca: Some(der), ..world.nothing() }, "it holds no certificate in PEM"),
         (Overlay { ca: Some(key), ..world.nothing() }, "it holds a private key"),
+        (Overlay { ca: Some(empty), ..world.nothing() }, "certificate 1 of it can't be read ("),
+        (Overlay { ca: Some(torn), ..world.nothing() }, "certificate 1 of it can't be read ("),
+        (Overlay { ca: Some(second), ..world.nothing() }, "certificate 2 of it can't be read ("),
+        (Overlay { ca: Some(long), ..world.nothing() }, "it is longer than 1048576 bytes"),
+        (Overlay { files: vec![("a".into(), world.folder.path().into())], ..world.nothing() }, "could not read"),
         (Overlay { recipe: Some(recipe), ..world.nothing() }, "the recipe names none, which is no file of ce-"),
     ] {
         let is = world.refused(&what);

@@ -31,14 +31,11 @@ pub fn run(context: &Context, args: &List) -> Result<(), CliError> {
             .out
             .note(&format!("no image sets in {}: `metalform image import ISO` makes one", store.dir().display()));
     }
-    let width = sets.iter().map(|set| shown_id(set).len()).max().unwrap_or_default();
-    for set in &sets {
-        context.out.data(&line(set, width))?;
-    }
+    lines(&sets).iter().try_for_each(|line| context.out.data(line))?;
     if let (true, Some(id)) = (is_lost, default) {
-        context
-            .out
-            .note(&format!("the default is {id:?}, which is no set here: `image import --default` names another"));
+        context.out.note(&format!(
+            "the default is {id:?}, which is no set here: `metalform image import ISO --default` names another"
+        ));
     }
     Ok(())
 }
@@ -48,17 +45,38 @@ fn shown_id(set: &Listed) -> &str {
     set.id.as_deref().unwrap_or("(plain files)")
 }
 
-fn line(set: &Listed, width: usize) -> String {
+/// One a set, in columns as wide as the widest in them.
+fn lines(sets: &[Listed]) -> Vec<String> {
+    let rows: Vec<[String; 5]> = sets.iter().map(row).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let (id, size, created, kind) = (width(0), width(1), width(2), width(3));
+    let line = |row: &[String; 5]| {
+        format!("{:<id$}  {:>size$}  {:<created$}  {:<kind$}  {}", row[0], row[1], row[2], row[3], row[4])
+    };
+    rows.iter().map(line).collect()
+}
+
+/// Star and id, size, time, how its machines are installed, state.
+fn row(set: &Listed) -> [String; 5] {
     let star = if set.is_default { '*' } else { ' ' };
     let (template, recipe) = (set.template.as_deref().unwrap_or("foundation"), kind_of(set).unwrap_or("no recipe"));
-    let created = created(set).map(|at| at.to_string()).unwrap_or_default();
     let state = match &set.state {
         State::Complete => "complete".to_owned(),
         State::Plain => "plain files, nothing to verify by".to_owned(),
         State::Damaged(why) => format!("DAMAGED: {}", crate::output::clean(why)),
     };
-    let size = HumanBytes(set.bytes).to_string();
-    format!("{star} {:<width$}  {size:>10}  {created:<20}  {template}, {recipe}  {state}", shown_id(set))
+    [
+        format!("{star} {}", shown_id(set)),
+        HumanBytes(set.bytes).to_string(),
+        created(set).map(seconds).unwrap_or_default(),
+        format!("{template}, {recipe}"),
+        state,
+    ]
+}
+
+/// Without the fraction, which is none.
+fn seconds(at: Timestamp) -> String {
+    at.to_string().replace(".000000Z", "Z")
 }
 
 fn document(set: &Listed) -> Value {

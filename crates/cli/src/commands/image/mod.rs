@@ -85,11 +85,16 @@ fn tell(context: &Context, set: &metalform_images::Imported, made: &str) -> Resu
     let made = if set.was_there { "was there already, and is whole" } else { made };
     let default = if set.is_default { "the default" } else { "not the default" };
     context.out.data(&format!("{}: {made}; {default}", set.id))?;
-    set.manifest.files.iter().try_for_each(|file| context.out.data(&format!("  {}", line(file))))
+    lines(&set.manifest.files).iter().try_for_each(|line| context.out.data(line))
 }
 
-fn line(file: &ImageFile) -> String {
-    format!("{:<24} {:>12}  sha256:{}", file.name, file.size, file.sha256)
+/// One a file, in columns as wide as the widest in them.
+fn lines(files: &[ImageFile]) -> Vec<String> {
+    let name_width = files.iter().map(|file| file.name.len()).max().unwrap_or_default();
+    let size_width = files.iter().map(|file| file.size.to_string().len()).max().unwrap_or_default();
+    let line =
+        |file: &ImageFile| format!("  {:<name_width$}  {:>size_width$}  sha256:{}", file.name, file.size, file.sha256);
+    files.iter().map(line).collect()
 }
 
 /// `NAME=PATH`.

@@ -3,7 +3,7 @@
 use super::{Folder, document, named_path, tell, watched};
 use crate::{context::Context, error::CliError};
 use clap::Args;
-use metalform_images::{ImportError, OverlayError};
+use metalform_images::{ImportError, Overlaid, OverlayError};
 use metalform_model::Recipe;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,10 @@ pub struct Overlay {
     /// The agent, which runs the installer and reports [default: metalform-agent beside this program]
     #[arg(long, value_name = "PATH", num_args = 0..=1)]
     agent: Option<Option<PathBuf>>,
-    /// Certificates that the agent trusts, PEM
+    /// A script or program to start in the agent's place; it ends in `exec /metalform/agent`
+    #[arg(long, value_name = "PATH")]
+    init: Option<PathBuf>,
+    /// Certificates for programs of the initrd, PEM: /metalform/ca.pem
     #[arg(long, value_name = "PATH")]
     ca: Option<PathBuf>,
     /// How the agent runs the installer, JSON
@@ -60,6 +63,7 @@ pub async fn run(context: &Context, args: &Overlay) -> Result<(), CliError> {
         load: args.load.clone(),
         files: args.files.clone(),
         agent: args.agent.clone().map(|path| path.map_or_else(own_agent, Ok)).transpose()?,
+        init: args.init.clone(),
         ca: args.ca.clone(),
         recipe: args.recipe.as_deref().map(read_recipe).transpose()?,
         template: args.template.clone(),
@@ -75,6 +79,7 @@ pub async fn run(context: &Context, args: &Overlay) -> Result<(), CliError> {
     };
     if context.json {
         let mut document = document(&store, &made.set);
+        document["lacks_init"] = json!(made.lacks_init);
         document["modules"] = json!(made.modules);
         document["expected_modules"] =
             made.expected.iter().map(|(module, needs)| json!({"module": module, "needs": needs})).collect();
@@ -84,12 +89,28 @@ pub async fn run(context: &Context, args: &Overlay) -> Result<(), CliError> {
     if !made.modules.is_empty() {
         context.out.data(&format!("  modules, in the order of loading: {}", made.modules.join(" ")))?;
     }
+    warn(context, &made);
+    Ok(())
+}
+
+/// What the set relies on and nobody here could look at.
+fn warn(context: &Context, made: &Overlaid) {
     for (module, needs) in &made.expected {
         context.out.note(&format!(
             "{module} needs {needs}, which was not given: it has to be in the set's initrd already; --modules-dir finds it"
         ));
     }
-    Ok(())
+    if !made.modules.is_empty() && made.set.manifest.recipe.is_none() {
+        context.out.note(
+            "the agent loads the modules, and is started only in a set with a recipe: --agent and --recipe add both",
+        );
+    }
+    if made.lacks_init {
+        context.out.note(
+            "a set with a recipe starts /metalform/init, which was not given: it has to be in the set's initrd already; \
+             --agent adds it",
+        );
+    }
 }
 
 /// Beside the program that runs.

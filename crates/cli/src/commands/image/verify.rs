@@ -5,6 +5,7 @@ use crate::{context::Context, error::CliError, output::clean};
 use clap::Args;
 use metalform_images::{ImageStore, SetError, SetFault, State};
 use serde_json::{Value, json};
+use std::io::ErrorKind;
 
 /// Read every file of an image set, or of all, and compare it with the manifest
 #[derive(Debug, Args)]
@@ -28,11 +29,8 @@ pub async fn run(context: &Context, args: &Verify) -> Result<(), CliError> {
     let store = args.folder.store(context)?;
     let ids = match &args.set {
         Some(id) => vec![id.clone()],
-        None => with_manifest(&store)?,
+        None => with_manifest(context, &store)?,
     };
-    if ids.is_empty() {
-        context.out.note(&format!("no image sets with a manifest in {}", store.dir().display()));
-    }
     let is_one = args.set.is_some();
     let verified = watched(move |progress| {
         let verify = |id: String| match store.set(&id).and_then(|set| set.verify(progress)) {
@@ -54,9 +52,32 @@ pub async fn run(context: &Context, args: &Verify) -> Result<(), CliError> {
     if damaged.is_empty() { Ok(()) } else { Err(CliError::Damaged(Value::Array(damaged))) }
 }
 
-fn with_manifest(store: &ImageStore) -> Result<Vec<String>, CliError> {
+/// All there are. None is fine in a folder for images, and a mistake in any other: whoever misspelled it would take it for
+/// good news.
+fn with_manifest(context: &Context, store: &ImageStore) -> Result<Vec<String>, CliError> {
+    let dir = store.dir();
+    let is_empty = store.is_empty().map_err(|error| match error.source.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory => {
+            CliError::NoImageFolder { dir: dir.to_owned(), source: error.source }
+        }
+        _ => CliError::Images(error),
+    })?;
+    if is_empty {
+        context.out.note(&format!("no image sets in {}: `metalform image import ISO` makes one", dir.display()));
+        return Ok(Vec::new());
+    }
     let sets = store.list().map_err(CliError::Images)?;
-    Ok(sets.into_iter().filter(|set| set.state != State::Plain).filter_map(|set| set.id).collect())
+    if sets.is_empty() {
+        return Err(CliError::NoImageSets(dir.to_owned()));
+    }
+    let (plain, with): (Vec<_>, Vec<_>) = sets.into_iter().partition(|set| set.state == State::Plain);
+    if !plain.is_empty() {
+        let names: Vec<&str> = plain.iter().map(|set| set.id.as_deref().unwrap_or("(plain files)")).collect();
+        context
+            .out
+            .note(&format!("no manifest to verify by: {}; `metalform image import` writes one", names.join(", ")));
+    }
+    Ok(with.into_iter().filter_map(|set| set.id).collect())
 }
 
 fn tell(context: &Context, verified: &[Verified]) -> Result<(), CliError> {
