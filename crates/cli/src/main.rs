@@ -15,7 +15,6 @@ mod plan_faults;
 mod plan_text;
 mod server;
 mod stop_signal;
-mod temporary_folder;
 mod timeline;
 mod watch;
 

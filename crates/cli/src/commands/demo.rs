@@ -16,7 +16,6 @@ use crate::{
     plan_text::PlanText,
     server::Server,
     stop_signal::StopSignal,
-    temporary_folder::TemporaryFolder,
     watch::Outcome,
 };
 use clap::{
@@ -30,6 +29,7 @@ use metalform_simulator::{
     cvm::CvmProfile,
     faces::{PlanShape, RunningSimulator, SimulatorSettings, start},
     fault::{BUILTINS, CvmFault, Fault, FaultEffect, MachineFault, builtin},
+    temporary_folder::TemporaryFolder,
 };
 use serde::Serialize;
 use std::{
@@ -127,7 +127,7 @@ impl Cvm {
 /// Runs it.
 pub async fn run(context: &Context, args: &Demo, lab: Option<Lab>) -> Result<(), CliError> {
     let mut signals = StopSignal::listen()?;
-    let folder = TemporaryFolder::create("metalform-demo")?;
+    let folder = TemporaryFolder::create("demo").map_err(CliError::Simulator)?;
     let stop = CancellationToken::new();
     let settings = settings(args, lab.as_ref());
     let simulator = start(settings, Arc::new(context.clock), stop.child_token()).await;

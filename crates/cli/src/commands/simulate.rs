@@ -6,13 +6,13 @@ use crate::{
     error::CliError,
     lab::{FirmwareChoice, Lab, enter_command},
     stop_signal::StopSignal,
-    temporary_folder::TemporaryFolder,
 };
 use clap::{Args, ValueEnum};
 use ipnet::Ipv4Net;
 use metalform_simulator::{
     faces::{SimulatorSettings, start},
     qemu::BootOrder,
+    temporary_folder::TemporaryFolder,
 };
 use serde_json::json;
 use std::{net::SocketAddr, sync::Arc};
@@ -83,7 +83,7 @@ pub async fn run(context: &Context, args: &Simulate, lab: Option<Lab>) -> Result
         return Ok(());
     }
     let mut signals = StopSignal::listen()?;
-    let folder = TemporaryFolder::create("metalform-simulate")?;
+    let folder = TemporaryFolder::create("simulate").map_err(CliError::Simulator)?;
     let mut settings = SimulatorSettings { subnet: args.subnet, ..SimulatorSettings::new(args.seed, args.speed) };
     settings.world.cvms.profile = args.cvm.profile();
     settings.qemu = lab.as_ref().map(|lab| lab.settings(&args.firmware));

@@ -13,9 +13,9 @@ mod system_image;
 
 pub use namespace::{enter_command, enter_namespace};
 
-use crate::{error::CliError, output::Output, temporary_folder::TemporaryFolder};
+use crate::{error::CliError, output::Output};
 use kernel::Kernel;
-use metalform_simulator::{faces::SimulatorError, ipxe::Firmware, qemu};
+use metalform_simulator::{faces::SimulatorError, ipxe::Firmware, qemu, temporary_folder::TemporaryFolder};
 use std::{
     io,
     path::{Path, PathBuf},
@@ -113,7 +113,7 @@ impl Lab {
         if !missing.is_empty() {
             return Err(CliError::Simulator(SimulatorError::Qemu(qemu::QemuError::Missing(missing))));
         }
-        let folder = TemporaryFolder::create("metalform-lab")?;
+        let folder = TemporaryFolder::create("lab").map_err(CliError::Simulator)?;
         build(out, folder.path()).map_err(CliError::Lab)?;
         Ok(Lab { folder })
     }
