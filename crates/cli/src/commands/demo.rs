@@ -11,7 +11,7 @@ use crate::{
     context::{Context, variable},
     display::Display,
     error::CliError,
-    lab::{FirmwareChoice, Lab, enter_command},
+    lab::{FirmwareChoice, Lab},
     output::clean,
     plan_text::PlanText,
     server::Server,
@@ -144,7 +144,9 @@ pub async fn run(context: &Context, args: &Demo, lab: Option<Lab>) -> Result<(),
         Ok(outcomes) => {
             conclude(context, args, &outcomes)?;
             let failed = failures(&outcomes);
-            next_steps(context, args, &running, &config_file, &failed);
+            let enter = lab.as_ref().map(|lab| lab.enter_command() + " ").unwrap_or_default();
+            let next = format!("{enter}metalform status --config {}", config_file.display());
+            next_steps(context, args, &running, &next, &failed);
             if args.keep {
                 signals.next().await;
             }
@@ -309,14 +311,12 @@ impl<'a> ClusterInShort<'a> {
 }
 
 /// What a person can do while the world stands, and how to make it stand.
-fn next_steps(context: &Context, args: &Demo, running: &Running, config_file: &Path, failed: &[ClusterStatus]) {
+fn next_steps(context: &Context, args: &Demo, running: &Running, next: &str, failed: &[ClusterStatus]) {
     if args.keep {
         for cluster in failed {
             context.out.note(&clean(&format!("{}: {}", cluster.name, cluster.reason)));
         }
-        let (page, file) = (&running.control_url, config_file.display());
-        let enter = if args.machines.are_emulated() { format!("{} ", enter_command()) } else { String::new() };
-        context.out.note(&format!("kept until Ctrl-C: {page}\nnext: {enter}metalform status --config {file}"));
+        context.out.note(&format!("kept until Ctrl-C: {}\nnext: {next}", running.control_url));
     } else if failed.is_empty() {
         context.out.note("next: `metalform demo --keep` leaves the world standing, to look around in it");
     }

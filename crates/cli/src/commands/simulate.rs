@@ -4,7 +4,7 @@ use crate::{
     commands::demo::{Cvm, Machines, positive},
     context::Context,
     error::CliError,
-    lab::{FirmwareChoice, Lab, enter_command},
+    lab::{FirmwareChoice, Lab},
     stop_signal::StopSignal,
 };
 use clap::{Args, ValueEnum};
@@ -110,8 +110,8 @@ pub async fn run(context: &Context, args: &Simulate, lab: Option<Lab>) -> Result
         "config": simulator.config_toml(Some(&folder.path().join("data"))),
     });
     // Everything above is in a network namespace then, and `serve` has to be, too.
-    if let Some(consoles) = consoles {
-        document["enter"] = enter_command().into();
+    if let (Some(lab), Some(consoles)) = (&lab, consoles) {
+        document["enter"] = lab.enter_command().into();
         document["consoles_dir"] = json!(consoles);
     }
     context.out.json(&document)?;

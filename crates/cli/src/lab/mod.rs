@@ -11,11 +11,10 @@ mod kernel;
 mod namespace;
 mod system_image;
 
-pub use namespace::{enter_command, enter_namespace};
-
 use crate::{error::CliError, output::Output};
 use kernel::Kernel;
 use metalform_simulator::{faces::SimulatorError, ipxe::Firmware, qemu, temporary_folder::TemporaryFolder};
+use namespace::Namespace;
 use std::{
     io,
     path::{Path, PathBuf},
@@ -100,22 +99,41 @@ impl LabError {
     }
 }
 
-/// A prepared lab.
+/// What machines boot, put together.
 #[derive(Debug)]
-pub struct Lab {
+pub struct PreparedLab {
     folder: TemporaryFolder,
 }
 
-impl Lab {
+impl PreparedLab {
     /// Downloads what isn't in the cache, and puts everything together.
-    pub fn prepare(out: &Output) -> Result<Lab, CliError> {
+    pub fn prepare(out: &Output) -> Result<PreparedLab, CliError> {
         let missing = qemu::missing_programs();
         if !missing.is_empty() {
             return Err(CliError::Simulator(SimulatorError::Qemu(qemu::QemuError::Missing(missing))));
         }
         let folder = TemporaryFolder::create("lab").map_err(CliError::Simulator)?;
         build(out, folder.path()).map_err(CliError::Lab)?;
-        Ok(Lab { folder })
+        Ok(PreparedLab { folder })
+    }
+
+    /// Moves this process, which may have one thread only, to where machines can be emulated.
+    pub fn enter_namespace(self) -> Result<Lab, LabError> {
+        Ok(Lab { namespace: Namespace::enter()?, folder: self.folder })
+    }
+}
+
+/// A lab, in the network namespace that this process is in.
+#[derive(Debug)]
+pub struct Lab {
+    folder: TemporaryFolder,
+    namespace: Namespace,
+}
+
+impl Lab {
+    /// What to put before a command that is to reach the machines.
+    pub fn enter_command(&self) -> String {
+        self.namespace.enter_command()
     }
 
     /// How the simulator is to emulate machines with it.
