@@ -93,6 +93,11 @@ impl LabError {
         }
     }
 
+    fn package(package: &str) -> impl Fn(LabError) -> LabError {
+        let package = package.to_owned();
+        move |source| LabError::Package { package: package.clone(), source: source.into() }
+    }
+
     fn file(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LabError {
         let path = path.to_owned();
         move |source| LabError::File { doing, path, source }
