@@ -61,9 +61,11 @@ impl TemporaryFolder {
 
     /// Leaves it where it is, for good: without the file that is locked nobody takes it for abandoned.
     pub fn keep(mut self) -> PathBuf {
-        match fs::remove_file(self.path.join(LOCK)) {
-            Ok(()) => self.is_kept = true,
-            Err(error) => tracing::warn!(%error, folder = %self.path.display(), "the folder can't be kept"),
+        self.is_kept = true;
+        if let Err(error) = fs::remove_file(self.path.join(LOCK))
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, folder = %self.path.display(), "the next start may remove this folder");
         }
         self.path.clone()
     }

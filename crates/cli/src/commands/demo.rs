@@ -159,7 +159,7 @@ pub async fn run(context: &Context, args: &Demo, lab: Option<Lab>) -> Result<(),
     simulator.stop().await;
     let done = concluded.and(stopped);
     if let (Err(_), Some(lab)) = (&done, lab) {
-        context.out.note(&format!("consoles of the machines: {}", lab.keep_consoles().display()));
+        context.out.note(&format!("consoles of the machines: {}", lab.keep_consoles(args.keep).display()));
     }
     done
 }

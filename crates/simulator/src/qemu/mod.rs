@@ -20,7 +20,7 @@ pub use programs::{Missing, missing_programs};
 use crate::ipxe::Firmware;
 use ipnet::Ipv4Net;
 use std::{
-    io,
+    fs, io,
     net::Ipv4Addr,
     path::{Path, PathBuf},
 };
@@ -98,7 +98,7 @@ pub enum QemuError {
     #[error("can't open /dev/net/tun, which makes the machines' network cards")]
     Tun(#[source] io::Error),
     /// A file or folder.
-    #[error("can't make {}", path.display())]
+    #[error("can't make or remove {}", path.display())]
     File {
         /// Which.
         path: PathBuf,
@@ -137,6 +137,25 @@ impl QemuError {
         let path = path.to_owned();
         move |source| QemuError::File { path, source }
     }
+}
+
+/// Removes the drives of all machines, once none of them runs, and leaves consoles and logs. `folder` is that of
+/// [`QemuSettings`]; where no machine was made it may not be there.
+///
+/// # Errors
+/// A file can't be removed; those before it are gone.
+pub fn remove_drives(folder: &Path) -> Result<(), QemuError> {
+    let machines = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        machines => machines.map_err(QemuError::file(folder))?,
+    };
+    for machine in machines {
+        let machine = machine.map_err(QemuError::file(folder))?.path();
+        if machine.is_dir() {
+            hardware::remove_drives(&machine)?;
+        }
+    }
+    Ok(())
 }
 
 /// The addresses of the segment that are this side's.
