@@ -23,8 +23,8 @@ fn labs_stand_side_by_side_and_one_after_the_other_and_nothing_is_left_of_them()
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).expect("the folder can be made");
     assert_eq!(interfaces(), ["lo"]);
-    let (first, world) = start_world(&folder, &[]);
-    let (second, other) = start_world(&folder, &[]);
+    let (first, world) = start_world("first", &folder, &[]);
+    let (second, other) = start_world("second", &folder, &[]);
     for world in [&world, &other] {
         assert!(reaches_bridge(world), "{world}");
     }
@@ -34,7 +34,7 @@ fn labs_stand_side_by_side_and_one_after_the_other_and_nothing_is_left_of_them()
     let left = labs_in(&folder);
     assert_eq!(left.len(), 2, "{left:?}");
 
-    let (third, world) = start_world(&folder, &[]);
+    let (third, world) = start_world("third", &folder, &[]);
     assert!(reaches_bridge(&world));
     assert!(left.iter().all(|lab| !lab.exists()), "{left:?}");
     assert_eq!(interfaces(), ["lo"]);

@@ -34,7 +34,7 @@ impl Site {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("machines").join(test);
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).expect("the folder can be made");
-        let (simulate, world) = start_world(&folder, arguments);
+        let (simulate, world) = start_world("simulate", &folder, arguments);
         join_network(simulate.id());
 
         let mut config: Table = text(&world, "config").parse().expect("the configuration is TOML");
@@ -195,12 +195,12 @@ impl Drop for Site {
     }
 }
 
-/// `metalform simulate` in `folder`, and the document that is its first line.
-pub fn start_world(folder: &Path, arguments: &[&str]) -> (Process, Value) {
+/// `metalform simulate` in `folder`, its log by that name, and the document that is its first line.
+pub fn start_world(name: &str, folder: &Path, arguments: &[&str]) -> (Process, Value) {
     let mut simulate = Command::new(METALFORM);
     simulate.args(["simulate", "--machines", "qemu", "--speed", "600"]).args(arguments);
     simulate.env("XDG_CACHE_HOME", cache()).env("TMPDIR", folder);
-    let (simulate, line) = Process::start_and_read_line("simulate", folder, &mut simulate, SOON);
+    let (simulate, line) = Process::start_and_read_line(name, folder, &mut simulate, SOON);
     (simulate, serde_json::from_str(&line).expect("the first line is JSON"))
 }
 
