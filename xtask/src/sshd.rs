@@ -4,8 +4,9 @@
 use crate::{debian, failure::Failure, repository::Repository, step::output};
 use std::process::Command;
 
-/// The server, and the one library of it that not every Debian has for other reasons.
-const PACKAGES: [&str; 2] = ["openssh-server", "libwrap0"];
+/// The server, and before it the one library of it that not every Debian has for other reasons: where the server is, all is
+/// there, even if a run broke off in between.
+const PACKAGES: [&str; 2] = ["libwrap0", "openssh-server"];
 
 /// `target/lab/openssh` with the server; nothing is done when it is there.
 pub fn unpack(repository: &Repository) -> Result<(), Failure> {

@@ -15,7 +15,6 @@ mod plan_faults;
 mod plan_text;
 mod server;
 mod stop_signal;
-mod temporary_folder;
 mod timeline;
 mod watch;
 
@@ -23,7 +22,7 @@ use clap::{Parser, error::ErrorKind};
 use cli::{Cli, Command};
 use context::Context;
 use error::CliError;
-use lab::Lab;
+use lab::{Lab, PreparedLab};
 use output::Output;
 use serde_json::json;
 use std::io::IsTerminal;
@@ -60,12 +59,11 @@ fn prepare(command: &Command, context: &Context) -> Result<Option<Lab>, CliError
     if !command.emulates_machines() {
         return Ok(None);
     }
-    let lab = Lab::prepare(&context.out)?;
+    let lab = PreparedLab::prepare(&context.out)?;
     if command.only_downloads() {
         return Ok(None);
     }
-    lab::enter_namespace().map_err(CliError::Lab)?;
-    Ok(Some(lab))
+    lab.enter_namespace().map(Some).map_err(CliError::Lab)
 }
 
 /// Help and version are what was asked for; anything else is wrong usage, told to a program as well.

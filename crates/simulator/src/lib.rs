@@ -12,6 +12,7 @@ pub mod machine;
 mod pace;
 pub mod qemu;
 pub mod ssh;
+pub mod temporary_folder;
 #[cfg(test)]
 mod testing;
 pub mod world;

@@ -292,15 +292,18 @@ fn edges_of(lines: &[Line], starts: &[usize], labels: &HashMap<&str, usize>, lin
     };
     let (well, failed) = (after(false), after(true));
     match (this.name(), this.ends()) {
+        // To a label that isn't there, or that only a setting names, it can fail; it never goes on with the next line.
         ("goto", _) => {
-            Edges { well: this.arguments().first().and_then(|label| labels.get(label.as_str()).copied()), failed: None }
+            let to = this.arguments().first().and_then(|label| labels.get(label.as_str()).copied());
+            Edges { well: to, failed: if to.is_some() { None } else { failed } }
         }
         (_, Some(Ends::Well)) => Edges { well, failed: None },
         (_, Some(Ends::NotAtAll)) => Edges { well: None, failed },
         (_, Some(Ends::Leaves)) => Edges::default(),
         (_, Some(Ends::EitherWay)) => Edges { well, failed },
-        // An unknown command always fails.
-        (_, None) => Edges { well: None, failed },
+        // A mistyped command is one that will do something once it is mended, nobody knows what: either way, so that what is
+        // behind it is looked at now and not only then.
+        (_, None) => Edges { well, failed },
     }
 }
 

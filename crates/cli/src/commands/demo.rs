@@ -11,12 +11,11 @@ use crate::{
     context::{Context, variable},
     display::Display,
     error::CliError,
-    lab::{FirmwareChoice, Lab, enter_command},
+    lab::{FirmwareChoice, Lab},
     output::clean,
     plan_text::PlanText,
     server::Server,
     stop_signal::StopSignal,
-    temporary_folder::TemporaryFolder,
     watch::Outcome,
 };
 use clap::{
@@ -30,6 +29,7 @@ use metalform_simulator::{
     cvm::CvmProfile,
     faces::{PlanShape, RunningSimulator, SimulatorSettings, start},
     fault::{BUILTINS, CvmFault, Fault, FaultEffect, MachineFault, builtin},
+    temporary_folder::TemporaryFolder,
 };
 use serde::Serialize;
 use std::{
@@ -127,7 +127,7 @@ impl Cvm {
 /// Runs it.
 pub async fn run(context: &Context, args: &Demo, lab: Option<Lab>) -> Result<(), CliError> {
     let mut signals = StopSignal::listen()?;
-    let folder = TemporaryFolder::create("metalform-demo")?;
+    let folder = TemporaryFolder::create("demo").map_err(CliError::Simulator)?;
     let stop = CancellationToken::new();
     let settings = settings(args, lab.as_ref());
     let simulator = start(settings, Arc::new(context.clock), stop.child_token()).await;
@@ -144,7 +144,9 @@ pub async fn run(context: &Context, args: &Demo, lab: Option<Lab>) -> Result<(),
         Ok(outcomes) => {
             conclude(context, args, &outcomes)?;
             let failed = failures(&outcomes);
-            next_steps(context, args, &running, &config_file, &failed);
+            let enter = lab.as_ref().map(|lab| lab.enter_command() + " ").unwrap_or_default();
+            let next = format!("{enter}metalform status --config {}", config_file.display());
+            next_steps(context, args, &running, &next, &failed);
             if args.keep {
                 signals.next().await;
             }
@@ -157,7 +159,7 @@ pub async fn run(context: &Context, args: &Demo, lab: Option<Lab>) -> Result<(),
     simulator.stop().await;
     let done = concluded.and(stopped);
     if let (Err(_), Some(lab)) = (&done, lab) {
-        context.out.note(&format!("consoles of the machines: {}", lab.keep_consoles().display()));
+        context.out.note(&format!("consoles of the machines: {}", lab.keep_consoles(args.keep).display()));
     }
     done
 }
@@ -309,14 +311,12 @@ impl<'a> ClusterInShort<'a> {
 }
 
 /// What a person can do while the world stands, and how to make it stand.
-fn next_steps(context: &Context, args: &Demo, running: &Running, config_file: &Path, failed: &[ClusterStatus]) {
+fn next_steps(context: &Context, args: &Demo, running: &Running, next: &str, failed: &[ClusterStatus]) {
     if args.keep {
         for cluster in failed {
             context.out.note(&clean(&format!("{}: {}", cluster.name, cluster.reason)));
         }
-        let (page, file) = (&running.control_url, config_file.display());
-        let enter = if args.machines.are_emulated() { format!("{} ", enter_command()) } else { String::new() };
-        context.out.note(&format!("kept until Ctrl-C: {page}\nnext: {enter}metalform status --config {file}"));
+        context.out.note(&format!("kept until Ctrl-C: {}\nnext: {next}", running.control_url));
     } else if failed.is_empty() {
         context.out.note("next: `metalform demo --keep` leaves the world standing, to look around in it");
     }

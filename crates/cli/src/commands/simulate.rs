@@ -4,15 +4,15 @@ use crate::{
     commands::demo::{Cvm, Machines, positive},
     context::Context,
     error::CliError,
-    lab::{FirmwareChoice, Lab, enter_command},
+    lab::{FirmwareChoice, Lab},
     stop_signal::StopSignal,
-    temporary_folder::TemporaryFolder,
 };
 use clap::{Args, ValueEnum};
 use ipnet::Ipv4Net;
 use metalform_simulator::{
     faces::{SimulatorSettings, start},
     qemu::BootOrder,
+    temporary_folder::TemporaryFolder,
 };
 use serde_json::json;
 use std::{net::SocketAddr, sync::Arc};
@@ -83,7 +83,7 @@ pub async fn run(context: &Context, args: &Simulate, lab: Option<Lab>) -> Result
         return Ok(());
     }
     let mut signals = StopSignal::listen()?;
-    let folder = TemporaryFolder::create("metalform-simulate")?;
+    let folder = TemporaryFolder::create("simulate").map_err(CliError::Simulator)?;
     let mut settings = SimulatorSettings { subnet: args.subnet, ..SimulatorSettings::new(args.seed, args.speed) };
     settings.world.cvms.profile = args.cvm.profile();
     settings.qemu = lab.as_ref().map(|lab| lab.settings(&args.firmware));
@@ -110,8 +110,8 @@ pub async fn run(context: &Context, args: &Simulate, lab: Option<Lab>) -> Result
         "config": simulator.config_toml(Some(&folder.path().join("data"))),
     });
     // Everything above is in a network namespace then, and `serve` has to be, too.
-    if let Some(consoles) = consoles {
-        document["enter"] = enter_command().into();
+    if let (Some(lab), Some(consoles)) = (&lab, consoles) {
+        document["enter"] = lab.enter_command().into();
         document["consoles_dir"] = json!(consoles);
     }
     context.out.json(&document)?;

@@ -11,16 +11,20 @@ mod kernel;
 mod namespace;
 mod system_image;
 
-pub use namespace::{enter_command, enter_namespace};
-
-use crate::{error::CliError, output::Output, temporary_folder::TemporaryFolder};
+use crate::{error::CliError, output::Output};
 use kernel::Kernel;
-use metalform_simulator::{faces::SimulatorError, ipxe::Firmware, qemu};
+use metalform_simulator::{faces::SimulatorError, ipxe::Firmware, qemu, temporary_folder::TemporaryFolder};
+use namespace::Namespace;
 use std::{
     io,
     path::{Path, PathBuf},
     process::Command,
 };
+
+// In the lab's folder: what machines boot, what that is made from, and the machines.
+const IMAGES: &str = "images";
+const BUILD: &str = "build";
+const MACHINES: &str = "machines";
 
 /// Why a lab can't be made.
 #[derive(Debug, thiserror::Error)]
@@ -94,34 +98,57 @@ impl LabError {
         }
     }
 
+    fn package(package: &str) -> impl Fn(LabError) -> LabError {
+        let package = package.to_owned();
+        move |source| LabError::Package { package: package.clone(), source: source.into() }
+    }
+
     fn file(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LabError {
         let path = path.to_owned();
         move |source| LabError::File { doing, path, source }
     }
 }
 
-/// A prepared lab.
+/// What machines boot, put together.
 #[derive(Debug)]
-pub struct Lab {
+pub struct PreparedLab {
     folder: TemporaryFolder,
 }
 
-impl Lab {
+impl PreparedLab {
     /// Downloads what isn't in the cache, and puts everything together.
-    pub fn prepare(out: &Output) -> Result<Lab, CliError> {
+    pub fn prepare(out: &Output) -> Result<PreparedLab, CliError> {
         let missing = qemu::missing_programs();
         if !missing.is_empty() {
             return Err(CliError::Simulator(SimulatorError::Qemu(qemu::QemuError::Missing(missing))));
         }
-        let folder = TemporaryFolder::create("metalform-lab")?;
+        let folder = TemporaryFolder::create("lab").map_err(CliError::Simulator)?;
         build(out, folder.path()).map_err(CliError::Lab)?;
-        Ok(Lab { folder })
+        Ok(PreparedLab { folder })
+    }
+
+    /// Moves this process, which may have one thread only, to where machines can be emulated.
+    pub fn enter_namespace(self) -> Result<Lab, LabError> {
+        Ok(Lab { namespace: Namespace::enter()?, folder: self.folder })
+    }
+}
+
+/// A lab, in the network namespace that this process is in.
+#[derive(Debug)]
+pub struct Lab {
+    folder: TemporaryFolder,
+    namespace: Namespace,
+}
+
+impl Lab {
+    /// What to put before a command that is to reach the machines.
+    pub fn enter_command(&self) -> String {
+        self.namespace.enter_command()
     }
 
     /// How the simulator is to emulate machines with it.
     pub fn settings(&self, firmware: &[FirmwareChoice]) -> qemu::QemuSettings {
-        let mut settings =
-            qemu::QemuSettings::new(self.folder.path().join("machines"), self.folder.path().join("images"));
+        let mut settings = qemu::QemuSettings::new(self.folder.path().join(MACHINES), self.folder.path().join(IMAGES));
         for choice in firmware {
             match &choice.server {
                 None => settings.firmware = choice.firmware,
@@ -131,15 +158,25 @@ impl Lab {
         settings
     }
 
-    /// Keeps consoles and logs for whoever wants to know what went wrong, and answers where they are.
-    pub fn keep_consoles(self) -> PathBuf {
-        let folder = self.folder.keep();
-        for image in ["images", "build"] {
-            // What can't be removed is in the system's temporary folder all the same.
-            let _ = std::fs::remove_dir_all(folder.join(image));
-        }
-        folder.join("machines")
+    /// Keeps consoles and logs for whoever wants to know what went wrong, and answers where they are. The machines' drives
+    /// are kept only `with_drives`: each holds a system of some hundred MB.
+    pub fn keep_consoles(self, with_drives: bool) -> PathBuf {
+        keep_consoles(self.folder, with_drives)
     }
+}
+
+fn keep_consoles(folder: TemporaryFolder, with_drives: bool) -> PathBuf {
+    let machines = folder.path().join(MACHINES);
+    for made in [IMAGES, BUILD] {
+        // What can't be removed is in the system's temporary folder all the same.
+        let _ = std::fs::remove_dir_all(folder.path().join(made));
+    }
+    if !with_drives && let Err(error) = qemu::remove_drives(&machines) {
+        tracing::warn!(%error, cause = ?std::error::Error::source(&error), "drives of emulated machines are left");
+    }
+    // Not before: as long as the folder isn't kept, the next start removes what is left if this breaks off.
+    folder.keep();
+    machines
 }
 
 fn build(out: &Output, folder: &Path) -> Result<(), LabError> {
@@ -148,13 +185,13 @@ fn build(out: &Output, folder: &Path) -> Result<(), LabError> {
     let packages = debian::Packages::open(out)?;
     let kernel = Kernel::of(&packages)?;
     let busybox = packages.file("busybox-static", &["bin/busybox", "usr/bin/busybox"])?;
-    let work = folder.join("build");
+    let work = folder.join(BUILD);
     std::fs::create_dir_all(&work).map_err(LabError::file("make", &work))?;
 
     let system = work.join("system.img.gz");
     let root = initrd::installed_system(&work, &kernel, &busybox, &cvm)?;
     system_image::build(&packages, &work, &kernel, &root, &system)?;
-    initrd::image_set(&folder.join("images"), &work, &kernel, &busybox, &agent, &system)
+    initrd::image_set(&folder.join(IMAGES), &work, &kernel, &busybox, &agent, &system)
 }
 
 /// A program that cargo puts beside this one.
@@ -197,5 +234,49 @@ impl std::str::FromStr for FirmwareChoice {
             _ => return Err("neither bios nor uefi; for one machine write SERVER=uefi".into()),
         };
         Ok(FirmwareChoice { server, firmware })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// The files that are left of a lab with one machine.
+    fn left(with_drives: bool) -> Vec<String> {
+        let parent = TemporaryFolder::create("test").unwrap();
+        let lab = TemporaryFolder::create("lab").unwrap();
+        let machine = lab.path().join("machines/server-001");
+        for folder in [&machine, &lab.path().join("images"), &lab.path().join("build")] {
+            fs::create_dir_all(folder).unwrap();
+        }
+        for file in ["console.log", "qemu.log", "drive-0.raw", "drive-1.raw", "uefi-variables.fd"] {
+            fs::write(machine.join(file), file).unwrap();
+        }
+        fs::write(lab.path().join("machines/dnsmasq.log"), "").unwrap();
+        let kept = keep_consoles(lab, with_drives);
+        let folder = kept.parent().unwrap();
+        assert_eq!(fs::read_dir(folder).unwrap().count(), 1, "only the machines");
+        assert!(kept.join("dnsmasq.log").exists());
+        let mut files: Vec<String> = fs::read_dir(kept.join("server-001"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        files.sort();
+        // It is nobody's now; the test's own goes with it.
+        fs::rename(folder, parent.path().join("kept")).unwrap();
+        files
+    }
+
+    #[test]
+    fn of_a_lab_that_failed_the_consoles_are_kept_and_the_drives_only_when_asked_for() {
+        assert_eq!(left(false), ["console.log", "qemu.log"]);
+        assert_eq!(left(true), ["console.log", "drive-0.raw", "drive-1.raw", "qemu.log", "uefi-variables.fd"]);
+    }
+
+    #[test]
+    fn a_lab_that_failed_before_it_had_machines_is_kept_as_well() {
+        let kept = keep_consoles(TemporaryFolder::create("lab").unwrap(), false);
+        fs::remove_dir(kept.parent().unwrap()).unwrap();
     }
 }

@@ -115,6 +115,37 @@ fn the_simulators_first_line_says_everything() {
 }
 
 #[test]
+fn what_a_killed_simulator_leaves_behind_the_next_one_removes_and_nothing_else() {
+    let temporary = Folder::new();
+    let start = || {
+        let mut simulate = command(&temporary, &["simulate"]);
+        let simulator = Running::start(simulate.env("TMPDIR", temporary.path()));
+        simulator.said("{");
+        simulator
+    };
+    let folders = || {
+        let entries = fs::read_dir(temporary.path()).unwrap().map(|entry| entry.unwrap().path());
+        entries.collect::<std::collections::BTreeSet<_>>()
+    };
+    // Of somebody else, by the same name.
+    fs::create_dir(temporary.path().join("metalform-simulator-1-0")).unwrap();
+    let others = folders();
+    let living = start();
+    let with_living = folders();
+    let mut killed = start();
+    killed.signal("-KILL");
+    killed.died();
+    let left: Vec<_> = folders().difference(&with_living).cloned().collect();
+    assert_eq!(left.len(), 2, "its own folder and that of the simulated world: {left:?}");
+
+    let next = start();
+    assert!(left.iter().all(|folder| !folder.exists()), "{left:?}");
+    assert!(with_living.is_subset(&folders()), "what another uses is gone: {with_living:?}");
+    assert_eq!((next.stop("-TERM"), living.stop("-TERM")), (0, 0));
+    assert_eq!(folders(), others);
+}
+
+#[test]
 fn a_template_that_is_not_there_keeps_the_service_from_starting() {
     let folder = Folder::new();
     let config = format!(

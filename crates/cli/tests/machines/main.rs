@@ -3,6 +3,7 @@
 
 mod boots;
 mod hardware;
+mod labs;
 mod namespace;
 mod process;
 mod site;

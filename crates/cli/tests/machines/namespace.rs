@@ -4,8 +4,10 @@
 //! them the process namespace takes every process along. So nothing is left behind, even when the test is killed.
 
 use crate::site::now;
+use nix::sched::{CloneFlags, setns};
 use std::{
     env,
+    fs::{self, File},
     process::{Command, Stdio},
     thread,
     time::Duration,
@@ -46,6 +48,19 @@ pub fn run_inside(test: &str, limit: Duration) {
         "{test} failed inside its namespaces ({status}); if it did not even begin, this computer does not allow them: \
          be root, or allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1)"
     );
+}
+
+/// Moves this thread, and what it starts from now on, into the network namespace that a process is in.
+pub fn join_network(pid: u32) {
+    let path = format!("/proc/{pid}/ns/net");
+    let namespace = File::open(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    setns(namespace, CloneFlags::CLONE_NEWNET).unwrap_or_else(|error| panic!("{path} can't be entered: {error}"));
+}
+
+/// The network interfaces that this thread sees.
+pub fn interfaces() -> Vec<String> {
+    let list = fs::read_to_string("/proc/thread-self/net/dev").expect("the kernel lists them");
+    list.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name.trim().to_owned()).collect()
 }
 
 fn is_root() -> bool {

@@ -56,6 +56,11 @@ impl Process {
         Process { name: name.to_owned(), child, log }
     }
 
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The end of what it said.
     pub fn last_lines(&self, count: usize) -> String {
         last_lines(&self.log, count)

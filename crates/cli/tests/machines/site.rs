@@ -1,7 +1,7 @@
-//! A site with machines that really boot: `metalform simulate --machines qemu` and `metalform serve` in a network namespace
-//! that the test made for itself.
+//! A site with machines that really boot: `metalform simulate --machines qemu`, and `metalform serve` in the network namespace
+//! that it makes.
 
-use crate::process::Process;
+use crate::{namespace::join_network, process::Process};
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -34,11 +34,8 @@ impl Site {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("machines").join(test);
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).expect("the folder can be made");
-        let mut simulate = Command::new(METALFORM);
-        simulate.args(["simulate", "--machines", "qemu", "--speed", "600"]).args(arguments);
-        simulate.env("XDG_CACHE_HOME", cache()).env("TMPDIR", &folder);
-        let (simulate, line) = Process::start_and_read_line("simulate", &folder, &mut simulate, SOON);
-        let world: Value = serde_json::from_str(&line).expect("the first line is JSON");
+        let (simulate, world) = start_world("simulate", &folder, arguments);
+        join_network(simulate.id());
 
         let mut config: Table = text(&world, "config").parse().expect("the configuration is TOML");
         config.insert("data_dir".into(), folder.join("data").display().to_string().into());
@@ -196,6 +193,15 @@ impl Drop for Site {
             eprintln!("--- the end of the console of {name} (all of it: {})\n{said}", kept.display());
         }
     }
+}
+
+/// `metalform simulate` in `folder`, its log by that name, and the document that is its first line.
+pub fn start_world(name: &str, folder: &Path, arguments: &[&str]) -> (Process, Value) {
+    let mut simulate = Command::new(METALFORM);
+    simulate.args(["simulate", "--machines", "qemu", "--speed", "600"]).args(arguments);
+    simulate.env("XDG_CACHE_HOME", cache()).env("TMPDIR", folder);
+    let (simulate, line) = Process::start_and_read_line(name, folder, &mut simulate, SOON);
+    (simulate, serde_json::from_str(&line).expect("the first line is JSON"))
 }
 
 /// Where `cargo xtask test` has put Debian's packages.

@@ -1,8 +1,7 @@
 //! A temporary folder with a stand-in image set and an API key. Gone with the simulator.
 
 use super::SimulatorError;
-use crate::pace;
-use ipnet::Ipv4Net;
+use crate::{pace, temporary_folder::TemporaryFolder};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::{
     fs,
@@ -20,18 +19,16 @@ const LAB_PROFILE_TABLE: &str = "profile = [{ name = \"lx3d-metal-2x2\", vcpu = 
 
 /// Removed when dropped.
 #[derive(Debug)]
-pub(super) struct Folder(PathBuf);
+pub(super) struct Folder(TemporaryFolder);
 
 impl Folder {
-    pub fn create(seed: u64, subnet: Ipv4Net) -> Result<Folder, SimulatorError> {
-        // The network is ours alone on this computer, so the name is too; what an earlier process left is overwritten.
-        let name = format!("metalform-simulator-{}-{}", std::process::id(), subnet.network());
-        let folder = Folder(std::env::temp_dir().join(name));
+    pub fn create(seed: u64) -> Result<Folder, SimulatorError> {
+        let folder = Folder(TemporaryFolder::create("simulator")?);
         let wrong = |path: &Path| {
             let path = path.to_owned();
             move |source: io::Error| SimulatorError::Folder { path, source }
         };
-        fs::create_dir_all(folder.images()).map_err(wrong(&folder.0))?;
+        fs::create_dir_all(folder.images()).map_err(wrong(folder.0.path()))?;
         for (file, size) in [("vmlinuz-foundation", KERNEL_BYTES), ("initrd-foundation.img", INITRD_BYTES)] {
             let mut bytes = vec![0; size];
             StdRng::from_seed(pace::digest(seed, file)).fill_bytes(&mut bytes);
@@ -47,23 +44,15 @@ impl Folder {
     }
 
     pub fn images(&self) -> PathBuf {
-        self.0.join("images")
+        self.0.path().join("images")
     }
 
     /// The table of profiles that only emulated machines have.
     pub fn profiles(&self) -> PathBuf {
-        self.0.join("profiles.toml")
+        self.0.path().join("profiles.toml")
     }
 
     pub fn api_key(&self) -> PathBuf {
-        self.0.join("api-key")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.0) {
-            tracing::debug!(%error, folder = %self.0.display(), "the simulator's folder is left behind");
-        }
+        self.0.path().join("api-key")
     }
 }

@@ -207,7 +207,7 @@ pub async fn start(
         emulator = Some((Emulator::start(qemu, network).await?, images_dir));
     }
     let block = Block::claim(subnet, settings.prefix_len)?;
-    let folder = Folder::create(settings.world.cloud.seed, block.subnet)?;
+    let folder = Folder::create(settings.world.cloud.seed)?;
     let beside = SocketAddr::new(settings.listen.ip(), 0);
     let (main, main_at) = listen(settings.listen).await?;
     let (dns, dns_at) = listen(beside).await?;

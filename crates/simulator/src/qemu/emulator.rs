@@ -118,13 +118,6 @@ impl Emulator {
     async fn forget(&mut self, server_id: &str) -> Result<(), QemuError> {
         self.power_off(server_id).await;
         let Some(powered) = self.machines.remove(server_id) else { return Ok(()) };
-        // Consoles and logs stay, for whoever asks what happened.
-        for entry in fs::read_dir(&powered.folder).map_err(QemuError::file(&powered.folder))?.filter_map(Result::ok) {
-            let path = entry.path();
-            if path.extension().is_some_and(|extension| extension == "raw" || extension == "fd") {
-                fs::remove_file(&path).map_err(QemuError::file(&path))?;
-            }
-        }
-        Ok(())
+        hardware::remove_drives(&powered.folder)
     }
 }

@@ -75,6 +75,17 @@ pub(super) fn make_drives(machine: &EmulatedMachine, folder: &Path, is_reinitial
     Ok(())
 }
 
+/// Removes a machine's drives, and what its firmware has stored. Consoles and logs stay, for whoever asks what happened.
+pub(super) fn remove_drives(folder: &Path) -> Result<(), QemuError> {
+    for entry in fs::read_dir(folder).map_err(QemuError::file(folder))? {
+        let path = entry.map_err(QemuError::file(folder))?.path();
+        if path.extension().is_some_and(|extension| extension == "raw" || extension == "fd") {
+            fs::remove_file(&path).map_err(QemuError::file(&path))?;
+        }
+    }
+    Ok(())
+}
+
 fn make(drive: &Drive) -> std::io::Result<()> {
     let mut file = File::create(&drive.file)?;
     file.set_len(drive.bytes)?;

@@ -1,8 +1,8 @@
 //! Machines that really boot: QEMU with Debian's iPXE ROM in its network card, in a segment of their own with a bridge and
 //! Debian's dnsmasq as the VPC's DHCP. The cloud in front of them is the simulated one; what it powers on is emulated here.
 //!
-//! Only inside a network namespace that was made for it: a bridge with the addresses of a VPC, and a DHCP server, have no
-//! business on anybody's real network ([`is_private`] looks before anything is made). Plain emulation (TCG): KVM hangs in the
+//! Only inside a new network namespace that was made for it: a bridge with the addresses of a VPC, and a DHCP server, have no
+//! business on anybody's real network (looked at before anything is made). Plain emulation (TCG): KVM hangs in the
 //! BIOS ROM of iPXE on some hosts.
 //!
 //! Nothing here outlives the process, however it ends: machines and DHCP die with it, bridge and taps go with the namespace.
@@ -15,13 +15,12 @@ mod programs;
 
 pub(crate) use dhcp::boot_file;
 pub use emulator::Emulator;
-pub use network::is_private;
 pub use programs::{Missing, missing_programs};
 
 use crate::ipxe::Firmware;
 use ipnet::Ipv4Net;
 use std::{
-    io,
+    fs, io,
     net::Ipv4Addr,
     path::{Path, PathBuf},
 };
@@ -72,7 +71,9 @@ impl QemuSettings {
 #[derive(Debug, thiserror::Error)]
 pub enum QemuError {
     /// Somebody else's network is reachable from here.
-    #[error("machines are emulated only in a network namespace of their own, and this one has the interface {0}")]
+    #[error(
+        "machines are emulated only in a new network namespace of their own, and in this one the interface {0} is up"
+    )]
     NotPrivate(String),
     /// Programs or files of Debian's packages.
     #[error("the emulation of machines lacks {}", names(.0))]
@@ -97,7 +98,7 @@ pub enum QemuError {
     #[error("can't open /dev/net/tun, which makes the machines' network cards")]
     Tun(#[source] io::Error),
     /// A file or folder.
-    #[error("can't make {}", path.display())]
+    #[error("can't make or remove {}", path.display())]
     File {
         /// Which.
         path: PathBuf,
@@ -115,7 +116,7 @@ impl QemuError {
     pub fn hint(&self) -> String {
         match self {
             QemuError::NotPrivate(_) => {
-                "`metalform demo` and `metalform simulate` make a namespace by themselves; don't call what they start"
+                "start the simulator in a new network namespace, as `metalform demo` and `metalform simulate` make one"
                     .into()
             }
             QemuError::Missing(missing) => {
@@ -136,6 +137,25 @@ impl QemuError {
         let path = path.to_owned();
         move |source| QemuError::File { path, source }
     }
+}
+
+/// Removes the drives of all machines, once none of them runs, and leaves consoles and logs. `folder` is that of
+/// [`QemuSettings`]; where no machine was made it may not be there.
+///
+/// # Errors
+/// A file can't be removed; those before it are gone.
+pub fn remove_drives(folder: &Path) -> Result<(), QemuError> {
+    let machines = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        machines => machines.map_err(QemuError::file(folder))?,
+    };
+    for machine in machines {
+        let machine = machine.map_err(QemuError::file(folder))?.path();
+        if machine.is_dir() {
+            hardware::remove_drives(&machine)?;
+        }
+    }
+    Ok(())
 }
 
 /// The addresses of the segment that are this side's.

@@ -7,17 +7,18 @@ use tokio::process::Command;
 
 pub(super) const BRIDGE: &str = "vpc0";
 
-/// The first interface of this process's network namespace that is neither loopback nor ours; `None` where it is private.
-/// Read from the process, not from `/sys`, which shows the namespace of whoever mounted it.
-fn foreign_interface() -> Option<String> {
-    let list = fs::read_to_string("/proc/self/net/dev").unwrap_or_default();
-    let names = list.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name.trim());
-    names.map(str::to_owned).find(|name| name != "lo" && name != BRIDGE && !name.starts_with("tap"))
+/// The first interface of this process's network namespace that could lead to somebody: that is up and not loopback. Those
+/// that are down reach nobody, and the kernel puts some of its own into every new namespace when modules for tunnels are
+/// loaded. A bridge of our own counts too: it is another simulator's, and no name proves whose.
+async fn foreign_interface() -> Result<Option<String>, QemuError> {
+    let list = ip(&["-oneline", "link", "show", "up"]).await?;
+    Ok(first_but_loopback(&list).map(str::to_owned))
 }
 
-/// Whether this process is in a network namespace where nobody else is to be reached.
-pub fn is_private() -> bool {
-    foreign_interface().is_none()
+/// Of lines such as `3: tap1@if2: <BROADCAST,UP> …`.
+fn first_but_loopback(list: &str) -> Option<&str> {
+    let names = list.lines().filter_map(|line| line.split(": ").nth(1)?.split('@').next());
+    names.map(str::trim).find(|name| *name != "lo")
 }
 
 /// The bridge.
@@ -32,7 +33,7 @@ impl Network {
     /// # Errors
     /// This isn't a namespace of our own, or the kernel refuses.
     pub async fn create(subnet: Ipv4Net, addresses: Addresses) -> Result<Network, QemuError> {
-        if let Some(name) = foreign_interface() {
+        if let Some(name) = foreign_interface().await? {
             return Err(QemuError::NotPrivate(name));
         }
         fs::OpenOptions::new().read(true).write(true).open("/dev/net/tun").map_err(QemuError::Tun)?;
@@ -55,12 +56,30 @@ impl Network {
     }
 }
 
-async fn ip(words: &[&str]) -> Result<(), QemuError> {
+/// Asks in the namespace of this process; `/sys` would show that of whoever mounted it. Gives what it printed.
+async fn ip(words: &[&str]) -> Result<String, QemuError> {
     let command = format!("ip {}", words.join(" "));
     let output = Command::new(program("ip")).args(words).stdin(Stdio::null()).output().await;
     let output = output.map_err(|source| QemuError::Start { program: "ip".into(), source })?;
     if output.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     Err(QemuError::Failed { command, said: String::from_utf8_lossy(&output.stderr).trim().to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::first_but_loopback;
+
+    #[test]
+    fn whatever_is_up_in_the_namespace_is_somebodys_but_loopback() {
+        let line = |n: u32, name: &str| {
+            format!("{n}: {name}: <BROADCAST,UP,LOWER_UP> mtu 1500 qdisc noqueue\\    link/ether\n")
+        };
+        let (lo, bridge, port) = (line(1, "lo"), line(2, "vpc0"), line(3, "tap1@if2"));
+        assert_eq!(first_but_loopback(""), None);
+        assert_eq!(first_but_loopback(&lo), None);
+        assert_eq!(first_but_loopback(&format!("{lo}{bridge}{port}")), Some("vpc0"));
+        assert_eq!(first_but_loopback(&format!("{port}{lo}")), Some("tap1"));
+    }
 }

@@ -77,6 +77,30 @@ fn an_unknown_command_is_named_with_what_was_meant() {
 }
 
 #[test]
+fn what_stands_behind_an_unknown_command_is_looked_at_all_the_same() {
+    let unknown = "2: iPXE has no command `dhpc`";
+    check("dhpc\n:a\ngoto a", &[unknown, "4: this loop never ends"]);
+    check("dhpc && goto a || exit 1\n:a\ngoto a", &[unknown, "4: this loop never ends"]);
+    check("dhpc || goto a\nexit 0\n:a\ngoto a", &[unknown, "5: this loop never ends"]);
+    check(":a\ndhcp || exit 1\ndhpc || exit 1\ngoto a", &["4: iPXE has no command `dhpc`", "5: this loop never ends"]);
+    check(":a\ndhpc || exit 1\nboot || goto a", &["3: iPXE has no command `dhpc`", "4: this loop never ends"]);
+    // One in a loop that is counted does no harm, and neither does one that nothing leads to.
+    check(":a\ninc n\niseq ${n} 9 && goto b ||\ndhpc || goto a\ngoto a\n:b", &["5: iPXE has no command `dhpc`"]);
+    check("exit 0\n:a\ndhpc ||\ngoto a", &["4: iPXE has no command `dhpc`"]);
+    check(
+        "set n 0\n:a\ninc n\niseq ${n} 9 && goto b ||\nkernel http://h/k || goto b\ndhpc || goto b\ngoto a\n:b",
+        &["6: the image of the last round is still there when this is fetched again", "7: iPXE has no command `dhpc`"],
+    );
+}
+
+#[test]
+fn what_runs_when_a_goto_finds_no_label_is_looked_at() {
+    check(":a\ngoto x || goto a", &["3: there is no label `:x`", "3: this loop never ends"]);
+    check(":a\ngoto ${x} || goto a", &["3: this loop never ends"]);
+    check("goto x\n:a\ngoto a", &["2: there is no label `:x`"]);
+}
+
+#[test]
 fn labels_are_there_and_there_once() {
     check("goto x", &["2: there is no label `:x`"]);
     check("goto ${there}\n:x\n:y", &[]);
