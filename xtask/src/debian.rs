@@ -29,7 +29,7 @@ pub const OVMF: [(&str, &str); 2] = [
     ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
 ];
 
-const TOOLS: [Tool; 14] = [
+const TOOLS: [Tool; 16] = [
     Tool {
         package: "qemu-system-x86",
         probe: Probe::Program("qemu-system-x86_64"),
@@ -54,6 +54,8 @@ const TOOLS: [Tool; 14] = [
     Tool { package: "libarchive-tools", probe: Probe::Program("bsdtar"), used_for: "a second reader of those images" },
     Tool { package: "zstd", probe: Probe::Program("zstd"), used_for: "kernel modules as some distributions pack them" },
     Tool { package: "xz-utils", probe: Probe::Program("xz"), used_for: "kernel modules of their initrd" },
+    Tool { package: "nftables", probe: Probe::Program("nft"), used_for: "trying the firewall's rules" },
+    Tool { package: "systemd", probe: Probe::Program("systemd-analyze"), used_for: "looking at the service's unit" },
     Tool {
         package: "python3-venv",
         probe: Probe::Python("import venv, ensurepip"),
