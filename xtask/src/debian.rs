@@ -29,7 +29,7 @@ pub const OVMF: [(&str, &str); 2] = [
     ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
 ];
 
-const TOOLS: [Tool; 14] = [
+const TOOLS: [Tool; 16] = [
     Tool {
         package: "qemu-system-x86",
         probe: Probe::Program("qemu-system-x86_64"),
@@ -64,6 +64,8 @@ const TOOLS: [Tool; 14] = [
         probe: Probe::AnyFile(&["/etc/ssl/certs/ca-certificates.crt"]),
         used_for: "downloading that SDK from pypi.org",
     },
+    Tool { package: "curl", probe: Probe::Program("curl"), used_for: "another client of the control plane" },
+    Tool { package: "openssl", probe: Probe::Program("openssl"), used_for: "another reader of its certificates" },
 ];
 
 /// What libFuzzer is built with; nothing else needs it.

@@ -1,5 +1,6 @@
 //! Accepts connections, so many and no more, and gives each a limit for what it must say first. `axum::serve` has neither: a
-//! client that opens connections and says nothing would hold them for ever, until the process may open no more.
+//! client that opens connections and says nothing would hold them for ever, until the process may open no more. A TLS
+//! handshake is part of what must be said: it is made within the connection's place, not while others wait to be accepted.
 
 use axum::{
     Router,
@@ -13,12 +14,14 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, error::Error, io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     task::JoinHandle,
 };
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::{Service, service_fn};
 
@@ -27,7 +30,9 @@ use tower::{Service, service_fn};
 pub(crate) struct Limits {
     /// Connections at once. A node that boots needs two; what comes above waits in the kernel's queue.
     pub connections: usize,
-    /// From the opening of a connection, or the end of an answer, to the end of the next request's headers. iPXE keeps
+    /// From the opening of a connection to the end of the TLS handshake, where there is one.
+    pub handshake: Duration,
+    /// From there, or from the opening of a connection, or the end of an answer, to the end of the next request's headers. iPXE keeps
     /// connections for 10 s.
     pub headers: Duration,
     /// For a request that brings a body, from its headers to its answer. Accepting a plan asks the cloud some dozen times.
@@ -36,7 +41,12 @@ pub(crate) struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { connections: 2000, headers: Duration::from_secs(30), body: Duration::from_secs(120) }
+        Limits {
+            connections: 2000,
+            handshake: Duration::from_secs(10),
+            headers: Duration::from_secs(30),
+            body: Duration::from_secs(120),
+        }
     }
 }
 
@@ -47,6 +57,7 @@ const AFTER_FAILURE: Duration = Duration::from_millis(200);
 pub(crate) fn answer(
     plane: &'static str,
     listener: TcpListener,
+    tls: Option<TlsAcceptor>,
     router: Router,
     limits: Limits,
     stop: CancellationToken,
@@ -66,7 +77,21 @@ pub(crate) fn answer(
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let serving = serve_one(stream, peer, router.clone(), limits, stop.clone());
+                    let (tls, router, stop) = (tls.clone(), router.clone(), stop.clone());
+                    let serving = async move {
+                        match tls {
+                            None => serve_one(stream, peer, router, limits, stop).await,
+                            Some(tls) => {
+                                let shaken = tokio::select! {
+                                    () = stop.cancelled() => None,
+                                    shaken = handshake(plane, stream, peer, tls, limits.handshake) => shaken,
+                                };
+                                if let Some(stream) = shaken {
+                                    serve_one(stream, peer, router, limits, stop).await;
+                                }
+                            }
+                        }
+                    };
                     connections.spawn(serving.map(move |()| drop(place)));
                 }
                 Err(error) => {
@@ -80,7 +105,67 @@ pub(crate) fn answer(
     })
 }
 
-async fn serve_one(stream: TcpStream, peer: SocketAddr, router: Router, limits: Limits, stop: CancellationToken) {
+/// The first byte of a TLS handshake record, RFC 8446 §5.1.
+const TLS_HANDSHAKE: u8 = 22;
+
+/// The stream within TLS; `None` for a client that takes too long, doesn't speak it, or doesn't trust us. That is told only
+/// to whoever looks for it: anybody can fill a log with handshakes.
+async fn handshake(
+    plane: &'static str,
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    tls: TlsAcceptor,
+    limit: Duration,
+) -> Option<TlsStream<TcpStream>> {
+    let shaking = async {
+        let mut first = [0];
+        match stream.peek(&mut first).await? {
+            0 => Ok(None),
+            _ if first[0] == TLS_HANDSHAKE => tls.accept(stream).await.map(Some),
+            _ => {
+                if first[0].is_ascii_uppercase() {
+                    refuse_plain(&mut stream).await?;
+                }
+                Ok(None)
+            }
+        }
+    };
+    match tokio::time::timeout(limit, shaking).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            tracing::debug!(plane, %peer, error = &error as &dyn Error, "a TLS handshake failed");
+            None
+        }
+        Err(_) => {
+            tracing::debug!(plane, %peer, "a TLS handshake took too long");
+            None
+        }
+    }
+}
+
+/// What somebody hears who speaks plain HTTP here, as every other refusal is written. Whatever token they sent is not
+/// looked at.
+async fn refuse_plain(stream: &mut TcpStream) -> io::Result<()> {
+    let document = serde_json::json!({"error": {
+        "code": "use_https", "message": "this port speaks HTTPS", "hint": "write https:// instead of http://", "details": {},
+    }});
+    let body = format!("{document}\n");
+    let head = "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close";
+    stream.write_all(format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).as_bytes()).await?;
+    stream.shutdown().await?;
+    // What is closed with bytes unread is reset, and the answer may be lost with it.
+    let mut rest = [0; 1024];
+    while stream.read(&mut rest).await? > 0 {}
+    Ok(())
+}
+
+async fn serve_one(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    peer: SocketAddr,
+    router: Router,
+    limits: Limits,
+    stop: CancellationToken,
+) {
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
         let mut router = router.clone();
@@ -115,7 +200,6 @@ async fn serve_one(stream: TcpStream, peer: SocketAddr, router: Router, limits: 
 mod tests {
     use super::*;
     use axum::routing::{get, post};
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     async fn start(limits: Limits) -> (SocketAddr, CancellationToken, JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -123,7 +207,7 @@ mod tests {
         let read = post(|body: String| async move { body });
         let router = Router::new().route("/", get(|| async { "here" })).route("/read", read);
         let stop = CancellationToken::new();
-        (address, stop.clone(), answer("test plane", listener, router, limits, stop))
+        (address, stop.clone(), answer("test plane", listener, None, router, limits, stop))
     }
 
     async fn says(stream: &mut TcpStream, text: &str) -> String {
@@ -133,8 +217,12 @@ mod tests {
         heard
     }
 
-    const SHORT: Limits =
-        Limits { connections: 1, headers: Duration::from_millis(150), body: Duration::from_millis(150) };
+    const SHORT: Limits = Limits {
+        connections: 1,
+        handshake: Duration::from_millis(150),
+        headers: Duration::from_millis(150),
+        body: Duration::from_millis(150),
+    };
 
     #[tokio::test]
     async fn a_client_that_never_ends_its_headers_loses_its_place_to_the_next() {

@@ -134,7 +134,7 @@ pub async fn run(context: &Context, args: &Demo, lab: Option<Lab>) -> Result<(),
     let simulator = simulator.map_err(CliError::Simulator)?;
     let plans = plans(args, &simulator);
     let (running, config_file) = start_service(&simulator, args, folder.path(), stop.child_token()).await?;
-    let client = Client::new(&Server::at(&running.control_url, &running.token_file)?, context.connect_for)?;
+    let client = Client::new(&Server::at(&running)?, context.connect_for)?;
 
     let deployed = tokio::select! {
         deployed = deploy_all(context, &client, &plans) => deployed,
@@ -222,7 +222,7 @@ async fn start_service(
     config.control.listen = FREE_PORT;
     let running = serve(config, stop).await.map_err(CliError::Serve)?;
 
-    set(&mut table, "control", "listen", running.control_url.trim_start_matches("http://"));
+    set(&mut table, "control", "listen", running.control_url.trim_start_matches("https://"));
     if !args.machines.are_emulated() {
         set(&mut table, "boot", "listen", running.boot_url.trim_start_matches("http://"));
         set(&mut table, "boot", "public_url", &running.boot_url);
