@@ -316,6 +316,10 @@ fn tls_fault(error: &reqwest::Error) -> Option<TlsFault> {
         if let Some(fault) = cause.downcast_ref::<rustls::Error>() {
             return Some(TlsFault::of(fault));
         }
+        // It was connected, and then hung up on in the middle of the handshake.
+        if cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::UnexpectedEof) {
+            return Some(TlsFault::NoTls);
+        }
         // An I/O error skips what it wraps when it is asked for its source.
         next = match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             Some(wrapped) => Some(wrapped),

@@ -199,15 +199,38 @@ async fn serve_one(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tls;
     use axum::routing::{get, post};
+    use tokio_rustls::TlsConnector;
 
     async fn start(limits: Limits) -> (SocketAddr, CancellationToken, JoinHandle<()>) {
+        start_with(None, limits).await
+    }
+
+    async fn start_with(tls: Option<TlsAcceptor>, limits: Limits) -> (SocketAddr, CancellationToken, JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let read = post(|body: String| async move { body });
         let router = Router::new().route("/", get(|| async { "here" })).route("/read", read);
         let stop = CancellationToken::new();
-        (address, stop.clone(), answer("test plane", listener, None, router, limits, stop))
+        (address, stop.clone(), answer("test plane", listener, tls, router, limits, stop))
+    }
+
+    /// A service with a certificate, and what connects to it in confidence.
+    async fn start_tls(limits: Limits) -> (SocketAddr, CancellationToken, JoinHandle<()>, TlsConnector) {
+        let (acceptor, connector) = tls::testing::pair();
+        let (address, stop, ended) = start_with(Some(acceptor), limits).await;
+        (address, stop, ended, connector)
+    }
+
+    /// One request over a connection of its own.
+    async fn ask(address: SocketAddr, connector: &TlsConnector) -> io::Result<String> {
+        let stream = TcpStream::connect(address).await?;
+        let mut stream = connector.connect("localhost".try_into().unwrap(), stream).await?;
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await?;
+        let mut heard = String::new();
+        stream.read_to_string(&mut heard).await?;
+        Ok(heard)
     }
 
     async fn says(stream: &mut TcpStream, text: &str) -> String {
@@ -243,5 +266,67 @@ mod tests {
         let mut slow = TcpStream::connect(address).await.unwrap();
         let heard = says(&mut slow, "POST /read HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nabc").await;
         assert!(heard.starts_with("HTTP/1.1 408"), "{heard}");
+    }
+
+    #[tokio::test]
+    async fn two_hundred_clients_that_connect_and_say_nothing_do_not_keep_others_out() {
+        let limits = Limits { connections: 4, handshake: Duration::from_millis(20), ..Limits::default() };
+        let (address, stop, ended, connector) = start_tls(limits).await;
+        let mut silent = Vec::new();
+        for _ in 0..200 {
+            silent.push(TcpStream::connect(address).await.unwrap());
+        }
+        let heard = tokio::time::timeout(Duration::from_secs(60), ask(address, &connector)).await.unwrap().unwrap();
+        assert!(heard.starts_with("HTTP/1.1 200") && heard.ends_with("here"), "{heard}");
+        // Those that came before have lost their places: the connections are closed.
+        let mut byte = [0];
+        assert_eq!(silent[0].read(&mut byte).await.unwrap_or(0), 0);
+        stop.cancel();
+        tokio::time::timeout(Duration::from_secs(60), ended).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_handshake_that_stops_half_way_loses_its_place_too() {
+        let limits = Limits { connections: 1, handshake: Duration::from_millis(150), ..Limits::default() };
+        let (address, _stop, _ended, connector) = start_tls(limits).await;
+        let mut half = TcpStream::connect(address).await.unwrap();
+        // The head of a handshake record that announces 512 bytes, and the first of them.
+        half.write_all(&[22, 3, 1, 2, 0, 1]).await.unwrap();
+        let heard = tokio::time::timeout(Duration::from_secs(60), ask(address, &connector)).await.unwrap().unwrap();
+        assert!(heard.ends_with("here"), "{heard}");
+    }
+
+    #[tokio::test]
+    async fn a_stop_does_not_wait_for_handshakes() {
+        let limits = Limits { handshake: Duration::from_secs(3600), ..Limits::default() };
+        let (address, stop, ended, connector) = start_tls(limits).await;
+        let _silent = TcpStream::connect(address).await.unwrap();
+        assert!(ask(address, &connector).await.unwrap().ends_with("here"), "the silent one was accepted before");
+        stop.cancel();
+        tokio::time::timeout(Duration::from_secs(60), ended).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn plain_http_on_the_port_of_https_is_answered_with_what_to_write() {
+        let (address, _stop, _ended, _connector) = start_tls(Limits::default()).await;
+        let mut plain = TcpStream::connect(address).await.unwrap();
+        let body = "x".repeat(100_000);
+        let request = format!("POST /read HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        let heard = says(&mut plain, &request).await;
+        assert!(heard.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{heard}");
+        let document: serde_json::Value = serde_json::from_str(heard.split_once("\r\n\r\n").unwrap().1).unwrap();
+        assert_eq!(document["error"]["code"], "use_https");
+        assert!(document["error"]["hint"].as_str().unwrap().contains("https://"));
+    }
+
+    #[tokio::test]
+    async fn what_is_neither_is_closed_without_a_word() {
+        let (address, _stop, _ended, _connector) = start_tls(Limits::default()).await;
+        let mut other = TcpStream::connect(address).await.unwrap();
+        other.write_all(b"\x00\x01garbage").await.unwrap();
+        let mut heard = Vec::new();
+        // Closed, or reset because nobody read it.
+        let _ = other.read_to_end(&mut heard).await;
+        assert_eq!(heard, b"");
     }
 }

@@ -144,7 +144,8 @@ fn start_service(folder: &Folder, variables: &[(&str, &str)]) -> Running {
     service
 }
 
-fn free_port() -> u16 {
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 

@@ -16,6 +16,10 @@ mod names;
 mod pair;
 mod presented;
 mod reload;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use error::TlsError;
 pub(crate) use names::is_host;

@@ -249,3 +249,96 @@ fn refused(told: &mut Option<String>, asked: bool, error: &TlsError) -> Looked {
     *told = Some(text.clone());
     Looked::Refused { error: text, hint: error.hint() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::tests::{DAY, Folder, NOW, write_pair};
+    use std::fs;
+
+    const YEAR: (Timestamp, Timestamp) = (NOW, Timestamp(NOW.0 + 365 * 86_400_000_000));
+
+    fn is_refused(looked: Looked, why: &str) -> bool {
+        matches!(looked, Looked::Refused { error, hint } if error.contains(why) && !hint.is_empty())
+    }
+
+    #[test]
+    fn a_new_pair_is_taken_and_a_broken_one_is_told_once_and_changes_nothing() {
+        let folder = Folder::new();
+        let files = write_pair(&folder.0, "pair", &["a.example.com"], YEAR);
+        let (presented, mut operators) = Operators::start(files.clone(), NOW).unwrap();
+        let first = presented.now().cert.clone();
+        assert_eq!(operators.look(&presented, NOW, false), Looked::Same);
+
+        let next = write_pair(&folder.0, "next", &["b.example.com"], YEAR);
+        fs::copy(&next.cert, &files.cert).unwrap();
+        assert_eq!(operators.look(&presented, NOW, false), Looked::Same, "its key may be on the way");
+        assert!(is_refused(operators.look(&presented, NOW, false), "is not that of the certificate"));
+        assert_eq!(operators.look(&presented, NOW, false), Looked::Same, "told once");
+        assert!(is_refused(operators.look(&presented, NOW, true), "is not that"), "but whoever asks is told");
+        assert_eq!(presented.now().cert, first);
+
+        fs::copy(&next.key, &files.key).unwrap();
+        assert!(matches!(operators.look(&presented, NOW, false), Looked::Replaced(_)));
+        assert_ne!(presented.now().cert, first);
+        assert_eq!(operators.look(&presented, NOW, false), Looked::Same);
+    }
+
+    #[test]
+    fn files_that_vanish_or_are_cut_short_keep_the_certificate_and_are_taken_once_they_are_back() {
+        let folder = Folder::new();
+        let files = write_pair(&folder.0, "pair", &["a.example.com"], YEAR);
+        let (presented, mut operators) = Operators::start(files.clone(), NOW).unwrap();
+        let first = presented.now().cert.clone();
+        let whole = fs::read(&files.cert).unwrap();
+        for broken in [None, Some(&whole[..40]), Some(&b""[..])] {
+            match broken {
+                None => fs::remove_file(&files.cert).unwrap(),
+                Some(bytes) => fs::write(&files.cert, bytes).unwrap(),
+            }
+            operators.look(&presented, NOW, false);
+            assert!(matches!(operators.look(&presented, NOW, false), Looked::Refused { .. }));
+            assert_eq!(presented.now().cert, first);
+            fs::write(&files.cert, &whole).unwrap();
+            assert_eq!(operators.look(&presented, NOW, false), Looked::Same, "it is the one that is presented");
+            assert!(operators.is_good);
+        }
+    }
+
+    #[test]
+    fn a_pair_that_will_hold_is_taken_as_soon_as_it_does() {
+        let folder = Folder::new();
+        let files = write_pair(&folder.0, "pair", &["a.example.com"], YEAR);
+        let (presented, mut operators) = Operators::start(files, NOW).unwrap();
+        write_pair(&folder.0, "pair", &["a.example.com"], (NOW + DAY, NOW + DAY * 90));
+        operators.look(&presented, NOW, false);
+        assert!(is_refused(operators.look(&presented, NOW, false), "is not valid before"));
+        assert!(matches!(operators.look(&presented, NOW + DAY, false), Looked::Replaced(_)));
+    }
+
+    #[test]
+    fn ours_is_renewed_while_it_runs_and_a_disk_that_fails_is_told_once() {
+        let folder = Folder::new();
+        let spec = NamesSpec { listen: "127.0.0.1:8443".parse().unwrap(), added: vec!["a.example.com".into()] };
+        let (presented, mut ours) = Ours::start(folder.0.join("tls"), spec, NOW).unwrap();
+        let first = presented.now().cert.clone();
+        assert_eq!(ours.look(&presented, NOW + DAY * 59, false), Looked::Same);
+        let saved = fs::read(folder.0.join("tls/ca.key")).unwrap();
+        fs::remove_file(folder.0.join("tls/ca.key")).unwrap();
+        assert!(is_refused(ours.look(&presented, NOW + DAY * 61, false), "its key"));
+        assert_eq!(ours.look(&presented, NOW + DAY * 61, false), Looked::Same);
+        assert_eq!(presented.now().cert, first);
+        crate::secrets::write_whole(&folder.0.join("tls/ca.key"), &saved, 0o600).unwrap();
+        assert!(matches!(ours.look(&presented, NOW + DAY * 61, false), Looked::Replaced(_)));
+        assert_ne!(presented.now().cert, first);
+        assert_eq!(ours.look(&presented, NOW + DAY * 62, false), Looked::Same);
+        assert!(!fs::exists(folder.0.join("tls/server.pem.new")).unwrap());
+    }
+
+    #[test]
+    fn an_operator_is_reminded_two_weeks_before_the_end_and_at_the_end() {
+        let validity = Validity { not_before: NOW, not_after: NOW + DAY * 90 };
+        let at = |days| reminder(validity, NOW + DAY * days).map(|text| text.contains("soon"));
+        assert_eq!([at(0), at(75), at(77), at(90), at(91)], [None, None, Some(true), Some(true), Some(false)]);
+    }
+}
