@@ -62,7 +62,11 @@ impl Server {
             ControlTls::Pair { cert, .. } if !is_named => Some(cert.clone()),
             ControlTls::Pair { .. } | ControlTls::Off => None,
         };
-        let own = own.filter(|file| std::fs::File::open(file).is_ok());
+        let own = match own {
+            // That there is a token shows that it is this machine's service.
+            Some(ca) if !is_named && file.exists() => is_readable_soon(&ca, context.connect_for).await.then_some(ca),
+            own => own.filter(|ca| is_readable(ca)),
+        };
         // Nobody but our own authority has a word to say about the service of this configuration.
         let trusts_system = is_named || own.is_none() || config.control.tls != ControlTls::SelfMade;
         let ca_files = own.into_iter().chain(from_environment).collect();
@@ -96,6 +100,20 @@ async fn await_token(url: &Url, file: &Path, named: bool, wait_for: Duration) ->
             found => return found,
         }
     }
+}
+
+/// A service that is updated from a version without certificates is about to make its own.
+async fn is_readable_soon(file: &Path, wait_for: Duration) -> bool {
+    let mut waited = Duration::ZERO;
+    while !is_readable(file) && waited < wait_for {
+        tokio::time::sleep(BETWEEN_ATTEMPTS).await;
+        waited += BETWEEN_ATTEMPTS;
+    }
+    is_readable(file)
+}
+
+fn is_readable(file: &Path) -> bool {
+    std::fs::File::open(file).is_ok()
 }
 
 /// The environment's token belongs to the environment's address, the file's to the configuration's; one fills in for the

@@ -316,7 +316,8 @@ fn next_steps(context: &Context, args: &Demo, running: &Running, config_file: &P
         }
         let (page, file) = (&running.control_url, config_file.display());
         let enter = if args.machines.are_emulated() { format!("{} ", enter_command()) } else { String::new() };
-        context.out.note(&format!("kept until Ctrl-C: {page}\nnext: {enter}metalform status --config {file}"));
+        let ca: String = running.ca_file.iter().map(|file| format!(" (trust {})", file.display())).collect();
+        context.out.note(&format!("kept until Ctrl-C: {page}{ca}\nnext: {enter}metalform status --config {file}"));
     } else if failed.is_empty() {
         context.out.note("next: `metalform demo --keep` leaves the world standing, to look around in it");
     }

@@ -11,7 +11,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -125,6 +125,20 @@ fn the_first_start_makes_a_service_that_other_peoples_clients_trust_by_one_file(
     let first: serde_json::Value = serde_json::from_str(&format!("{{\"boot_url\":{line}")).unwrap();
     assert_eq!((&first["ca_file"], &first["control_url"]), (&json!(ca), &json!(format!("https://{host}"))));
     assert_eq!((fs::read_to_string(&ca).unwrap(), fingerprint(&host)), (before, shown), "a restart changes neither");
+}
+
+/// As after an update from a version that had no certificates: the token is there before the authority is.
+#[test]
+fn a_service_that_makes_its_authority_only_now_is_waited_for() {
+    let (folder, _) = furnished("");
+    fs::create_dir(folder.path().join("data")).unwrap();
+    let token = folder.write("data/token", "0123456789abcdef0123456789abcdef");
+    fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).unwrap();
+    let mut status = command(&folder, &["status", "--json", "--connect-for", "100"]);
+    let status = status.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let _service = start(&folder);
+    let ran: Ran = status.wait_with_output().unwrap().into();
+    assert_eq!((ran.code, ran.document()), (0, json!({"clusters": []})), "{}", ran.stderr);
 }
 
 #[test]
