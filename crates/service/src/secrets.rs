@@ -116,12 +116,12 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> std::io::Resu
     file.write_all(bytes)?;
     file.sync_all()?;
     std::fs::rename(&half_done, path)?;
-    match path.parent() {
-        Some(folder) => std::fs::File::open(folder)?.sync_all(),
-        None => Ok(()),
-    }
+    // A bare file name has an empty parent, and means the present folder.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::File::open(folder)?.sync_all()
 }
 
+/// Makes the secret where there is none: 32 random bytes, as hex.
 fn read_or_make(path: &Path) -> Result<SecretString, SecretError> {
     let failed = |source| SecretError::File { path: path.to_owned(), source };
     match read(path) {

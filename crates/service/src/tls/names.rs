@@ -49,7 +49,9 @@ pub(crate) fn is_host(name: &str) -> bool {
     ServerName::try_from(name).is_ok()
 }
 
+/// As certificates write them: a DNS name has no dot at its end there.
 fn in_one_form(name: &str) -> String {
+    let name = name.trim_end_matches('.');
     name.parse::<IpAddr>().map_or_else(|_| name.to_ascii_lowercase(), |ip| ip.to_string())
 }
 
@@ -75,7 +77,7 @@ mod tests {
         let host = Host { name: Some("Builder-7".into()), addresses: addresses.into() };
         assert_eq!(named("127.0.0.1:8443", &[], &host), ["127.0.0.1", "::1", "builder-7", "localhost"]);
         assert_eq!(
-            named("10.240.0.9:1", &["Metalform.example.com", "FD00:0::7"], &host),
+            named("10.240.0.9:1", &["Metalform.example.com.", "FD00:0::7"], &host),
             ["10.240.0.9", "127.0.0.1", "::1", "builder-7", "fd00::7", "localhost", "metalform.example.com"]
         );
         assert_eq!(
