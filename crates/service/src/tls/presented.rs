@@ -5,7 +5,7 @@ use super::TlsError;
 use rustls::{
     ServerConfig,
     crypto::aws_lc_rs,
-    server::{ClientHello, ResolvesServerCert},
+    server::{ClientHello, NoServerSessionStorage, ResolvesServerCert},
     sign::CertifiedKey,
     version::{TLS12, TLS13},
 };
@@ -44,5 +44,9 @@ pub(super) fn acceptor(presented: Arc<Presented>) -> Result<TlsAcceptor, TlsErro
     let builder = builder.with_protocol_versions(&[&TLS13, &TLS12]).map_err(TlsError::Setup)?;
     let mut config = builder.with_no_client_auth().with_cert_resolver(presented);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // A session that is resumed shows no certificate: clients would go on with the one before, perhaps the very one that
+    // was replaced because its key got out. A whole handshake takes a millisecond, and people open few connections.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
     Ok(TlsAcceptor::from(Arc::new(config)))
 }

@@ -253,8 +253,24 @@ fn refused(told: &mut Option<String>, asked: bool, error: &TlsError) -> Looked {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tls::tests::{DAY, Folder, NOW, write_pair};
-    use std::fs;
+    use crate::{
+        clock::WallClock,
+        listener::{self, Limits},
+        tls::{
+            testing,
+            tests::{DAY, Folder, NOW, write_pair},
+        },
+    };
+    use axum::{Router, routing::get};
+    use std::{
+        fs,
+        sync::atomic::{AtomicI64, Ordering},
+    };
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
+    };
+    use tokio_rustls::client::TlsStream;
 
     const YEAR: (Timestamp, Timestamp) = (NOW, Timestamp(NOW.0 + 365 * 86_400_000_000));
 
@@ -333,6 +349,68 @@ mod tests {
         assert_ne!(presented.now().cert, first);
         assert_eq!(ours.look(&presented, NOW + DAY * 62, false), Looked::Same);
         assert!(!fs::exists(folder.0.join("tls/server.pem.new")).unwrap());
+    }
+
+    /// What time it is, as far as the service knows.
+    struct Hands(AtomicI64);
+
+    impl Clock for Hands {
+        fn now(&self) -> Timestamp {
+            Timestamp(self.0.load(Ordering::Relaxed))
+        }
+    }
+
+    /// One request over a connection that stands.
+    async fn ask(stream: &mut TlsStream<TcpStream>) {
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut heard = Vec::new();
+        while !heard.ends_with(b"here") {
+            assert!(stream.read_buf(&mut heard).await.unwrap() > 0, "{}", String::from_utf8_lossy(&heard));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_renewal_while_it_runs_is_seen_by_new_connections_and_by_none_that_stands() {
+        let folder = Folder::new();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let config = format!("data_dir = {:?}\n[control]\nlisten = \"{address}\"\n", folder.0);
+        let config = Config::parse(&config, &|_| None).unwrap();
+        // Seventy days ago by the service's clock; the client's is right.
+        let today = WallClock.now();
+        let clock = Arc::new(Hands(AtomicI64::new((today - DAY * 70).0)));
+        let tls = ServerTls::start(&config, address, clock.now()).unwrap().expect("HTTPS is the default");
+        let (presented, acceptor) = (tls.presented.clone(), tls.acceptor().unwrap());
+        let (reload, stop) = (Arc::new(Notify::new()), CancellationToken::new());
+        let keeper = tokio::spawn(tls.keep(clock.clone(), reload.clone(), stop.clone()));
+        let router = Router::new().route("/", get(|| async { "here" }));
+        let ended = listener::answer("test plane", listener, Some(acceptor), router, Limits::default(), stop.clone());
+
+        let connector = testing::connector(&crate::tls::ca_file(&folder.0));
+        let connect = async || {
+            let stream = TcpStream::connect(address).await.unwrap();
+            connector.connect("localhost".try_into().unwrap(), stream).await.unwrap()
+        };
+        let shown = |stream: &TlsStream<TcpStream>| stream.get_ref().1.peer_certificates().unwrap().to_vec();
+        let mut standing = connect().await;
+        ask(&mut standing).await;
+        let first = shown(&standing);
+        clock.0.store(today.0, Ordering::Relaxed);
+        reload.notify_one();
+        let renewed = async {
+            while presented.now().cert == first {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), renewed).await.unwrap();
+        ask(&mut standing).await;
+        let mut new = connect().await;
+        ask(&mut new).await;
+        assert_ne!(shown(&new), first);
+        drop((standing, new));
+        stop.cancel();
+        keeper.await.unwrap();
+        tokio::time::timeout(Duration::from_secs(60), ended).await.unwrap().unwrap();
     }
 
     #[test]

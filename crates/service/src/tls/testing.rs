@@ -12,7 +12,7 @@ use rustls::{
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, pem::PemObject},
 };
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 /// A certificate for `localhost`, valid now.
@@ -20,10 +20,15 @@ pub(crate) fn pair() -> (TlsAcceptor, TlsConnector) {
     let folder = Folder::new();
     let names = ["localhost".to_owned()].into();
     let (leaf, _) = Leaf::load_or_make(&folder.0, &names, WallClock.now()).unwrap();
+    let connector = connector(&folder.0.join("ca.pem"));
+    (acceptor(Presented::new(leaf.key)).unwrap(), connector)
+}
+
+/// A client that trusts that authority and no other.
+pub(crate) fn connector(ca: &Path) -> TlsConnector {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(folder.0.join("ca.pem")).unwrap()).unwrap();
+    roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
     let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
     let config = config.with_safe_default_protocol_versions().unwrap();
-    let config = config.with_root_certificates(roots).with_no_client_auth();
-    (acceptor(Presented::new(leaf.key)).unwrap(), TlsConnector::from(Arc::new(config)))
+    TlsConnector::from(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
 }
