@@ -66,6 +66,8 @@ const TOOLS: [Tool; 16] = [
         probe: Probe::AnyFile(&["/etc/ssl/certs/ca-certificates.crt"]),
         used_for: "downloading that SDK from pypi.org",
     },
+    Tool { package: "curl", probe: Probe::Program("curl"), used_for: "another client of the control plane" },
+    Tool { package: "openssl", probe: Probe::Program("openssl"), used_for: "another reader of its certificates" },
 ];
 
 /// What libFuzzer is built with; nothing else needs it.

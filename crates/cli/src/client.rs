@@ -4,7 +4,7 @@
 //! a request that may have arrived is the operator's to repeat, and every request here is safe to repeat.
 
 use crate::{
-    error::{CliError, Refusal, RootCause},
+    error::{CliError, Refusal, RootCause, TlsFault},
     server::Server,
 };
 use metalform_model::{ClusterStatus, Event, Explanation, FormationChoice, PlanFormat};
@@ -96,16 +96,24 @@ impl Client {
         if server.is_local() {
             builder = builder.no_proxy();
         }
-        if let Some(path) = &server.ca_file {
+        if let (Some(host), Some(address)) = (server.url.host_str(), server.at) {
+            builder = builder.resolve(host, address);
+        }
+        let mut trusted = Vec::new();
+        for path in &server.ca_files {
             let bad = |source| CliError::BadCertificates { path: path.clone(), source };
             let pem = std::fs::read(path).map_err(|e| bad(e.into()))?;
             let certificates = Certificate::from_pem_bundle(&pem).map_err(|e| bad(e.into()))?;
             if certificates.is_empty() {
                 return Err(bad("it holds no certificate".into()));
             }
-            builder = builder.tls_certs_merge(certificates);
+            trusted.extend(certificates);
         }
-        let unusable = |e: reqwest::Error| match &server.ca_file {
+        builder = match server.trusts_system {
+            true => builder.tls_certs_merge(trusted),
+            false => builder.tls_certs_only(trusted),
+        };
+        let unusable = |e: reqwest::Error| match server.ca_files.last() {
             Some(path) => CliError::BadCertificates { path: path.clone(), source: e.into() },
             None => CliError::Start(io::Error::other(e)),
         };
@@ -240,6 +248,9 @@ impl Client {
                     waited += BETWEEN_ATTEMPTS;
                 }
                 Err(e) if e.is_connect() => {
+                    if let Some(fault) = tls_fault(&e) {
+                        return Err(CliError::Tls { server: self.server(), fault, source: RootCause(e) });
+                    }
                     return Err(CliError::Unreachable { server: self.server(), source: RootCause(e) });
                 }
                 Err(e) => return Err(self.broken(doing, e)),
@@ -296,4 +307,24 @@ fn is_refused(error: &reqwest::Error) -> bool {
         next = cause.source();
     }
     false
+}
+
+/// Why no TLS connection came about, where somebody listens and it was that.
+fn tls_fault(error: &reqwest::Error) -> Option<TlsFault> {
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        if let Some(fault) = cause.downcast_ref::<rustls::Error>() {
+            return Some(TlsFault::of(fault));
+        }
+        // It was connected, and then hung up on in the middle of the handshake.
+        if cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::UnexpectedEof) {
+            return Some(TlsFault::NoTls);
+        }
+        // An I/O error skips what it wraps when it is asked for its source.
+        next = match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped),
+            None => cause.source(),
+        };
+    }
+    None
 }

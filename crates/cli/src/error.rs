@@ -18,6 +18,16 @@ pub enum CliError {
         /// What the last attempt came to.
         source: RootCause,
     },
+    /// Somebody listens there, and can't be talked to in confidence.
+    #[error("{}", fault.says(server))]
+    Tls {
+        /// Its address.
+        server: String,
+        /// What is wrong.
+        fault: TlsFault,
+        /// In the words of the TLS library.
+        source: RootCause,
+    },
     /// The connection was made and broke; the service may have got the request.
     #[error("could not {doing}: the connection to {server} broke")]
     Broken {
@@ -70,7 +80,7 @@ pub enum CliError {
     /// The certificates to trust can't be used.
     #[error("the certificates in {} can't be used", .path.display())]
     BadCertificates {
-        /// `METALFORM_CA_FILE`.
+        /// `METALFORM_CA_FILE`, or what the configuration names.
         path: PathBuf,
         /// Why not.
         source: Box<dyn StdError + Send + Sync>,
@@ -209,6 +219,72 @@ pub enum CliError {
     Interrupted,
 }
 
+/// Why there is no TLS connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsFault {
+    /// The certificate is signed by nobody that is trusted here.
+    Untrusted,
+    /// It is for other names.
+    OtherName,
+    /// It doesn't hold now.
+    OutOfTime,
+    /// What answers doesn't speak TLS, or not ours.
+    NoTls,
+}
+
+impl TlsFault {
+    /// What the library's error means to the operator.
+    pub fn of(error: &rustls::Error) -> TlsFault {
+        use rustls::CertificateError as Bad;
+        match error {
+            rustls::Error::InvalidCertificate(Bad::NotValidForName | Bad::NotValidForNameContext { .. }) => {
+                TlsFault::OtherName
+            }
+            rustls::Error::InvalidCertificate(
+                Bad::Expired | Bad::ExpiredContext { .. } | Bad::NotValidYet | Bad::NotValidYetContext { .. },
+            ) => TlsFault::OutOfTime,
+            rustls::Error::InvalidCertificate(_) => TlsFault::Untrusted,
+            _ => TlsFault::NoTls,
+        }
+    }
+
+    fn says(self, server: &str) -> String {
+        match self {
+            TlsFault::Untrusted => format!("the certificate of {server} is signed by nobody that is trusted here"),
+            TlsFault::OtherName => format!("the certificate of {server} is for other names"),
+            TlsFault::OutOfTime => format!("the certificate of {server} doesn't hold at this time"),
+            TlsFault::NoTls => format!("{server} doesn't speak HTTPS"),
+        }
+    }
+
+    fn hint(self) -> &'static str {
+        match self {
+            TlsFault::Untrusted => {
+                "copy tls/ca.pem from the data folder of the service here, and name the copy: METALFORM_CA_FILE=ca.pem; on \
+                 the service's own machine name its configuration with --config"
+            }
+            TlsFault::OtherName => {
+                "ask by one of them, or write this one into `[control] names` of the service and restart it"
+            }
+            TlsFault::OutOfTime => {
+                "check the clocks of both machines; the service renews a certificate of its own by itself"
+            }
+            TlsFault::NoTls => {
+                "a service with `tls = \"off\"` is asked by http://, on its own machine; else check address and port"
+            }
+        }
+    }
+
+    fn code(self) -> &'static str {
+        match self {
+            TlsFault::Untrusted => "untrusted_certificate",
+            TlsFault::OtherName => "certificate_of_another",
+            TlsFault::OutOfTime => "certificate_out_of_time",
+            TlsFault::NoTls => "no_tls",
+        }
+    }
+}
+
 /// The service's own error document.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Refusal {
@@ -276,6 +352,7 @@ impl CliError {
             CliError::Refused(refusal) if BAD_PLAN_CODES.contains(&refusal.code.as_str()) => 2,
             CliError::NotReady(clusters) if clusters.iter().any(missed_deadline) => 3,
             CliError::Unreachable { .. }
+            | CliError::Tls { .. }
             | CliError::Broken { .. }
             | CliError::Silent { .. }
             | CliError::Refused(_)
@@ -304,6 +381,7 @@ impl CliError {
     fn code(&self) -> &str {
         match self {
             CliError::Unreachable { .. } => "unreachable",
+            CliError::Tls { fault, .. } => fault.code(),
             CliError::Broken { .. } => "connection_broke",
             CliError::Silent { .. } => "no_answer",
             CliError::Refused(refusal) => &refusal.code,
@@ -347,6 +425,7 @@ impl CliError {
                 "start it with `metalform serve`, or say where it is: --config FILE on its own machine, METALFORM_SERVER \
                  elsewhere"
             }
+            CliError::Tls { fault, .. } => fault.hint(),
             CliError::Broken { .. } => "the service may have taken the request: look with `metalform status`",
             CliError::Refused(refusal) => return refusal.hint.clone(),
             CliError::Silent { .. } => "look at the service's own log; what it had taken on goes on",
@@ -358,7 +437,9 @@ impl CliError {
                  elsewhere set METALFORM_TOKEN"
             }
             CliError::BadServer { .. } => "METALFORM_SERVER looks like https://metalform.example.com:8443",
-            CliError::BadCertificates { .. } => "METALFORM_CA_FILE names a PEM file of certificates",
+            CliError::BadCertificates { .. } => {
+                "METALFORM_CA_FILE names a PEM file of certificates, such as a copy of tls/ca.pem of the data folder"
+            }
             CliError::BadProfiles { source, .. } => source.hint(),
             CliError::BadPlan { .. } => "mend the plan; nothing was created",
             CliError::BadScripts { .. } => "a service that finds them in its templates doesn't start",

@@ -1,13 +1,14 @@
 //! Where the service is and how to be let in. On the service's own machine its configuration says so; elsewhere, and for
 //! what the configuration lacks, the environment does.
 //!
-//! A token goes over plain HTTP to this machine only.
+//! A token goes over plain HTTP to this machine only. On the service's own machine its own authority is trusted without a
+//! word; elsewhere the operator says which, with `METALFORM_CA_FILE`.
 
 use crate::{
     context::{Context, variable},
     error::CliError,
 };
-use metalform_service::Config;
+use metalform_service::{Config, ControlTls, Running, ca_file, name_to_ask_for};
 use reqwest::Url;
 use std::{
     io,
@@ -23,10 +24,14 @@ const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(200);
 pub struct Server {
     /// Its address, without a path.
     pub url: Url,
+    /// Where to connect, when the URL says a name of its certificate's instead.
+    pub at: Option<SocketAddr>,
     /// The bearer token.
     pub token: String,
-    /// Certificates to trust beside the system's.
-    pub ca_file: Option<PathBuf>,
+    /// Files of certificates to trust.
+    pub ca_files: Vec<PathBuf>,
+    /// Whether to trust the system's as well.
+    pub trusts_system: bool,
 }
 
 impl Server {
@@ -35,33 +40,55 @@ impl Server {
         let config = context.load_config_of_client()?;
         let by_config = address_of(&config);
         let stated = states_address(context);
-        let (url, named) = match (stated.then_some(by_config).flatten(), variable("METALFORM_SERVER"), by_config) {
-            (Some(address), ..) | (None, None, Some(address)) => (url_of(address)?, false),
-            (None, Some(address), _) => (parse_url(&address)?, true),
+        let from_environment = variable("METALFORM_CA_FILE").map(PathBuf::from);
+        let (address, named) = match (stated.then_some(by_config).flatten(), variable("METALFORM_SERVER"), by_config) {
+            (Some(address), ..) | (None, None, Some(address)) => (address, None),
+            (None, Some(url), by_config) => (by_config.unwrap_or(config.control.listen), Some(parse_url(&url)?)),
             (None, None, None) => {
                 let address = config.control.listen.to_string();
                 return Err(CliError::BadServer { address, why: "port 0 is another one at every start" });
             }
         };
+        let is_named = named.is_some();
+        let (url, at) = match named {
+            Some(url) => (url, None),
+            None => url_of(&config, address)?,
+        };
         let file = config.data_dir.join("token");
-        let token = await_token(&url, &file, named, context.connect_for).await?;
-        Ok(Server { url, token, ca_file: variable("METALFORM_CA_FILE").map(PathBuf::from) })
+        let token = await_token(&url, &file, is_named, context.connect_for).await?;
+        let own = match &config.control.tls {
+            ControlTls::SelfMade => Some(ca_file(&config.data_dir)),
+            // A certificate that stands for itself, or those between it and an authority that the system doesn't know.
+            ControlTls::Pair { cert, .. } if !is_named => Some(cert.clone()),
+            ControlTls::Pair { .. } | ControlTls::Off => None,
+        };
+        let own = match own {
+            // That there is a token shows that it is this machine's service.
+            Some(ca) if !is_named && file.exists() => is_readable_soon(&ca, context.connect_for).await.then_some(ca),
+            own => own.filter(|ca| is_readable(ca)),
+        };
+        // Nobody but our own authority has a word to say about the service of this configuration.
+        let trusts_system = is_named || own.is_none() || config.control.tls != ControlTls::SelfMade;
+        let ca_files = own.into_iter().chain(from_environment).collect();
+        Ok(Server { url, at, token, ca_files, trusts_system })
     }
 
     /// A service that was started by this very process.
-    pub fn at(url: &str, token_file: &Path) -> Result<Server, CliError> {
-        let url = parse_url(url)?;
-        let token = find_token(&url, token_file, false)?;
-        Ok(Server { url, token, ca_file: None })
+    pub fn at(running: &Running) -> Result<Server, CliError> {
+        let url = parse_url(&running.control_url)?;
+        let token = find_token(&url, &running.token_file, false)?;
+        let ca_files: Vec<PathBuf> = running.ca_file.iter().cloned().collect();
+        Ok(Server { url, at: None, token, trusts_system: ca_files.is_empty(), ca_files })
     }
 
     /// Whether it is this machine.
     pub fn is_local(&self) -> bool {
-        is_loopback(&self.url)
+        is_loopback(&self.url) || self.at.is_some_and(|at| at.ip().is_loopback())
     }
 }
 
-/// A service that starts for the first time is about to write its token: that is waited for like its listener.
+/// A service that starts for the first time is about to write its token: that is waited for like its listener. Its
+/// authority's certificate is there before.
 async fn await_token(url: &Url, file: &Path, named: bool, wait_for: Duration) -> Result<String, CliError> {
     let mut waited = Duration::ZERO;
     loop {
@@ -73,6 +100,20 @@ async fn await_token(url: &Url, file: &Path, named: bool, wait_for: Duration) ->
             found => return found,
         }
     }
+}
+
+/// A service that is updated from a version without certificates is about to make its own.
+async fn is_readable_soon(file: &Path, wait_for: Duration) -> bool {
+    let mut waited = Duration::ZERO;
+    while !is_readable(file) && waited < wait_for {
+        tokio::time::sleep(BETWEEN_ATTEMPTS).await;
+        waited += BETWEEN_ATTEMPTS;
+    }
+    is_readable(file)
+}
+
+fn is_readable(file: &Path) -> bool {
+    std::fs::File::open(file).is_ok()
 }
 
 /// The environment's token belongs to the environment's address, the file's to the configuration's; one fills in for the
@@ -111,9 +152,18 @@ fn address_of(config: &Config) -> Option<SocketAddr> {
     (address.port() != 0).then_some(address)
 }
 
-fn url_of(address: SocketAddr) -> Result<Url, CliError> {
-    let scheme = if address.ip().is_loopback() { "http" } else { "https" };
-    parse_url(&format!("{scheme}://{address}"))
+/// The service of this configuration, and where to connect when that isn't what the URL says: an operator's certificate is
+/// for a name, and the name may lead elsewhere from here.
+fn url_of(config: &Config, address: SocketAddr) -> Result<(Url, Option<SocketAddr>), CliError> {
+    let url = |scheme: &str, host: &str| parse_url(&format!("{scheme}://{host}"));
+    match &config.control.tls {
+        ControlTls::Off => Ok((url("http", &address.to_string())?, None)),
+        ControlTls::SelfMade => Ok((url("https", &address.to_string())?, None)),
+        ControlTls::Pair { cert, .. } => match name_to_ask_for(cert, address.ip()) {
+            Some(name) => Ok((url("https", &format!("{name}:{}", address.port()))?, Some(address))),
+            None => Ok((url("https", &address.to_string())?, None)),
+        },
+    }
 }
 
 fn parse_url(text: &str) -> Result<Url, CliError> {

@@ -1,10 +1,12 @@
 //! `metalform.toml`: defaults, then the file, then `METALFORM_<SECTION>_<KEY>`.
 
+use crate::tls;
 use ipnet::IpNet;
 use metalform_boot::{BootHost, SourceCheck};
 use metalform_model::Timeouts;
 use serde::Deserialize;
 use std::{
+    fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
@@ -67,10 +69,65 @@ pub struct BootConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ControlConfig {
-    /// Where the control plane listens. Only loopback, until it speaks TLS.
+    /// Where the control plane listens. Only loopback without TLS.
     pub listen: SocketAddr,
-    /// `off`: the only value yet.
-    pub tls: String,
+    /// Whether it speaks HTTPS, and with whose certificate.
+    pub tls: ControlTls,
+    /// Names and addresses that people reach it by, beside those that it knows: our own certificate is for them, too.
+    pub names: Vec<String>,
+}
+
+/// `[control] tls`: `"self"`, `"off"` or `{ cert = "…", key = "…" }`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum ControlTls {
+    /// HTTPS with a certificate that we make and renew, under an authority of our own.
+    #[default]
+    SelfMade,
+    /// Plain HTTP, on loopback only.
+    Off,
+    /// HTTPS with the operator's certificate: PEM files, read again when they change.
+    Pair {
+        /// The certificate, and those between it and its authority.
+        cert: PathBuf,
+        /// Its private key; the owner alone may read it.
+        key: PathBuf,
+    },
+}
+
+impl<'de> Deserialize<'de> for ControlTls {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Words;
+
+        /// By hand, because serde's own word for a text or a table tells nobody which key of it is wrong.
+        impl<'de> serde::de::Visitor<'de> for Words {
+            type Value = ControlTls;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("\"self\", \"off\" or { cert = \"…\", key = \"…\" }")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<ControlTls, E> {
+                match text {
+                    "self" => Ok(ControlTls::SelfMade),
+                    "off" => Ok(ControlTls::Off),
+                    _ => Err(E::invalid_value(serde::de::Unexpected::Str(text), &self)),
+                }
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<ControlTls, A::Error> {
+                #[derive(Deserialize)]
+                #[serde(deny_unknown_fields)]
+                struct Pair {
+                    cert: PathBuf,
+                    key: PathBuf,
+                }
+                let Pair { cert, key } = Pair::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
+                Ok(ControlTls::Pair { cert, key })
+            }
+        }
+
+        deserializer.deserialize_any(Words)
+    }
 }
 
 /// `[store]`
@@ -201,7 +258,7 @@ impl Default for BootConfig {
 
 impl Default for ControlConfig {
     fn default() -> Self {
-        ControlConfig { listen: SocketAddr::from(([127, 0, 0, 1], 8443)), tls: "off".into() }
+        ControlConfig { listen: SocketAddr::from(([127, 0, 0, 1], 8443)), tls: ControlTls::SelfMade, names: Vec::new() }
     }
 }
 
@@ -283,7 +340,7 @@ impl ConfigError {
 const KEYS: &[(&str, &[&str])] = &[
     ("", &["data_dir"]),
     ("boot", &["listen", "public_url", "allow", "source_check", "templates_dir", "template"]),
-    ("control", &["listen", "tls"]),
+    ("control", &["listen", "tls", "names"]),
     ("store", &["url"]),
     ("ibm_cloud", &["api_key_file", "trusted_profile", "region", "iam_url", "vpc_url", "dns_url", "metadata_url"]),
     ("images", &["dir"]),
@@ -377,15 +434,20 @@ impl Config {
     fn check(&self) -> Result<(), ConfigError> {
         let refused =
             |key, why: &str, hint: &str| Err(ConfigError::Refused { key, why: why.to_owned(), hint: hint.to_owned() });
-        if self.control.tls != "off" {
-            return refused("control.tls", "this version speaks plain HTTP only", "write \"off\"");
-        }
-        if !self.control.listen.ip().is_loopback() {
+        if self.control.tls == ControlTls::Off && !self.control.listen.ip().is_loopback() {
             return refused(
                 "control.listen",
                 "plain HTTP is for loopback only: a bearer token would cross the network in the clear",
-                "listen on 127.0.0.1 and reach it through an SSH tunnel",
+                "leave `tls` out, or listen on 127.0.0.1 and reach it through an SSH tunnel",
             );
+        }
+        if let Some(name) = self.control.names.iter().find(|name| !tls::is_host(name)) {
+            let why = format!("{name:?} is neither a DNS name nor an IP address");
+            return refused("control.names", &why, "write names such as metalform.example.com, without scheme or port");
+        }
+        if self.control.tls != ControlTls::SelfMade && !self.control.names.is_empty() {
+            let why = "they have no effect: only a certificate of our own is made for them";
+            return refused("control.names", why, "leave them out, or write tls = \"self\"");
         }
         if self.store.url.is_some() {
             return refused("store.url", "this version keeps its state in data_dir only", "leave it out");
@@ -465,14 +527,19 @@ fn sends_in_the_clear(url: &str) -> bool {
     host != "localhost" && !host.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-/// An environment variable is a text, except where the key wants a list (comma-separated), a number, or true or
+/// An environment variable is a text, except where the key wants a list (comma-separated), a table, a number, or true or
 /// false.
 fn from_environment(key: &str, value: String) -> Value {
     match key {
-        "allow" => Value::Array(value.split(',').map(|v| Value::String(v.trim().to_owned())).collect()),
+        "allow" | "names" => Value::Array(value.split(',').map(|v| Value::String(v.trim().to_owned())).collect()),
         "prism_port" | "foundation_port" | "ssh_port" | "genesis_port" => {
             value.parse().map(Value::Integer).unwrap_or(Value::String(value))
         }
+        // A table as it stands in the file; anything else is a word.
+        "tls" => match format!("tls = {value}").parse::<Table>() {
+            Ok(mut table) if value.trim_start().starts_with('{') => table.remove("tls").unwrap_or(Value::String(value)),
+            _ => Value::String(value),
+        },
         "accept_eula" => value.parse().map(Value::Boolean).unwrap_or(Value::String(value)),
         _ => Value::String(value),
     }
@@ -515,12 +582,41 @@ mod tests {
             assert!(!error.hint().is_empty());
         };
         check("dta_dir = 1", "dta_dir");
-        check(&format!("{LOOPBACK}[control]\nlisten = \"0.0.0.0:8443\""), "loopback only");
-        check(&format!("{LOOPBACK}[control]\ntls = \"self\""), "plain HTTP only");
+        check(&format!("{LOOPBACK}[control]\nlisten = \"0.0.0.0:8443\"\ntls = \"off\""), "loopback only");
+        check(&format!("{LOOPBACK}[control]\ntls = \"on\""), "expected \"self\", \"off\" or {");
+        check(&format!("{LOOPBACK}[control]\ntls = {{ cert = \"a\" }}"), "missing field `key`");
+        check(&format!("{LOOPBACK}[control]\ntls = {{ cert = \"a\", kye = \"b\" }}"), "kye");
+        check(&format!("{LOOPBACK}[control]\nnames = [\"https://a\"]"), "neither a DNS name nor an IP address");
+        check(&format!("{LOOPBACK}[control]\nnames = [\"a\"]\ntls = \"off\""), "no effect");
         check(&format!("{LOOPBACK}[store]\nurl = \"postgres://x\""), "data_dir only");
         check(&format!("{LOOPBACK}[ibm_cloud]\niam_url = \"http://203.0.113.1\""), "in the clear");
         check(&format!("{LOOPBACK}[timeouts]\nformation = \"soon\""), "no duration");
         check(&format!("{LOOPBACK}[timeouts]\nformation = \"0s\""), "no duration");
+    }
+
+    #[test]
+    fn the_control_plane_speaks_https_unless_it_is_told_otherwise() {
+        let control = |text: &str, env: &dyn Fn(&str) -> Option<String>| Config::parse(text, env).unwrap().control;
+        let pair = ControlTls::Pair { cert: "/a/cert.pem".into(), key: "/a/key.pem".into() };
+        assert_eq!(control("", &none).tls, ControlTls::SelfMade);
+        assert_eq!(control("[control]\ntls = \"off\"", &none).tls, ControlTls::Off);
+        let open = "[control]\nlisten = \"0.0.0.0:8443\"\ntls = { cert = \"/a/cert.pem\", key = \"/a/key.pem\" }";
+        assert_eq!(control(open, &none).tls, pair);
+        let env = |name: &str| match name {
+            "METALFORM_CONTROL_TLS" => Some("{ cert = \"/a/cert.pem\", key = \"/a/key.pem\" }".to_owned()),
+            _ => None,
+        };
+        assert_eq!(control("[control]\ntls = \"off\"", &env).tls, pair);
+        let env = |name: &str| match name {
+            "METALFORM_CONTROL_TLS" => Some("self".to_owned()),
+            "METALFORM_CONTROL_NAMES" => Some("metalform.example.com, 10.1.2.3".to_owned()),
+            _ => None,
+        };
+        let own = control("[control]\ntls = \"off\"", &env);
+        assert_eq!(
+            (own.tls, own.names),
+            (ControlTls::SelfMade, vec!["metalform.example.com".into(), "10.1.2.3".into()])
+        );
     }
 
     #[test]

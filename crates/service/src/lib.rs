@@ -14,9 +14,11 @@ mod runner;
 mod secrets;
 mod serve;
 mod survey;
+mod tls;
 
 pub use clock::WallClock;
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, ControlTls};
 pub use runner::{Wake, Wakes};
 pub use secrets::SecretError;
 pub use serve::{Assembly, Outside, Running, ServeError, assemble, serve};
+pub use tls::{TlsError, ca_file, name_to_ask_for};

@@ -1,5 +1,6 @@
 //! Accepts connections, so many and no more, and gives each a limit for what it must say first. `axum::serve` has neither: a
-//! client that opens connections and says nothing would hold them for ever, until the process may open no more.
+//! client that opens connections and says nothing would hold them for ever, until the process may open no more. A TLS
+//! handshake is part of what must be said: it is made within the connection's place, not while others wait to be accepted.
 
 use axum::{
     Router,
@@ -13,12 +14,14 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, error::Error, io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     task::JoinHandle,
 };
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::{Service, service_fn};
 
@@ -27,7 +30,9 @@ use tower::{Service, service_fn};
 pub(crate) struct Limits {
     /// Connections at once. A node that boots needs two; what comes above waits in the kernel's queue.
     pub connections: usize,
-    /// From the opening of a connection, or the end of an answer, to the end of the next request's headers. iPXE keeps
+    /// From the opening of a connection to the end of the TLS handshake, where there is one.
+    pub handshake: Duration,
+    /// From there, or from the opening of a connection, or the end of an answer, to the end of the next request's headers. iPXE keeps
     /// connections for 10 s.
     pub headers: Duration,
     /// For a request that brings a body, from its headers to its answer. Accepting a plan asks the cloud some dozen times.
@@ -36,7 +41,12 @@ pub(crate) struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { connections: 2000, headers: Duration::from_secs(30), body: Duration::from_secs(120) }
+        Limits {
+            connections: 2000,
+            handshake: Duration::from_secs(10),
+            headers: Duration::from_secs(30),
+            body: Duration::from_secs(120),
+        }
     }
 }
 
@@ -47,6 +57,7 @@ const AFTER_FAILURE: Duration = Duration::from_millis(200);
 pub(crate) fn answer(
     plane: &'static str,
     listener: TcpListener,
+    tls: Option<TlsAcceptor>,
     router: Router,
     limits: Limits,
     stop: CancellationToken,
@@ -66,7 +77,21 @@ pub(crate) fn answer(
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let serving = serve_one(stream, peer, router.clone(), limits, stop.clone());
+                    let (tls, router, stop) = (tls.clone(), router.clone(), stop.clone());
+                    let serving = async move {
+                        match tls {
+                            None => serve_one(stream, peer, router, limits, stop).await,
+                            Some(tls) => {
+                                let shaken = tokio::select! {
+                                    () = stop.cancelled() => None,
+                                    shaken = handshake(plane, stream, peer, tls, limits.handshake) => shaken,
+                                };
+                                if let Some(stream) = shaken {
+                                    serve_one(stream, peer, router, limits, stop).await;
+                                }
+                            }
+                        }
+                    };
                     connections.spawn(serving.map(move |()| drop(place)));
                 }
                 Err(error) => {
@@ -80,7 +105,67 @@ pub(crate) fn answer(
     })
 }
 
-async fn serve_one(stream: TcpStream, peer: SocketAddr, router: Router, limits: Limits, stop: CancellationToken) {
+/// The first byte of a TLS handshake record, RFC 8446 §5.1.
+const TLS_HANDSHAKE: u8 = 22;
+
+/// The stream within TLS; `None` for a client that takes too long, doesn't speak it, or doesn't trust us. That is told only
+/// to whoever looks for it: anybody can fill a log with handshakes.
+async fn handshake(
+    plane: &'static str,
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    tls: TlsAcceptor,
+    limit: Duration,
+) -> Option<TlsStream<TcpStream>> {
+    let shaking = async {
+        let mut first = [0];
+        match stream.peek(&mut first).await? {
+            0 => Ok(None),
+            _ if first[0] == TLS_HANDSHAKE => tls.accept(stream).await.map(Some),
+            _ => {
+                if first[0].is_ascii_uppercase() {
+                    refuse_plain(&mut stream).await?;
+                }
+                Ok(None)
+            }
+        }
+    };
+    match tokio::time::timeout(limit, shaking).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            tracing::debug!(plane, %peer, error = &error as &dyn Error, "a TLS handshake failed");
+            None
+        }
+        Err(_) => {
+            tracing::debug!(plane, %peer, "a TLS handshake took too long");
+            None
+        }
+    }
+}
+
+/// What somebody hears who speaks plain HTTP here, as every other refusal is written. Whatever token they sent is not
+/// looked at.
+async fn refuse_plain(stream: &mut TcpStream) -> io::Result<()> {
+    let document = serde_json::json!({"error": {
+        "code": "use_https", "message": "this port speaks HTTPS", "hint": "write https:// instead of http://", "details": {},
+    }});
+    let body = format!("{document}\n");
+    let head = "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close";
+    stream.write_all(format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).as_bytes()).await?;
+    stream.shutdown().await?;
+    // What is closed with bytes unread is reset, and the answer may be lost with it.
+    let mut rest = [0; 1024];
+    while stream.read(&mut rest).await? > 0 {}
+    Ok(())
+}
+
+async fn serve_one(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    peer: SocketAddr,
+    router: Router,
+    limits: Limits,
+    stop: CancellationToken,
+) {
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
         let mut router = router.clone();
@@ -114,16 +199,38 @@ async fn serve_one(stream: TcpStream, peer: SocketAddr, router: Router, limits: 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tls;
     use axum::routing::{get, post};
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio_rustls::TlsConnector;
 
     async fn start(limits: Limits) -> (SocketAddr, CancellationToken, JoinHandle<()>) {
+        start_with(None, limits).await
+    }
+
+    async fn start_with(tls: Option<TlsAcceptor>, limits: Limits) -> (SocketAddr, CancellationToken, JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let read = post(|body: String| async move { body });
         let router = Router::new().route("/", get(|| async { "here" })).route("/read", read);
         let stop = CancellationToken::new();
-        (address, stop.clone(), answer("test plane", listener, router, limits, stop))
+        (address, stop.clone(), answer("test plane", listener, tls, router, limits, stop))
+    }
+
+    /// A service with a certificate, and what connects to it in confidence.
+    async fn start_tls(limits: Limits) -> (SocketAddr, CancellationToken, JoinHandle<()>, TlsConnector) {
+        let (acceptor, connector) = tls::testing::pair();
+        let (address, stop, ended) = start_with(Some(acceptor), limits).await;
+        (address, stop, ended, connector)
+    }
+
+    /// One request over a connection of its own.
+    async fn ask(address: SocketAddr, connector: &TlsConnector) -> io::Result<String> {
+        let stream = TcpStream::connect(address).await?;
+        let mut stream = connector.connect("localhost".try_into().unwrap(), stream).await?;
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await?;
+        let mut heard = String::new();
+        stream.read_to_string(&mut heard).await?;
+        Ok(heard)
     }
 
     async fn says(stream: &mut TcpStream, text: &str) -> String {
@@ -133,8 +240,12 @@ mod tests {
         heard
     }
 
-    const SHORT: Limits =
-        Limits { connections: 1, headers: Duration::from_millis(150), body: Duration::from_millis(150) };
+    const SHORT: Limits = Limits {
+        connections: 1,
+        handshake: Duration::from_millis(150),
+        headers: Duration::from_millis(150),
+        body: Duration::from_millis(150),
+    };
 
     #[tokio::test]
     async fn a_client_that_never_ends_its_headers_loses_its_place_to_the_next() {
@@ -155,5 +266,67 @@ mod tests {
         let mut slow = TcpStream::connect(address).await.unwrap();
         let heard = says(&mut slow, "POST /read HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nabc").await;
         assert!(heard.starts_with("HTTP/1.1 408"), "{heard}");
+    }
+
+    #[tokio::test]
+    async fn two_hundred_clients_that_connect_and_say_nothing_do_not_keep_others_out() {
+        let limits = Limits { connections: 4, handshake: Duration::from_millis(20), ..Limits::default() };
+        let (address, stop, ended, connector) = start_tls(limits).await;
+        let mut silent = Vec::new();
+        for _ in 0..200 {
+            silent.push(TcpStream::connect(address).await.unwrap());
+        }
+        let heard = tokio::time::timeout(Duration::from_secs(60), ask(address, &connector)).await.unwrap().unwrap();
+        assert!(heard.starts_with("HTTP/1.1 200") && heard.ends_with("here"), "{heard}");
+        // Those that came before have lost their places: the connections are closed.
+        let mut byte = [0];
+        assert_eq!(silent[0].read(&mut byte).await.unwrap_or(0), 0);
+        stop.cancel();
+        tokio::time::timeout(Duration::from_secs(60), ended).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_handshake_that_stops_half_way_loses_its_place_too() {
+        let limits = Limits { connections: 1, handshake: Duration::from_millis(150), ..Limits::default() };
+        let (address, _stop, _ended, connector) = start_tls(limits).await;
+        let mut half = TcpStream::connect(address).await.unwrap();
+        // The head of a handshake record that announces 512 bytes, and the first of them.
+        half.write_all(&[22, 3, 1, 2, 0, 1]).await.unwrap();
+        let heard = tokio::time::timeout(Duration::from_secs(60), ask(address, &connector)).await.unwrap().unwrap();
+        assert!(heard.ends_with("here"), "{heard}");
+    }
+
+    #[tokio::test]
+    async fn a_stop_does_not_wait_for_handshakes() {
+        let limits = Limits { handshake: Duration::from_secs(3600), ..Limits::default() };
+        let (address, stop, ended, connector) = start_tls(limits).await;
+        let _silent = TcpStream::connect(address).await.unwrap();
+        assert!(ask(address, &connector).await.unwrap().ends_with("here"), "the silent one was accepted before");
+        stop.cancel();
+        tokio::time::timeout(Duration::from_secs(60), ended).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn plain_http_on_the_port_of_https_is_answered_with_what_to_write() {
+        let (address, _stop, _ended, _connector) = start_tls(Limits::default()).await;
+        let mut plain = TcpStream::connect(address).await.unwrap();
+        let body = "x".repeat(100_000);
+        let request = format!("POST /read HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        let heard = says(&mut plain, &request).await;
+        assert!(heard.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{heard}");
+        let document: serde_json::Value = serde_json::from_str(heard.split_once("\r\n\r\n").unwrap().1).unwrap();
+        assert_eq!(document["error"]["code"], "use_https");
+        assert!(document["error"]["hint"].as_str().unwrap().contains("https://"));
+    }
+
+    #[tokio::test]
+    async fn what_is_neither_is_closed_without_a_word() {
+        let (address, _stop, _ended, _connector) = start_tls(Limits::default()).await;
+        let mut other = TcpStream::connect(address).await.unwrap();
+        other.write_all(b"\x00\x01garbage").await.unwrap();
+        let mut heard = Vec::new();
+        // Closed, or reset because nobody read it.
+        let _ = other.read_to_end(&mut heard).await;
+        assert_eq!(heard, b"");
     }
 }

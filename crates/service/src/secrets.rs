@@ -105,7 +105,23 @@ pub(crate) fn read(path: &Path) -> Result<SecretString, SecretError> {
     Ok(std::fs::read_to_string(path).map_err(failed)?.trim().to_owned().into())
 }
 
-/// A file is made under another name and then linked, so that after a crash it is there in full or not at all.
+/// A file is made under another name and then renamed, so that after a crash it is there in full or not at all. Its name is
+/// on the disk, too, when this returns. The mode is that, whatever the process masks.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
+    let mut half_done = path.as_os_str().to_owned();
+    half_done.push(".new");
+    let half_done = PathBuf::from(half_done);
+    let mut file = std::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&half_done)?;
+    file.set_permissions(std::fs::Permissions::from_mode(mode))?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&half_done, path)?;
+    // A bare file name has an empty parent, and means the present folder.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::File::open(folder)?.sync_all()
+}
+
+/// Makes the secret where there is none: 32 random bytes, as hex.
 fn read_or_make(path: &Path) -> Result<SecretString, SecretError> {
     let failed = |source| SecretError::File { path: path.to_owned(), source };
     match read(path) {
@@ -114,16 +130,7 @@ fn read_or_make(path: &Path) -> Result<SecretString, SecretError> {
     }
     let mut bytes = [0u8; 32];
     rand::rng().fill(&mut bytes);
-    let half_done = path.with_extension("new");
-    let mut file = std::fs::OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(0o600)
-        .open(&half_done)
-        .map_err(failed)?;
-    file.write_all(hex::encode(bytes).as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
-    std::fs::rename(&half_done, path).map_err(failed)?;
+    write_whole(path, hex::encode(bytes).as_bytes(), 0o600).map_err(failed)?;
     read(path)
 }
 

@@ -5,15 +5,21 @@ use crate::{
     api::{self, App},
     boot_side::{Links, StoreDirectory, StoreRecorder},
     clock::WallClock,
-    config::{IbmCloudConfig, NutanixConfig},
+    config::{ControlTls, IbmCloudConfig, NutanixConfig},
     drivers::{ClusterAccounts, CvmSshFormation, FoundationFormation, PrismFormation, RandomPasswords},
     ibm::IbmCloud,
     installer::Installer,
     listener::{self, Limits},
     runner::{self, Wakes},
     secrets::{self, OperatorToken, SecretError},
+    tls::{self, ServerTls, TlsError},
 };
-use axum::Router;
+use axum::{
+    Router,
+    http::{HeaderValue, header},
+    middleware::map_response,
+    response::Response,
+};
 use metalform_boot::{BootHost, BootPlane, BootSettings, TemplateErrors, Templates, default_allow};
 use metalform_ibm_cloud::{
     Credentials, HttpTransport, IAM_URL, Iam, METADATA_URL, Pause, TokioPause, TrustedProfile, VpcClient, vpc_url,
@@ -27,13 +33,13 @@ use metalform_orchestrator::{Drivers, Orchestrator, Passwords};
 use metalform_store::{Store, StoreError};
 use secrecy::SecretString;
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 use thiserror::Error;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 /// A service that answers.
@@ -44,6 +50,10 @@ pub struct Running {
     pub boot_url: String,
     /// The file with the operator's token.
     pub token_file: PathBuf,
+    /// The file with the certificate to trust, where it is of our own making.
+    pub ca_file: Option<PathBuf>,
+    /// Notify it, and the certificate's files are looked at now.
+    pub reload: Arc<Notify>,
     parts: Vec<(&'static str, JoinHandle<()>)>,
     plane: Arc<BootPlane>,
     store: Store,
@@ -62,6 +72,9 @@ pub enum ServeError {
     /// A secret can't be used.
     #[error("a secret can't be used")]
     Secret(#[from] SecretError),
+    /// The control plane's certificate can't be made or used.
+    #[error("the control plane can't have its certificate")]
+    Tls(#[from] TlsError),
     /// The cloud's client can't be made.
     #[error("the client of IBM Cloud can't be made")]
     Cloud(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -95,6 +108,7 @@ impl ServeError {
             ServeError::Config(error) => error.hint(),
             ServeError::Store(error) => error.hint().into(),
             ServeError::Secret(error) => error.hint(),
+            ServeError::Tls(error) => error.hint(),
             ServeError::Cloud(_) => "check [ibm_cloud]; the system's CA certificates must be installed".into(),
             ServeError::Profiles { .. } => "write it in the form of the built-in table".into(),
             ServeError::Templates(_) => "mend the named lines, or leave [boot] templates_dir out".into(),
@@ -128,22 +142,55 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<Running, S
         passwords: RandomPasswords::shared(),
     };
     let clock = outside.clock.clone();
+    // Before the token: who finds that finds the authority's certificate, too.
+    let address = control.local_addr().unwrap_or(config.control.listen);
+    let tls = ServerTls::start(&config, address, clock.now())?;
+    let acceptor = tls.as_ref().map(ServerTls::acceptor).transpose()?;
     let parts = assemble(&config, boot_host.clone(), store.clone(), outside, stop.clone()).await?;
 
-    let control_url = format!("http://{}", control.local_addr().unwrap_or(config.control.listen));
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let control_url = format!("{scheme}://{}", reachable(address));
+    let ca_file = (config.control.tls == ControlTls::SelfMade).then(|| tls::ca_file(&config.data_dir));
+    let reload = Arc::new(Notify::new());
     let (prepare, plane) = (parts.plane.clone(), parts.plane);
     let limits = Limits::default();
-    let parts = vec![
+    let control_router = match tls.as_ref().is_some_and(ServerTls::is_operators) {
+        true => parts.control.layer(map_response(strict_transport)),
+        false => parts.control,
+    };
+    let mut running = vec![
         ("boot images", tokio::spawn(async move { drop(prepare.prepare_images().await) })),
-        ("control plane", listener::answer("control plane", control, parts.control, limits, stop.clone())),
+        ("control plane", listener::answer("control plane", control, acceptor, control_router, limits, stop.clone())),
         (
             "boot plane",
-            listener::answer("boot plane", boot, metalform_boot::router(plane.clone()), limits, stop.clone()),
+            listener::answer("boot plane", boot, None, metalform_boot::router(plane.clone()), limits, stop.clone()),
         ),
-        ("loop", tokio::spawn(runner::run(parts.orchestrator, clock, parts.wakes, stop.clone()))),
+        ("loop", tokio::spawn(runner::run(parts.orchestrator, clock.clone(), parts.wakes, stop.clone()))),
     ];
+    if let Some(tls) = tls {
+        running.push(("certificate", tokio::spawn(tls.keep(clock, reload.clone(), stop.clone()))));
+    }
     let token_file = config.data_dir.join("token");
-    Ok(Running { control_url, boot_url: format!("http://{boot_host}"), token_file, parts, plane, store, stop })
+    let boot_url = format!("http://{boot_host}");
+    Ok(Running { control_url, boot_url, token_file, ca_file, reload, parts: running, plane, store, stop })
+}
+
+/// For one year; RFC 6797. Only with a certificate that the operator has: the rule holds for the whole host, and ours names
+/// `localhost`, where everybody's other services speak plain HTTP.
+async fn strict_transport(mut response: Response) -> Response {
+    let value = HeaderValue::from_static("max-age=31536000");
+    response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, value);
+    response
+}
+
+/// What listens on every address is on loopback, too, and that one can be asked for.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    address
 }
 
 /// What the service has from outside of itself: time, and ways to reach the world.

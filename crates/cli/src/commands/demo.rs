@@ -134,7 +134,7 @@ pub async fn run(context: &Context, args: &Demo, lab: Option<Lab>) -> Result<(),
     let simulator = simulator.map_err(CliError::Simulator)?;
     let plans = plans(args, &simulator);
     let (running, config_file) = start_service(&simulator, args, folder.path(), stop.child_token()).await?;
-    let client = Client::new(&Server::at(&running.control_url, &running.token_file)?, context.connect_for)?;
+    let client = Client::new(&Server::at(&running)?, context.connect_for)?;
 
     let deployed = tokio::select! {
         deployed = deploy_all(context, &client, &plans) => deployed,
@@ -224,7 +224,7 @@ async fn start_service(
     config.control.listen = FREE_PORT;
     let running = serve(config, stop).await.map_err(CliError::Serve)?;
 
-    set(&mut table, "control", "listen", running.control_url.trim_start_matches("http://"));
+    set(&mut table, "control", "listen", running.control_url.trim_start_matches("https://"));
     if !args.machines.are_emulated() {
         set(&mut table, "boot", "listen", running.boot_url.trim_start_matches("http://"));
         set(&mut table, "boot", "public_url", &running.boot_url);
@@ -316,7 +316,8 @@ fn next_steps(context: &Context, args: &Demo, running: &Running, next: &str, fai
         for cluster in failed {
             context.out.note(&clean(&format!("{}: {}", cluster.name, cluster.reason)));
         }
-        context.out.note(&format!("kept until Ctrl-C: {}\nnext: {next}", running.control_url));
+        let ca: String = running.ca_file.iter().map(|file| format!(" (trust {})", file.display())).collect();
+        context.out.note(&format!("kept until Ctrl-C: {}{ca}\nnext: {next}", running.control_url));
     } else if failed.is_empty() {
         context.out.note("next: `metalform demo --keep` leaves the world standing, to look around in it");
     }

@@ -86,7 +86,7 @@ fn on_the_services_own_machine_the_configuration_says_it_all() {
     let folder = Folder::new();
     folder.write("token", "from-the-file\n");
     let listen = service.url.trim_start_matches("http://");
-    let config = format!("data_dir = {:?}\n[control]\nlisten = {listen:?}\n", folder.path());
+    let config = format!("data_dir = {:?}\n[control]\nlisten = {listen:?}\ntls = \"off\"\n", folder.path());
     let file = folder.write("own.toml", &config);
     // What the environment says is for what the file lacks.
     let mut status = command(&folder, &["status", "--config", &file]);

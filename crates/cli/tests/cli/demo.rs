@@ -123,7 +123,7 @@ fn lost_replies_change_nothing_but_the_timeline() {
 fn what_is_kept_can_be_looked_at_until_it_is_told_to_stop() {
     let folder = Folder::new();
     let kept = Running::start(&mut fast_demo(&folder, &["--nodes", "1", "--keep"]));
-    kept.said("kept until Ctrl-C: http://127.0.0.1:");
+    kept.said("kept until Ctrl-C: https://127.0.0.1:");
     let config = kept.said("next: metalform status --config ");
     let status: Ran = command(&folder, &["status", "--json", "--config", &config]).output().unwrap().into();
     assert_eq!(status.document()["clusters"][0]["phase"], "ready", "{}", status.stderr);

@@ -13,5 +13,6 @@ mod scripted;
 mod secrets;
 mod service;
 mod site;
+mod tls;
 mod validate;
 mod watch;

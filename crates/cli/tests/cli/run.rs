@@ -149,6 +149,15 @@ impl Running {
         }
     }
 
+    /// Waits for a line with that in it.
+    pub fn told(&self, part: &str) {
+        let mut heard = Vec::new();
+        while !heard.last().is_some_and(|line: &String| line.contains(part)) {
+            let line = self.lines.recv_timeout(LIMIT);
+            heard.push(line.unwrap_or_else(|_| panic!("{part:?} never came: {heard:#?}")));
+        }
+    }
+
     /// Asks it to stop and waits until it has.
     pub fn stop(self, signal: &str) -> i32 {
         self.signal(signal);

@@ -12,7 +12,7 @@ const CLUSTER: &str = "my-nutanix-cluster";
 type Said = Vec<(String, Vec<u8>)>;
 
 /// The files of the data folder that are there to hold a secret.
-const SECRET_FILES: [&str; 2] = ["token", "secret.key"];
+const SECRET_FILES: [&str; 4] = ["token", "secret.key", "ca.key", "server.pem"];
 
 fn files(folder: &Path, said: &mut Said) {
     for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
@@ -77,6 +77,11 @@ fn leaves_no_secret(profile: &str) {
     secrets.push(("the operator's token".into(), site.token()));
     let api_key = site.config()["ibm_cloud"]["api_key_file"].as_str().unwrap().to_owned();
     secrets.push(("the API key".into(), fs::read_to_string(api_key).unwrap().trim().to_owned()));
+    for file in ["ca.key", "server.pem"] {
+        let pem = fs::read_to_string(site.data_dir().join("tls").join(file)).unwrap();
+        let (_, key) = pem.split_once("-----BEGIN PRIVATE KEY-----").unwrap();
+        secrets.push((format!("the private key in {file}"), key.split_whitespace().next().unwrap().to_owned()));
+    }
     secrets.push(("a password hash".into(), "$6$".into()));
     let machines = site.control("machines");
     assert_eq!(machines.len(), 3);

@@ -68,7 +68,7 @@ impl Site {
     /// What the simulator says of itself.
     pub fn control(&self, what: &str) -> Vec<Value> {
         let (host, path) = self.control_at();
-        let answer = exchange(&host, &format!("GET {path}/{what}"), "", "");
+        let answer = exchange(&host, &format!("GET {path}/{what}"), "");
         let list: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
         list.as_array().unwrap().clone()
     }
@@ -77,7 +77,7 @@ impl Site {
     #[cfg(feature = "crash-points")]
     pub fn arm(&self, fault: &str) {
         let (host, path) = self.control_at();
-        let answer = exchange(&host, &format!("POST {path}/faults"), "", &format!("{{\"name\":\"{fault}\"}}"));
+        let answer = exchange(&host, &format!("POST {path}/faults"), &format!("{{\"name\":\"{fault}\"}}"));
         assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
     }
 
@@ -101,20 +101,36 @@ impl Site {
         fs::read_to_string(self.data_dir().join("token")).unwrap().trim().to_owned()
     }
 
-    /// An answer of the control plane in full, head and body, whatever its status.
+    /// An answer of the control plane in full, head and body, whatever its status; as somebody else's client has it.
     pub fn api(&self, path: &str) -> String {
         let config = self.config();
-        let host = config["control"]["listen"].as_str().unwrap();
-        let authorization = format!("authorization: Bearer {}\r\n", self.token());
-        exchange(host, &format!("GET {path}"), &authorization, "")
+        let url = format!("https://{}{path}", config["control"]["listen"].as_str().unwrap());
+        let ca = self.data_dir().join("tls/ca.pem");
+        let mut curl = Command::new("curl");
+        curl.args([
+            "--silent",
+            "--show-error",
+            "--include",
+            "--max-time",
+            "60",
+            "--noproxy",
+            "*",
+            "--http1.1",
+            "--cacert",
+        ]);
+        let token = format!("authorization: Bearer {}", self.token());
+        let answer = curl.arg(ca).args(["--header", &token, &url]).output();
+        let answer = answer.expect("curl is missing: `cargo xtask test` installs it");
+        assert!(answer.status.success(), "{url}: {}", String::from_utf8_lossy(&answer.stderr));
+        String::from_utf8(answer.stdout).unwrap()
     }
 }
 
 /// One request over a connection of its own, and the whole answer.
-fn exchange(host: &str, line: &str, headers: &str, body: &str) -> String {
+fn exchange(host: &str, line: &str, body: &str) -> String {
     let mut connection = TcpStream::connect(host).unwrap();
     let length = body.len();
-    let head = format!("{line} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}");
+    let head = format!("{line} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {length}\r\n");
     write!(connection, "{head}\r\n{body}").unwrap();
     let mut answer = String::new();
     connection.read_to_string(&mut answer).unwrap();
@@ -124,11 +140,12 @@ fn exchange(host: &str, line: &str, headers: &str, body: &str) -> String {
 fn start_service(folder: &Folder, variables: &[(&str, &str)]) -> Running {
     let mut command = fast(command(folder, &["serve"]));
     let service = Running::start(command.envs(variables.iter().copied()));
-    service.said("control plane http://127.0.0.1:");
+    service.said("control plane https://127.0.0.1:");
     service
 }
 
-fn free_port() -> u16 {
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 

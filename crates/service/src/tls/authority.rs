@@ -1,0 +1,107 @@
+//! Our own authority: a key that is made once, and a certificate over it.
+//!
+//! The key is written first. A crash between the two leaves a key without a certificate, and the next start makes one over
+//! it; so does a certificate that nears its end. Name and key stay the same then, and a copy of the old one that a client
+//! has goes on to be good until its own end.
+
+use super::{
+    TlsError,
+    certificate::{self, Facts, Validity},
+};
+use crate::secrets::{self, SecretError};
+use metalform_model::Timestamp;
+use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
+use secrecy::{ExposeSecret, SecretString};
+use std::{io::ErrorKind, path::Path, time::Duration};
+
+const LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// What signs our server certificates.
+#[derive(Debug)]
+pub(super) struct Authority {
+    pub certificate: CertificateDer<'static>,
+    pub validity: Validity,
+    pub issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    /// Reads `ca.key` and `ca.pem` of the folder, or makes what isn't there, or is due.
+    pub fn load_or_make(folder: &Path, now: Timestamp) -> Result<Authority, TlsError> {
+        let (cert, key) = (folder.join("ca.pem"), folder.join("ca.key"));
+        let pair = load_or_make_key(&key, &cert)?;
+        let present = read_certificate(&cert)?;
+        if let Some(der) = &present
+            && certificate::public_key(der).as_deref() != Some(pair.public_key_raw())
+        {
+            return Err(TlsError::Mismatch { cert, key });
+        }
+        let certificate = match present {
+            Some(der) if Facts::of(&der).is_some_and(|facts| !facts.validity.is_due(now)) => der,
+            other => {
+                let (der, pem) = sign(&pair, now)?;
+                let failed = |source| TlsError::File { doing: "write", path: cert.clone(), source };
+                secrets::write_whole(&cert, pem.as_bytes(), 0o644).map_err(failed)?;
+                let what = if other.is_some() { "renewed over the same key" } else { "made" };
+                tracing::info!(file = %cert.display(), "the certificate of our own authority is {what}");
+                der
+            }
+        };
+        let facts = Facts::of(&certificate).ok_or(TlsError::Content { path: cert, what: "X.509 certificate" })?;
+        let issuer = Issuer::from_ca_cert_der(&certificate, pair)
+            .map_err(|source| TlsError::Make { what: "certificates of our own authority", source })?;
+        Ok(Authority { certificate, validity: facts.validity, issuer })
+    }
+}
+
+fn load_or_make_key(path: &Path, cert: &Path) -> Result<KeyPair, TlsError> {
+    match secrets::read(path) {
+        Ok(pem) => KeyPair::from_pem(pem.expose_secret())
+            .map_err(|_| TlsError::Content { path: path.to_owned(), what: "private key" }),
+        Err(SecretError::File { source, .. }) if source.kind() == ErrorKind::NotFound => {
+            if cert.exists() {
+                return Err(TlsError::KeyLost { cert: cert.to_owned(), key: path.to_owned() });
+            }
+            let pair = KeyPair::generate().map_err(|source| TlsError::Make { what: "a private key", source })?;
+            let pem = SecretString::from(pair.serialize_pem());
+            let failed = |source| TlsError::File { doing: "write", path: path.to_owned(), source };
+            secrets::write_whole(path, pem.expose_secret().as_bytes(), 0o600).map_err(failed)?;
+            Ok(pair)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn read_certificate(path: &Path) -> Result<Option<CertificateDer<'static>>, TlsError> {
+    let pem = match std::fs::read(path) {
+        Ok(pem) => pem,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(TlsError::File { doing: "read", path: path.to_owned(), source }),
+    };
+    let der = CertificateDer::from_pem_slice(&pem);
+    der.map(Some).map_err(|_| TlsError::Content { path: path.to_owned(), what: "certificate" })
+}
+
+/// The certificate over a key, as DER and PEM.
+fn sign(key: &KeyPair, now: Timestamp) -> Result<(CertificateDer<'static>, String), TlsError> {
+    let mut params = CertificateParams::default();
+    // After the key, so that the same key has the same name whenever it signs, and another key has another one: a client
+    // that trusts two of our authorities can tell them apart.
+    let id = hex::encode(params.key_identifier(key).get(..8).unwrap_or_default());
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, format!("Metalform CA {id}"));
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    set_validity(&mut params, Validity::starting(now, LIFETIME));
+    let made = params.self_signed(key);
+    let made = made.map_err(|source| TlsError::Make { what: "the certificate of our own authority", source })?;
+    Ok((made.der().clone(), made.pem()))
+}
+
+/// Writes the times down in the library's own type, which has no name here.
+pub(super) fn set_validity(params: &mut CertificateParams, validity: Validity) {
+    let date = |at: Timestamp| {
+        rcgen::date_time_ymd(1970, 1, 1) + Duration::from_micros(u64::try_from(at.0).unwrap_or_default())
+    };
+    (params.not_before, params.not_after) = (date(validity.not_before), date(validity.not_after));
+}
