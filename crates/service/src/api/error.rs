@@ -62,6 +62,7 @@ impl From<StoreError> for ApiError {
             StoreError::NoCluster { .. } => (404, "unknown_cluster"),
             StoreError::NameTaken { .. } => (409, "name_taken"),
             StoreError::NodeTaken { .. } => (409, "node_taken"),
+            StoreError::TokenNameTaken { .. } => (409, "token_name_taken"),
             StoreError::StaleFence
             | StoreError::PasswordExists { .. }
             | StoreError::Database { .. }
