@@ -14,6 +14,7 @@ mod runner;
 mod secrets;
 mod serve;
 mod survey;
+mod token_text;
 
 pub use clock::WallClock;
 pub use config::{Config, ConfigError};
