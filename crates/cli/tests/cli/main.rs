@@ -13,5 +13,6 @@ mod scripted;
 mod secrets;
 mod service;
 mod site;
+mod token;
 mod validate;
 mod watch;
