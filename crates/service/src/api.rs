@@ -1,6 +1,7 @@
 //! The control plane: what people and their programs talk to. Handlers read, and write intents; none changes a phase.
 
 mod auth;
+mod body;
 mod caller;
 mod clusters;
 mod credentials;

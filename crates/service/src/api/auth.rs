@@ -86,7 +86,7 @@ impl Call {
 }
 
 /// The peer's address.
-pub(super) fn source_of(extensions: &Extensions) -> Option<IpAddr> {
+fn source_of(extensions: &Extensions) -> Option<IpAddr> {
     extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip())
 }
 
@@ -144,6 +144,19 @@ pub(super) async fn check(State(gate): State<Gate>, mut request: Request, next: 
     };
     record(app, &call.line(app, &who, outcome)).await;
     response
+}
+
+/// Records what a call does beside the line of the call itself, for deeds that are not to happen unrecorded.
+pub(super) async fn record_deed(
+    app: &App,
+    caller: &Caller,
+    extensions: &Extensions,
+    action: &str,
+    target: String,
+) -> Result<(), ApiError> {
+    let source = source_of(extensions).map_or_else(|| "unknown".to_owned(), |ip| ip.to_string());
+    let call = Call { action: action.to_owned(), target, source };
+    Ok(app.store.add_audit(&call.line(app, &caller.who, "ok".into())).await?)
 }
 
 async fn record(app: &App, line: &AuditEntry) {

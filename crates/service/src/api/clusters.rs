@@ -1,6 +1,6 @@
 //! Clusters: deploy, look, retry, form, destroy.
 
-use super::{ApiError, App, caller::Caller};
+use super::{ApiError, App, body, caller::Caller};
 use crate::deploy::{Deployed, deploy};
 use axum::{
     Extension, Json,
@@ -14,6 +14,7 @@ use metalform_store::{ClusterState, OperatorRequest};
 use serde::Deserialize;
 use serde_json::json;
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// The status document of a cluster.
 pub(super) fn status_of(app: &App, state: &ClusterState) -> ClusterStatus {
@@ -21,12 +22,14 @@ pub(super) fn status_of(app: &App, state: &ClusterState) -> ClusterStatus {
 }
 
 /// Deploys a plan.
-#[utoipa::path(post, path = "/api/v1/clusters", request_body(content = String, content_type = "application/toml"),
+#[utoipa::path(post, path = "/api/v1/clusters", request_body(
+    content((String = "application/toml"), (serde_json::Value = "application/json")), description = "a plan"),
     params(("dry_run" = Option<bool>, Query, description = "check everything, create nothing")),
     responses((status = 201, description = "accepted"), (status = 200, description = "the same plan lives already, or a dry run"),
     (status = 400, description = "bad plan"), (status = 415, description = "neither TOML nor JSON"),
     (status = 409, description = "name, node or address taken, or another plan lives under the name"),
-    (status = 422, description = "the cloud can't carry it out"), (status = 503, description = "try again")))]
+    (status = 422, description = "the cloud can't carry it out"),
+    (status = 503, description = "try again")))]
 pub(super) async fn create(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
@@ -106,31 +109,29 @@ pub(super) async fn destroy(
 }
 
 /// What a retry may say.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct RetryRequest {
+pub(super) struct RetryRequest {
     /// The driver to form the cluster by from now on.
+    #[schema(value_type = Option<String>, pattern = "^(auto|prism|foundation|cvm-ssh)$")]
     formation: Option<FormationChoice>,
 }
 
 /// Gives what failed another try. The body may name another way to form the cluster: `{"formation": "cvm-ssh"}`.
 #[utoipa::path(post, path = "/api/v1/clusters/{name}/retry", params(("name" = String, Path, description = "the cluster")),
-    request_body(content = Option<serde_json::Value>, description = "optional: the way to form the cluster from now on"),
+    request_body(content = Option<RetryRequest>, description = "optional: the way to form the cluster from now on"),
     responses((status = 202, description = "under way"), (status = 400, description = "a body that isn't understood"),
     (status = 404, description = "none of that name"), (status = 409, description = "nothing has failed")))]
 pub(super) async fn retry(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
-    body: String,
+    bytes: Bytes,
 ) -> Result<Response, ApiError> {
-    let wanted = match body.trim() {
-        "" => RetryRequest::default(),
-        text => serde_json::from_str(text).map_err(|error| {
-            let hint =
-                "leave the body empty, or send {\"formation\": \"auto\" | \"prism\" | \"foundation\" | \"cvm-ssh\"}";
-            ApiError::new(400, "bad_request", format!("the body of a retry isn't understood: {error}"), hint)
-        })?,
+    let hint = "leave the body empty, or send {\"formation\": \"auto\" | \"prism\" | \"foundation\" | \"cvm-ssh\"}";
+    let wanted: RetryRequest = match bytes.trim_ascii() {
+        b"" | b"null" => RetryRequest::default(),
+        text => body::read(text, hint)?,
     };
     let state = app.living(&caller, &name).await?;
     let stopped = matches!(state.record.phase, ClusterPhase::Failed | ClusterPhase::NeedsOperator);

@@ -1,14 +1,14 @@
 //! The passwords of a cluster's accounts, for the operator: the one answer of this service that holds secrets. Each
 //! reading stands in the audit before the answer goes out; one that can't be recorded doesn't take place.
 
-use super::{ApiError, App, auth::source_of, caller::Caller};
+use super::{ApiError, App, auth::record_deed, caller::Caller};
 use axum::{
     Extension, Json,
     extract::{Path, State},
     http::Extensions,
     response::{IntoResponse, Response},
 };
-use metalform_model::{Account, AccountState, AuditEntry, ClusterPhase, ClusterRecord};
+use metalform_model::{Account, AccountState, ClusterPhase, ClusterRecord};
 use metalform_store::{ClusterState, SealError, SealedCredential, Sealer};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Serialize, Serializer};
@@ -75,15 +75,8 @@ pub(super) async fn read(
     let accounts = written.iter().map(|credential| Shown::open(&app.sealer, &state, credential));
     let accounts = accounts.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
     let names: Vec<&str> = accounts.iter().map(|shown| shown.account).collect();
-    let reading = AuditEntry {
-        at: app.clock.now(),
-        who: caller.who,
-        action: "credentials.read".into(),
-        target: format!("{}: {}", state.record.name, names.join(" ")),
-        source: source_of(&extensions).map_or_else(|| "unknown".to_owned(), |ip| ip.to_string()),
-        outcome: "ok".into(),
-    };
-    app.store.add_audit(&reading).await?;
+    let target = format!("{}: {}", state.record.name, names.join(" "));
+    record_deed(&app, &caller, &extensions, "credentials.read", target).await?;
     let document = Document { cluster: &state.record.name, accounts };
     Ok(Json(document).into_response())
 }

@@ -7,7 +7,7 @@ use axum::{
 };
 use metalform_store::StoreError;
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::{num::NonZeroU16, time::Duration};
 
 /// A refusal. `code` is a stable word.
 #[derive(Debug)]
@@ -17,8 +17,8 @@ pub struct ApiError {
     message: String,
     hint: String,
     details: Value,
-    /// When to come again.
-    retry_after: Option<Duration>,
+    /// When to come again: seconds.
+    retry_after: Option<NonZeroU16>,
     /// What the audit says in place of `code`.
     audited_as: Option<&'static str>,
 }
@@ -32,7 +32,7 @@ pub(crate) struct RefusalCode(pub &'static str);
 pub(crate) struct AuditCode(pub &'static str);
 
 /// What a refusal with 503 says of when to come again.
-const LATER: Duration = Duration::from_secs(5);
+const LATER: Option<NonZeroU16> = NonZeroU16::new(5);
 
 impl ApiError {
     pub(crate) fn new(status: u16, code: &'static str, message: impl Into<String>, hint: &str) -> Self {
@@ -42,7 +42,7 @@ impl ApiError {
             message: message.into(),
             hint: hint.to_owned(),
             details: json!({}),
-            retry_after: (status == 503).then_some(LATER),
+            retry_after: if status == 503 { LATER } else { None },
             audited_as: None,
         }
     }
@@ -54,7 +54,8 @@ impl ApiError {
 
     /// Says when the same call may work: whole seconds, and not too early.
     pub(crate) fn retry_after(mut self, wait: Duration) -> Self {
-        self.retry_after = Some(wait);
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        self.retry_after = NonZeroU16::new(u16::try_from(seconds).unwrap_or(u16::MAX));
         self
     }
 
@@ -79,9 +80,8 @@ impl IntoResponse for ApiError {
         if let Some(word) = self.audited_as {
             response.extensions_mut().insert(AuditCode(word));
         }
-        if let Some(wait) = self.retry_after {
-            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.get()));
         }
         if self.status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

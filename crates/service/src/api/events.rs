@@ -22,7 +22,7 @@ const LOOK: Duration = Duration::from_millis(150);
 /// The timeline of a cluster; with `Accept: text/event-stream` as it happens.
 #[utoipa::path(get, path = "/api/v1/clusters/{name}/events",
     params(("name" = String, Path, description = "the cluster"),
-    ("after" = Option<i64>, Query, description = "events after this one")),
+    ("after" = Option<i64>, Query, minimum = 0, description = "events after this one")),
     responses((status = 200, description = "at most 1000 events, or a stream"),
     (status = 400, description = "a query that isn't understood"),
     (status = 404, description = "no cluster of that name")))]

@@ -140,7 +140,7 @@ pub(super) async fn explain(
 }
 
 /// The audit, oldest first.
-#[utoipa::path(get, path = "/api/v1/audit", params(("after" = Option<i64>, Query, description = "lines after this one")),
+#[utoipa::path(get, path = "/api/v1/audit", params(("after" = Option<i64>, Query, minimum = 0, description = "lines after this one")),
     responses((status = 200, description = "at most 1000 lines"),
     (status = 400, description = "a query that isn't understood")))]
 pub(super) async fn audit(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Result<Json<Value>, ApiError> {

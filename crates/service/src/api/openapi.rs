@@ -43,7 +43,7 @@ use utoipa::{
         tokens::create,
         tokens::revoke
     ),
-    components(schemas(tokens::NewTokenDocument))
+    components(schemas(tokens::NewToken, tokens::ClusterName, clusters::RetryRequest))
 )]
 struct Document;
 
@@ -65,10 +65,23 @@ fn complete() -> utoipa::openapi::OpenApi {
     components.security_schemes.insert(SCHEME.into(), RefOr::T(SecurityScheme::Http(bearer.build())));
     for route in ROUTES {
         if let Some(operation) = document.paths.paths.get_mut(route.path).and_then(|item| operation(item, route.verb)) {
+            operation.operation_id = Some(snake_case(&format!("{:?}", route.operation)));
             describe(operation, route);
         }
     }
     document
+}
+
+/// `ListClusters` as programs that are made from the document call it: `list_clusters`.
+fn snake_case(name: &str) -> String {
+    let mut word = String::with_capacity(name.len() + 4);
+    for c in name.chars() {
+        if c.is_ascii_uppercase() && !word.is_empty() {
+            word.push('_');
+        }
+        word.push(c.to_ascii_lowercase());
+    }
+    word
 }
 
 fn operation(item: &mut PathItem, verb: Verb) -> Option<&mut Operation> {
@@ -113,6 +126,15 @@ fn describe(operation: &mut Operation, route: &Route) {
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
+
+    #[test]
+    fn no_two_operations_have_the_same_id() {
+        let document = serde_json::to_value(complete()).unwrap();
+        let items = document["paths"].as_object().unwrap().values().flat_map(|item| item.as_object().unwrap().values());
+        let ids: Vec<&str> = items.map(|operation| operation["operationId"].as_str().unwrap()).collect();
+        assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "{ids:?}");
+        assert!(ids.contains(&"list_clusters") && ids.contains(&"page"), "{ids:?}");
+    }
 
     /// Both ways: what is served is described, and what is described is served.
     #[test]

@@ -3,29 +3,44 @@
 //! A token that is limited to clusters sees and revokes only those that are limited no wider. What a token has made
 //! outlives it: who hands out tokens revokes them by name, and a list says by whom each was made.
 
-use super::{ApiError, App, caller::Caller};
+use super::{ApiError, App, auth::record_deed, body, caller::Caller};
 use crate::token_text::TokenText;
 use axum::{
     Extension, Json,
     body::Bytes,
     extract::{Path, State},
-    http::StatusCode,
+    http::{Extensions, StatusCode},
     response::{IntoResponse, Response},
 };
 use metalform_model::{ApiRole, ApiToken, Lifetime, Scope, plan_rules};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, sync::Arc};
+use utoipa::ToSchema;
 
 /// What a new token is to be.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct NewToken {
+pub(super) struct NewToken {
+    /// Lower-case letters, digits, dots, underscores and hyphens, at most 40.
+    #[schema(pattern = "^[a-z0-9][a-z0-9._-]{0,39}$")]
     name: String,
+    /// What it may do.
+    #[schema(value_type = String, pattern = "^(viewer|auditor|operator|admin)$")]
     role: ApiRole,
-    clusters: Option<BTreeSet<String>>,
+    /// The clusters that it is limited to; all of them without it.
+    #[schema(value_type = Option<Vec<ClusterName>>, min_items = 1, max_items = 100)]
+    clusters: Option<Vec<String>>,
+    /// `30d`, `12h`, `90m`, `6w` or `never`; 90 days without it. At most ten years.
+    #[schema(pattern = "^(never|[1-9][0-9]{0,2}[mhdw])$")]
     expires: Option<String>,
 }
+
+/// How a plan may call its cluster.
+#[derive(ToSchema)]
+#[schema(value_type = String, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,74}$")]
+#[expect(dead_code, reason = "it is there for the document, where a list can't say what its items are like")]
+pub(super) struct ClusterName(String);
 
 /// The answer that shows a token. It can't be printed.
 #[derive(Serialize)]
@@ -51,22 +66,21 @@ pub(super) async fn list(
 
 /// Makes a token. The answer is the only one that ever shows it.
 #[utoipa::path(post, path = "/api/v1/tokens",
-    request_body(content = NewTokenDocument, description = "what it is to be"),
+    request_body(content = NewToken, description = "what it is to be"),
     responses((status = 201, description = "the token, shown this once"),
     (status = 400, description = "a body that isn't understood"),
     (status = 409, description = "a token that isn't revoked has the name")))]
 pub(super) async fn create(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
-    body: Bytes,
+    extensions: Extensions,
+    bytes: Bytes,
 ) -> Result<Response, ApiError> {
-    let wanted: NewToken = serde_json::from_slice(&body).map_err(|error| {
-        let hint = "send {\"name\": \"ci\", \"role\": \"viewer\" | \"auditor\" | \"operator\" | \"admin\"}, and if wanted \
-                    \"clusters\": [\"a\"] and \"expires\": \"30d\" | \"never\"";
-        ApiError::new(400, "bad_request", format!("the body isn't understood: {error}"), hint)
-    })?;
-    let clusters = Scope::from(wanted.clusters);
-    check_words(&wanted.name, &clusters)?;
+    let hint = "send {\"name\": \"ci\", \"role\": \"viewer\" | \"auditor\" | \"operator\" | \"admin\"}, and if wanted \
+                \"clusters\": [\"a\"] and \"expires\": \"30d\" | \"never\"";
+    let wanted: NewToken = body::read(&bytes, hint)?;
+    check_words(&wanted.name, wanted.clusters.as_deref())?;
+    let clusters = Scope::from(wanted.clusters.map(BTreeSet::from_iter));
     let lifetime: Lifetime = match wanted.expires {
         Some(text) => text.parse().map_err(|error: metalform_model::LifetimeError| {
             ApiError::new(400, "bad_request", error.to_string(), "leave it out for 90 days")
@@ -90,24 +104,12 @@ pub(super) async fn create(
         revoked_at: None,
     };
     app.store.add_api_token(&token, &text.hash()).await?;
+    if let Err(error) = record_deed(&app, &caller, &extensions, "token.create", deed(&token)).await {
+        // Nobody has seen its text. If this fails as well, its name stays taken until somebody revokes it.
+        app.store.revoke_api_token(&token.id, now).await.ok();
+        return Err(error);
+    }
     Ok((StatusCode::CREATED, Json(Made { token: text.expose(), of: &token })).into_response())
-}
-
-/// The body that makes a token, for the document alone.
-#[derive(utoipa::ToSchema)]
-#[schema(as = NewToken)]
-#[expect(dead_code, reason = "the fields are read by the derive")]
-pub(super) struct NewTokenDocument {
-    /// Lower-case letters, digits, dots, underscores and hyphens, at most 40.
-    #[schema(pattern = "^[a-z0-9][a-z0-9._-]{0,39}$")]
-    name: String,
-    #[schema(pattern = "^(viewer|auditor|operator|admin)$")]
-    role: String,
-    /// The clusters that it is limited to; all of them without it.
-    #[schema(min_items = 1, max_items = 100)]
-    clusters: Option<Vec<String>>,
-    /// `30d`, `12h`, `90m`, `6w` or `never`; 90 days without it.
-    expires: Option<String>,
 }
 
 /// Lets a token open nothing any more.
@@ -117,29 +119,40 @@ pub(super) async fn revoke(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
+    extensions: Extensions,
 ) -> Result<Json<ApiToken>, ApiError> {
-    let mut found = app.store.api_token(&id).await?;
-    found = found.filter(|(token, _)| caller.scope.includes(&token.clusters));
-    if found.is_none() {
+    let found = app.store.api_token(&id).await?.filter(|(token, _)| caller.scope.includes(&token.clusters));
+    let Some((token, _)) = found else {
         let shown: String = id.chars().take(80).collect();
         let hint = "`metalform token list` lists the tokens with their ids";
         return Err(ApiError::new(404, "unknown_token", format!("no token has the id {shown:?}"), hint));
-    }
+    };
+    // First of all it opens nothing any more, recorded or not.
     app.store.revoke_api_token(&id, app.clock.now()).await?;
+    record_deed(&app, &caller, &extensions, "token.revoke", deed(&token)).await?;
     let revoked = app.store.api_token(&id).await?;
     // Tokens are never deleted.
     let gone = || ApiError::new(503, "store_unavailable", "the token can't be read back", "try again");
     revoked.map(|(token, _)| Json(token)).ok_or_else(gone)
 }
 
-fn check_words(name: &str, clusters: &Scope) -> Result<(), ApiError> {
+/// What the audit says that was made or revoked.
+fn deed(token: &ApiToken) -> String {
+    let reach = match &token.clusters {
+        Scope::All => "all clusters".to_owned(),
+        Scope::Clusters(names) => names.iter().map(String::as_str).collect::<Vec<_>>().join(" "),
+    };
+    format!("{}: {} of {reach}, until {}", token.who(), token.role, token.expires_at)
+}
+
+fn check_words(name: &str, clusters: Option<&[String]>) -> Result<(), ApiError> {
     let bad = |message: String, hint: &str| Err(ApiError::new(400, "bad_request", message, hint));
     if !ApiToken::is_name(name) {
         let shown: String = name.chars().take(80).collect();
         let hint = "1 to 40 lower-case letters, digits, dots, underscores and hyphens, the first a letter or digit";
         return bad(format!("{shown:?} can't be a token's name"), hint);
     }
-    let Scope::Clusters(names) = clusters else { return Ok(()) };
+    let Some(names) = clusters else { return Ok(()) };
     if !(1..=MAX_CLUSTERS).contains(&names.len()) {
         let hint = "name 1 to 100 clusters, or leave `clusters` out for all";
         return bad(format!("a token can't be limited to {} clusters", names.len()), hint);

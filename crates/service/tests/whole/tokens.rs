@@ -155,6 +155,41 @@ async fn a_token_is_shown_once_and_is_nowhere_afterwards() {
 }
 
 #[tokio::test]
+async fn the_audit_says_which_token_was_made_and_revoked_and_what_it_might() {
+    let rig = Rig::new(76).await;
+    let made = made(&rig, json!({"name": "ci", "role": "operator", "clusters": ["b", "a"], "expires": "never"})).await;
+    let id = made["id"].as_str().unwrap();
+    rig.call("DELETE", &format!("/api/v1/tokens/{id}"), "").await;
+    let lines = rig.store.audit(0, 100).await.unwrap();
+    let told: Vec<String> = lines.iter().map(|l| format!("{} {} {} {}", l.who, l.action, l.target, l.source)).collect();
+    let what = format!("token:ci ({id}): operator of a b, until never 127.0.0.1");
+    assert_eq!(
+        told,
+        [
+            format!("bootstrap token.create {what}"),
+            "bootstrap api.post /api/v1/tokens 127.0.0.1".to_owned(),
+            format!("bootstrap token.revoke {what}"),
+            format!("bootstrap api.delete /api/v1/tokens/{id} 127.0.0.1"),
+        ]
+    );
+}
+
+/// A trigger of the database stands for a disk that takes no more.
+#[tokio::test]
+async fn a_token_that_cannot_be_recorded_is_not_made() {
+    let rig = Rig::new(77).await;
+    let url = format!("sqlite://{}", rig.database_file().display());
+    let mut other = <sqlx::SqliteConnection as sqlx::Connection>::connect(&url).await.unwrap();
+    let trigger = "CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no more'); END";
+    sqlx::query(trigger).execute(&mut other).await.unwrap();
+    let (status, answer) = rig.call("POST", "/api/v1/tokens", r#"{"name":"ci","role":"admin"}"#).await;
+    assert_eq!((status.as_u16(), &answer["error"]["code"]), (503, &json!("store_unavailable")), "{answer}");
+    assert!(rig.store.api_tokens().await.unwrap().iter().all(|token| token.revoked_at.is_some()));
+    sqlx::query("DROP TRIGGER full").execute(&mut other).await.unwrap();
+    token(&rig, "ci", "admin").await;
+}
+
+#[tokio::test]
 async fn the_audit_tells_apart_what_the_caller_is_told_as_one() {
     let rig = Rig::new(63).await;
     let expired = made(&rig, json!({"name": "old", "role": "viewer", "expires": "1m"})).await;
