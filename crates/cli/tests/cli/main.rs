@@ -8,6 +8,7 @@ mod help;
 mod image;
 mod kills;
 mod lint;
+mod openapi;
 mod run;
 mod scripted;
 mod secrets;
