@@ -76,6 +76,9 @@ impl Lockout {
             *entry = Source { unrecorded: entry.unrecorded, ..new };
         }
         entry.last = now;
+        // Later than that it can't be, unless the clock was set back.
+        entry.until = entry.until.min(now + LONGEST);
+        entry.window = entry.window.min(entry.until.max(now));
         if now < entry.until {
             let is_first = entry.unrecorded.is_none();
             entry.unrecorded = Some(entry.unrecorded.map_or(0, |n| n.saturating_add(1)));
@@ -181,6 +184,15 @@ mod tests {
         now = now + FORGOTTEN;
         lock_out(&mut lockout, source(1), now);
         assert!(matches!(lockout.fail(source(1), now), Failure::LockedOut { wait, .. } if wait == FIRST));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_prolongs_no_lock_out_beyond_the_longest() {
+        let mut lockout = Lockout::default();
+        lock_out(&mut lockout, source(1), T0);
+        let earlier = T0 - Duration::from_secs(24 * 3600);
+        assert_eq!(lockout.fail(source(1), earlier), Failure::LockedOut { wait: LONGEST, is_first: true });
+        assert!(matches!(lockout.fail(source(1), earlier + LONGEST), Failure::Refused { .. }));
     }
 
     #[test]

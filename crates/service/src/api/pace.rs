@@ -35,8 +35,11 @@ impl Pace {
             self.callers.retain(|_, (full_at, _)| *full_at > now);
         }
         let (full_at, is_refusing) = self.callers.entry(who.to_owned()).or_insert((now, false));
-        let after = (*full_at).max(now) + EACH;
-        let over = after.since(now + EACH * BURST);
+        // Later than that it can't be, unless the clock was set back.
+        let emptiest = now + EACH * BURST;
+        *full_at = (*full_at).clamp(now, emptiest);
+        let after = *full_at + EACH;
+        let over = after.since(emptiest);
         if !over.is_zero() {
             let is_first = !std::mem::replace(is_refusing, true);
             return Err(TooFast { wait: over, is_first });
@@ -68,6 +71,17 @@ mod tests {
             assert_eq!(pace.take("a", rested), Ok(()));
         }
         assert!(pace.take("a", rested).is_err());
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_holds_nobody_up() {
+        let mut pace = Pace::default();
+        for _ in 0..BURST {
+            pace.take("a", T0).unwrap();
+        }
+        let earlier = T0 - Duration::from_secs(3600);
+        assert_eq!(pace.take("a", earlier), Err(TooFast { wait: EACH, is_first: true }));
+        assert_eq!(pace.take("a", earlier + EACH), Ok(()));
     }
 
     #[test]
