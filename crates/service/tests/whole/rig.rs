@@ -249,8 +249,8 @@ impl Rig {
         Answered { status: parts.status, headers: parts.headers, body }
     }
 
-    /// A stream of the control plane, opened; what it answers is everything that came until it ended.
-    pub async fn stream(&self, path: &str, token: &str) -> impl Future<Output = String> + use<> {
+    /// A stream of the control plane, opened.
+    pub async fn stream(&self, path: &str, token: &str) -> Body {
         let request = Request::get(path)
             .header(header::AUTHORIZATION, format!("Bearer {token}"))
             .header(header::ACCEPT, "text/event-stream")
@@ -258,7 +258,7 @@ impl Rig {
             .unwrap();
         let response = self.response(request).await;
         assert_eq!(response.status(), StatusCode::OK);
-        async move { String::from_utf8_lossy(&response.into_body().collect().await.unwrap().to_bytes()).into_owned() }
+        response.into_body()
     }
 
     /// Lets time pass in which nobody does anything.
