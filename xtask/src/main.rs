@@ -27,7 +27,7 @@ const USAGE: &str = "usage: cargo xtask <command>
   test     everything: tools, format, lints, all tests (real iPXE and IBM's own SDK included), documentation
   check    the fast part of it: format, lints, tests that need no other program
   lab      prepare what the tests run: Debian's packages for emulated machines, an SSH server
-  sdk      install IBM's Python SDK for the tests
+  sdk      install IBM's Python SDK and schemathesis for the tests
   nightly  the long forms of the randomised tests, then fuzz
   fuzz     the targets under fuzz/, each for a minute, or for `fuzz SECONDS`
   deny     licences, sources and bans of all dependencies; known vulnerabilities where the network allows

@@ -1,5 +1,5 @@
-//! IBM's own Python SDK of the VPC API, in a virtual environment below the build folder: the tests drive the simulator
-//! with it, so that the simulator is measured by a client that we did not write.
+//! Two Python programs in a virtual environment below the build folder: IBM's own SDK of the VPC API, with which the tests
+//! drive the simulator, and schemathesis, with which they call the service. So both are measured by what we did not write.
 
 use crate::{
     debian,
@@ -29,9 +29,9 @@ pub fn install(repository: &Repository) -> Result<(), Failure> {
     let mut pip = Command::new(venv.join("bin/python"));
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(&pins);
     run(&mut pip).map_err(|failure| {
-        Failure::new("IBM's Python SDK could not be installed")
+        Failure::new("IBM's Python SDK and schemathesis could not be installed")
             .because(failure)
-            .hint("it comes from pypi.org: is that reachable, or is a mirror set in pip's configuration?")
+            .hint("they come from pypi.org: is that reachable, or is a mirror set in pip's configuration?")
     })?;
     fs::write(&installed, wanted).map_err(Failure::file("write", &installed))
 }

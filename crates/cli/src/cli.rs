@@ -39,6 +39,7 @@ pub enum Command {
     Credentials(credentials::Credentials),
     Retry(retry::Retry),
     Destroy(destroy::Destroy),
+    Token(token::Token),
     Image(image::Image),
     Completions(completions::Completions),
 }
@@ -92,6 +93,7 @@ impl Command {
             Command::Credentials(args) => credentials::run(context, args).await,
             Command::Retry(args) => retry::run(context, args).await,
             Command::Destroy(args) => destroy::run(context, args).await,
+            Command::Token(args) => token::run(context, args).await,
             Command::Image(args) => image::run(context, args).await,
             Command::Completions(args) => completions::run(context, args),
         }

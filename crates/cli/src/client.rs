@@ -7,11 +7,11 @@ use crate::{
     error::{CliError, Refusal, RootCause, TlsFault},
     server::Server,
 };
-use metalform_model::{ClusterStatus, Event, Explanation, FormationChoice, PlanFormat};
+use metalform_model::{ApiRole, ApiToken, ClusterStatus, Event, Explanation, FormationChoice, PlanFormat};
 use reqwest::{Certificate, Method, RequestBuilder, Response, Url, header};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use std::{io, time::Duration};
+use std::{collections::BTreeSet, io, time::Duration};
 
 /// How long one request may take. Accepting a plan reads the cloud, which answers slowly at times.
 const REQUEST_LIMIT: Duration = Duration::from_secs(120);
@@ -59,6 +59,35 @@ pub struct Credential {
     pub password: String,
     /// How far the account is with it.
     pub state: String,
+}
+
+/// What a new token is to be.
+#[derive(Debug, Serialize)]
+pub struct NewToken {
+    /// What it is called.
+    pub name: String,
+    /// What it may do.
+    pub role: ApiRole,
+    /// The clusters it is limited to; `None`: all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clusters: Option<BTreeSet<String>>,
+    /// `30d`, `12h`, …, or `never`.
+    pub expires: String,
+}
+
+/// A new token, with its text: shown to whoever made it and to nobody else. `Debug` is left out.
+#[derive(Serialize, Deserialize)]
+pub struct MadeToken {
+    /// Its text.
+    pub token: String,
+    /// The rest.
+    #[serde(flatten)]
+    pub of: ApiToken,
+}
+
+#[derive(Deserialize)]
+struct Tokens {
+    tokens: Vec<ApiToken>,
 }
 
 #[derive(Deserialize)]
@@ -183,6 +212,24 @@ impl Client {
     /// The passwords of a cluster's accounts. The service records that they were read.
     pub async fn credentials(&self, name: &str) -> Result<ClusterCredentials, CliError> {
         self.get("read the passwords", &["clusters", name, "credentials"]).await
+    }
+
+    /// Makes an API token.
+    pub async fn create_token(&self, wanted: &NewToken) -> Result<MadeToken, CliError> {
+        let doing = "make a token";
+        let response = self.send(doing, self.request(Method::POST, &["tokens"]).json(wanted)).await?;
+        self.document(doing, response).await
+    }
+
+    /// Every API token there ever was.
+    pub async fn tokens(&self) -> Result<Vec<ApiToken>, CliError> {
+        let all: Tokens = self.get("list the tokens", &["tokens"]).await?;
+        Ok(all.tokens)
+    }
+
+    /// Lets the token of that id open nothing any more.
+    pub async fn revoke_token(&self, id: &str) -> Result<ApiToken, CliError> {
+        self.ask("revoke the token", Method::DELETE, &["tokens", id]).await
     }
 
     /// A page of the timeline: what comes after `after`; empty at the end.

@@ -15,6 +15,7 @@ mod plan_faults;
 mod plan_text;
 mod server;
 mod stop_signal;
+mod table;
 mod timeline;
 mod watch;
 

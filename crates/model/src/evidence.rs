@@ -65,7 +65,7 @@ pub enum Seen {
 pub struct AuditEntry {
     /// When.
     pub at: Timestamp,
-    /// `operator`, `node server-001`, `anonymous`.
+    /// `bootstrap`, `token:ci (0123456789abcdef)`, `node server-001`, `anonymous`.
     pub who: String,
     /// A stable word: `boot.script`, `boot.config`, `boot.report`, `boot.image`, `cluster.deploy`, …
     pub action: String,

@@ -2,6 +2,8 @@
 //! that machines get. Nothing here does I/O, waits, or reads a clock.
 
 mod account;
+mod api_role;
+mod api_token;
 mod arizona_document;
 mod boot_step;
 mod causes;
@@ -34,6 +36,8 @@ mod status;
 mod time;
 
 pub use account::{Account, AccountRecord, AccountState};
+pub use api_role::{ApiRole, Scope};
+pub use api_token::{ApiToken, Lifetime, LifetimeError, TokenStanding};
 pub use arizona_document::{InstallerFiles, MONITORING_URL_ROOT, arizona_document};
 pub use boot_step::BootStep;
 pub use causes::with_causes;

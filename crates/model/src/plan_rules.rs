@@ -15,6 +15,11 @@ pub const MAX_NODES: usize = 64;
 /// Largest cluster the `cluster` command of a CVM says it forms, on AHV.
 const CLUSTER_COMMAND_LIMIT: usize = 32;
 
+/// Whether a plan may call its cluster that.
+pub fn is_cluster_name(text: &str) -> bool {
+    words::cluster_name(text).is_ok()
+}
+
 /// Nodes that hold data which a redundancy factor needs: metadata and ZooKeeper keep 1, 3 or 5 copies.
 pub fn nodes_needed(redundancy_factor: u8) -> usize {
     match redundancy_factor {

@@ -1,27 +1,37 @@
 //! The control plane: what people and their programs talk to. Handlers read, and write intents; none changes a phase.
 
 mod auth;
+mod body;
+mod caller;
 mod clusters;
 mod credentials;
 mod error;
 mod events;
+mod headers;
+mod lockout;
 mod nodes;
 mod openapi;
+mod pace;
 mod page;
+mod policy;
+mod tokens;
 
 pub use error::ApiError;
+pub(crate) use {auth::Limits, caller::Caller};
 
 use crate::{boot_side::StoreDirectory, installer::Installer, runner::Wake, secrets::OperatorToken};
+use auth::Gate;
 use axum::{
     Router,
     extract::DefaultBodyLimit,
-    middleware::from_fn_with_state,
-    routing::{get, post},
+    middleware::{from_fn_with_state, map_response},
+    routing::{MethodFilter, MethodRouter, any, on},
 };
 use metalform_boot::{BootHost, BootPlane, Templates};
 use metalform_ibm_cloud::VpcClient;
-use metalform_model::{Clock, MAX_PLAN_BYTES, Profiles, Timeouts};
+use metalform_model::{Clock, MAX_PLAN_BYTES, Profiles, Timeouts, TokenStanding};
 use metalform_store::{ClusterState, Sealer, Store, StoreError};
+use policy::{ELSEWHERE, Operation, Policy, ROUTES, Verb};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -41,43 +51,92 @@ pub(crate) struct App {
     pub templates: Templates,
     pub timeouts: Timeouts,
     pub token: OperatorToken,
+    /// Who failed to show a credential lately, and who calls how fast.
+    pub limits: Limits,
     /// Opens the clusters' passwords for whoever may read them.
     pub sealer: Sealer,
     /// Ends streams, which would otherwise keep the service from stopping.
     pub stop: CancellationToken,
 }
 
+/// What the audit says where a token that is limited to clusters asks for another one: the caller is told that there is none.
+const OUT_OF_SCOPE: &str = "out_of_scope";
+
 impl App {
-    /// The living cluster of that name, or an answer that says there is none.
-    pub(crate) async fn living(&self, name: &str) -> Result<ClusterState, ApiError> {
-        let found = self.store.cluster_named(name).await?;
-        found.ok_or_else(|| StoreError::NoCluster { name: name.to_owned() }.into())
+    /// The living cluster of that name, or an answer that says there is none. One that the caller's token isn't for is as
+    /// unknown as one that isn't there.
+    pub(crate) async fn living(&self, caller: &Caller, name: &str) -> Result<ClusterState, ApiError> {
+        let none = || ApiError::from(StoreError::NoCluster { name: name.to_owned() });
+        if !caller.reaches(name) {
+            return Err(none().audited_as(OUT_OF_SCOPE));
+        }
+        self.store.cluster_named(name).await?.ok_or_else(none)
+    }
+
+    /// Every living cluster that the caller may know of.
+    pub(crate) async fn all_living(&self, caller: &Caller) -> Result<Vec<ClusterState>, ApiError> {
+        let mut all = self.store.living_clusters().await?;
+        all.retain(|state| caller.reaches(&state.record.name));
+        Ok(all)
+    }
+
+    /// Whether the credential that was let in would be let in again: asked while an answer goes on for hours. With the
+    /// store away nothing is known, and nothing more is told either.
+    pub(crate) async fn still_lets_in(&self, caller: &Caller) -> bool {
+        let Some(id) = &caller.token_id else { return true };
+        match self.store.api_token(id).await {
+            Ok(found) => found.is_some_and(|(token, _)| token.standing(self.clock.now()) == TokenStanding::Active),
+            Err(_) => true,
+        }
     }
 }
 
-/// Everything the control plane answers.
+/// Everything the control plane answers: the table of `policy`, and "there is nothing" for whoever has a token.
 pub(crate) fn router(app: Arc<App>) -> Router {
-    let guarded = Router::new()
-        .route("/api/v1/clusters", get(clusters::list).post(clusters::create))
-        .route("/api/v1/clusters/{name}", get(clusters::show).delete(clusters::destroy))
-        .route("/api/v1/clusters/{name}/retry", post(clusters::retry))
-        .route("/api/v1/clusters/{name}/form", post(clusters::form))
-        .route("/api/v1/clusters/{name}/credentials", get(credentials::read))
-        .route("/api/v1/clusters/{name}/events", get(events::events))
-        .route("/api/v1/nodes", get(nodes::list))
-        .route("/api/v1/nodes/{server_id}", get(nodes::show))
-        .route("/api/v1/nodes/{server_id}/script", get(nodes::script))
-        .route("/api/v1/nodes/{server_id}/explain", get(nodes::explain))
-        .route("/api/v1/audit", get(nodes::audit))
-        .fallback(error::unknown_path)
-        .method_not_allowed_fallback(error::wrong_method)
+    let gated = |handler: MethodRouter<Arc<App>>, policy: Policy| match policy {
+        Policy::Public => handler,
+        Policy::Roles(_) | Policy::RolesOfAll(_) => {
+            handler.layer(from_fn_with_state(Gate { app: app.clone(), policy }, auth::check))
+        }
+    };
+    let mut router = Router::new();
+    for route in ROUTES {
+        let verb = match route.verb {
+            Verb::Get => MethodFilter::GET,
+            Verb::Post => MethodFilter::POST,
+            Verb::Delete => MethodFilter::DELETE,
+        };
+        router = router.route(route.path, gated(handler(route.operation, verb), route.policy));
+    }
+    router
+        .fallback(gated(any(error::unknown_path), ELSEWHERE))
+        .method_not_allowed_fallback(gated(any(error::wrong_method), ELSEWHERE))
         .layer(DefaultBodyLimit::max(MAX_PLAN_BYTES))
-        .layer(from_fn_with_state(app.clone(), auth::check));
-    Router::new()
-        .route("/", get(page::page))
-        .route("/healthz", get(page::alive))
-        .route("/readyz", get(page::ready))
-        .route("/openapi.json", get(openapi::document))
-        .merge(guarded)
+        .layer(map_response(headers::secure))
         .with_state(app)
+}
+
+fn handler(operation: Operation, verb: MethodFilter) -> MethodRouter<Arc<App>> {
+    match operation {
+        Operation::Page => on(verb, page::page),
+        Operation::Alive => on(verb, page::alive),
+        Operation::Ready => on(verb, page::ready),
+        Operation::Document => on(verb, openapi::document),
+        Operation::ListClusters => on(verb, clusters::list),
+        Operation::Deploy => on(verb, clusters::create),
+        Operation::ShowCluster => on(verb, clusters::show),
+        Operation::Destroy => on(verb, clusters::destroy),
+        Operation::Retry => on(verb, clusters::retry),
+        Operation::Form => on(verb, clusters::form),
+        Operation::ReadCredentials => on(verb, credentials::read),
+        Operation::ReadEvents => on(verb, events::events),
+        Operation::ListNodes => on(verb, nodes::list),
+        Operation::ShowNode => on(verb, nodes::show),
+        Operation::ShowScript => on(verb, nodes::script),
+        Operation::Explain => on(verb, nodes::explain),
+        Operation::ReadAudit => on(verb, nodes::audit),
+        Operation::ListTokens => on(verb, tokens::list),
+        Operation::CreateToken => on(verb, tokens::create),
+        Operation::RevokeToken => on(verb, tokens::revoke),
+    }
 }

@@ -1,7 +1,7 @@
 //! Accepting a plan: read it, ask the cloud, write it down. Nothing is created by a refused plan.
 
 use crate::{
-    api::{ApiError, App},
+    api::{ApiError, App, Caller},
     survey::survey,
 };
 use metalform_ibm_cloud::ErrorKind;
@@ -24,8 +24,17 @@ pub(crate) enum Deployed {
 }
 
 /// Accepts a plan, or says everything that is wrong with it.
-pub(crate) async fn deploy(app: &App, text: &str, format: PlanFormat, dry_run: bool) -> Result<Deployed, ApiError> {
+pub(crate) async fn deploy(
+    app: &App,
+    caller: &Caller,
+    text: &str,
+    format: PlanFormat,
+    dry_run: bool,
+) -> Result<Deployed, ApiError> {
     let checked = read_plan(text, format, &app.profiles).map_err(bad_plan)?;
+    if !caller.reaches(&checked.plan.cluster.name) {
+        return Err(out_of_scope(&checked.plan.cluster.name));
+    }
     let hash = plan_hash(&checked.plan);
     let name = &checked.plan.cluster.name;
     if let Some(state) = app.store.cluster_named(name).await?.filter(is_living) {
@@ -52,18 +61,19 @@ pub(crate) async fn deploy(app: &App, text: &str, format: PlanFormat, dry_run: b
         site,
         record: ClusterRecord::new(id, &plan, now),
         nodes: plan.nodes.iter().map(|n| first_record(n, now)).collect(),
-        event: NewEvent::new(now, kind::DEPLOYMENT_STARTED, message)
-            .with(json!({"nodes": plan.nodes.len(), "plan_hash": plan_hash(&plan), "warnings": warnings})),
+        event: NewEvent::new(now, kind::DEPLOYMENT_STARTED, message).with(
+            json!({"by": caller.who, "nodes": plan.nodes.len(), "plan_hash": plan_hash(&plan), "warnings": warnings}),
+        ),
         plan,
     };
     let name = new.plan.cluster.name.clone();
     match app.store.accept(&new).await? {
         Accepted::New => {
             app.wake.wake(id);
-            Ok(Deployed::New(Box::new(app.living(&name).await?)))
+            Ok(Deployed::New(Box::new(app.living(caller, &name).await?)))
         }
         // Somebody else was faster.
-        Accepted::Same(_) => Ok(Deployed::Same(Box::new(app.living(&name).await?))),
+        Accepted::Same(_) => Ok(Deployed::Same(Box::new(app.living(caller, &name).await?))),
         Accepted::Differs(_) => Err(plan_differs(&name)),
     }
 }
@@ -85,6 +95,12 @@ fn bad_plan(faults: Vec<PlanFault>) -> ApiError {
         n => format!("the plan has {n} faults"),
     };
     ApiError::new(400, "bad_plan", message, "mend them all; nothing was created").with(json!({"faults": faults}))
+}
+
+fn out_of_scope(name: &str) -> ApiError {
+    let message = format!("the token isn't for a cluster named {name}");
+    let hint = "give the cluster a name that the token is limited to; an admin makes tokens";
+    ApiError::new(403, "scope_insufficient", message, hint)
 }
 
 fn plan_differs(name: &str) -> ApiError {

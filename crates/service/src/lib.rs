@@ -15,6 +15,7 @@ mod secrets;
 mod serve;
 mod survey;
 mod tls;
+mod token_text;
 
 pub use clock::WallClock;
 pub use config::{Config, ConfigError, ControlTls};

@@ -75,7 +75,7 @@ fn secret_key(data_dir: &Path) -> Result<[u8; 32], SecretError> {
     bytes.ok_or(SecretError::Content { path, what: "64 hex digits" })
 }
 
-/// The operator's bearer token.
+/// The bearer token of whoever may read the data folder: an admin, and who makes the first API token.
 pub struct OperatorToken(SecretString);
 
 impl OperatorToken {

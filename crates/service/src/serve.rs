@@ -2,7 +2,7 @@
 
 use crate::{
     Config, ConfigError,
-    api::{self, App},
+    api::{self, App, Limits as CallLimits},
     boot_side::{Links, StoreDirectory, StoreRecorder},
     clock::WallClock,
     config::{ControlTls, IbmCloudConfig, NutanixConfig},
@@ -294,6 +294,7 @@ pub async fn assemble(
         templates,
         timeouts,
         token,
+        limits: CallLimits::default(),
         sealer,
         stop,
     };

@@ -60,6 +60,12 @@ pub enum StoreError {
         /// Whose.
         account: Account,
     },
+    /// A token that isn't revoked has that name.
+    #[error("a token is named {name} already")]
+    TokenNameTaken {
+        /// The name.
+        name: String,
+    },
     /// No living cluster has that name.
     #[error("no cluster is named {name}")]
     NoCluster {
@@ -82,6 +88,9 @@ impl StoreError {
             StoreError::NameTaken { .. } => "choose another name, or destroy the cluster first",
             StoreError::NodeTaken { .. } => "choose another server_id or mgmt_ip, or destroy the other cluster first",
             StoreError::PasswordExists { .. } => "nothing to do: the one that is written down stands",
+            StoreError::TokenNameTaken { .. } => {
+                "choose another name, or revoke that one first; `metalform token list`"
+            }
             StoreError::NoCluster { .. } => "`metalform status` lists the clusters",
         }
     }

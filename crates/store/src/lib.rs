@@ -10,6 +10,7 @@
 //! The statements keep to what SQLite and PostgreSQL share (`$n` placeholders, `RETURNING`, `ON CONFLICT`, TEXT and
 //! BIGINT), so that PostgreSQL becomes a second engine under them and not a second store.
 
+mod api_tokens;
 mod audit;
 mod clusters;
 mod commit;
@@ -21,6 +22,7 @@ mod evidence;
 mod leases;
 mod seal;
 
+pub use api_tokens::TokenHash;
 pub use audit::{AuditLine, first_broken_audit_line};
 pub use clusters::{Accepted, ClusterState, NewCluster, NodeState, OperatorRequest};
 pub use commit::Changes;

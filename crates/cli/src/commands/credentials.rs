@@ -1,11 +1,12 @@
-//! `metalform credentials`: the passwords of a cluster's accounts. The one command that prints secrets: to standard output,
-//! and nowhere else.
+//! `metalform credentials`: the passwords of a cluster's accounts. They go to standard output, and nowhere
+//! else.
 
 use crate::{
     client::{ClusterCredentials, Credential},
     context::Context,
     error::CliError,
     output::clean,
+    table::table,
 };
 use clap::Args;
 use metalform_model::AccountState;
@@ -22,7 +23,7 @@ pub async fn run(context: &Context, args: &Credentials) -> Result<(), CliError> 
     let credentials = context.client().await?.credentials(&args.cluster).await?;
     match context.json {
         true => context.out.json(&credentials)?,
-        false => context.out.data(&table(&credentials.accounts))?,
+        false => context.out.data(&in_words(&credentials.accounts))?,
     }
     for note in notes(&credentials) {
         context.out.note(&note);
@@ -30,21 +31,14 @@ pub async fn run(context: &Context, args: &Credentials) -> Result<(), CliError> 
     Ok(())
 }
 
-fn table(accounts: &[Credential]) -> String {
+fn in_words(accounts: &[Credential]) -> String {
     let head = ["ACCOUNT", "USER", "WHERE", "PASSWORD", "STATE"].map(str::to_owned);
     // One that was never set anywhere opens nothing: it isn't shown to a person.
     let is_nowhere =
         |c: &Credential| [AccountState::Absent, AccountState::Default].iter().any(|s| s.as_str() == c.state);
     let password = |c: &Credential| if is_nowhere(c) { "-".to_owned() } else { c.password.clone() };
     let row = |c: &Credential| [&c.account, &c.user, &c.place, &password(c), &c.state].map(|text| clean(text));
-    let rows: Vec<[String; 5]> = [head].into_iter().chain(accounts.iter().map(row)).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; 5] = std::array::from_fn(width);
-    let line = |row: &[String; 5]| {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+    table(head, accounts.iter().map(row))
 }
 
 /// That it was noticed, and what a state means in which the password shown may not be the one that opens the door.

@@ -14,4 +14,5 @@ pub mod script;
 pub mod serve;
 pub mod simulate;
 pub mod status;
+pub mod token;
 pub mod validate;

@@ -81,7 +81,7 @@ async fn the_passwords_shown_open_every_door_and_those_that_everybody_knows_open
     let shown = ran.document();
     let read = readings(&site);
     assert_eq!(read.len(), 1, "{read:?}");
-    assert_eq!((&read[0]["who"], &read[0]["outcome"]), (&"operator".into(), &"ok".into()));
+    assert_eq!((&read[0]["who"], &read[0]["outcome"]), (&"bootstrap".into(), &"ok".into()));
     let target = format!("{CLUSTER}: prism_admin cvm_nutanix ahv_root ahv_admin ahv_nutanix");
     assert_eq!(read[0]["target"], target);
 

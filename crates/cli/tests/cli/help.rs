@@ -31,6 +31,7 @@ Commands:
   credentials  Show the passwords of a cluster's accounts
   retry        Give a deployment that stopped another try
   destroy      Delete a cluster and everything that was made for it
+  token        Make, list and revoke API tokens
   image        Make, list and check boot images, on this machine
   completions  Print a completion script for a shell
   help         Print this message or the help of the given subcommand(s)
@@ -90,6 +91,10 @@ fn wrong_usage_ends_with_2_and_says_what_was_wrong() {
         (&["image", "import", "x.iso", "--file", "name"], "write NAME=PATH"),
         (&["image", "import", "x.iso", "--sha256", "12"], "not 64 hexadecimal digits"),
         (&["image", "overlay"], "<SET>"),
+        (&["token", "create", "--name", "n"], "--role <ROLE>"),
+        (&["token", "create", "--name", "n", "--role", "root"], "one of viewer, auditor, operator, admin"),
+        (&["token", "create", "--name", "n", "--role", "viewer", "--expires", "soon"], "a time such as 90m"),
+        (&["token", "revoke"], "<TOKEN>"),
         (&["completions", "dos"], "[possible values: bash"),
     ] {
         let ran = metalform(args);
@@ -133,6 +138,9 @@ fn the_global_flags_are_taken_after_any_command() {
         &["credentials", "c"],
         &["retry", "c"],
         &["destroy", "c"],
+        &["token", "create", "--name", "n", "--role", "viewer"],
+        &["token", "list"],
+        &["token", "revoke", "t"],
         &["image", "import", "i"],
         &["image", "overlay", "s"],
         &["image", "list"],

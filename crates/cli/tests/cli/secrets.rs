@@ -1,5 +1,5 @@
 //! Everything that a whole deployment leaves behind or says, searched for secrets: log, both streams of every command,
-//! answers, files. The one place where they may be read is `metalform credentials`.
+//! answers, files. The places where they may be read are `metalform credentials`, and `metalform token create`.
 
 use crate::site::Site;
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -75,6 +75,14 @@ fn leaves_no_secret(profile: &str) {
         secrets.extend(in_every_form(known, known).into_iter().skip(2));
     }
     secrets.push(("the operator's token".into(), site.token()));
+    let made = site.run(&["token", "create", "--name", "ci", "--role", "admin", "--json"]).document();
+    let token = made["token"].as_str().unwrap().to_owned();
+    for shown in [token.as_str(), &token[..token.len() - 1]] {
+        let ran = site.run_elsewhere(shown, &["token", "list"]);
+        said.push((format!("metalform token list, {}", ran.code), format!("{}\n{}", ran.stdout, ran.stderr).into()));
+    }
+    assert!(said.iter().any(|(place, _)| place == "metalform token list, 0"), "the token is of use");
+    secrets.push(("an API token".into(), token[token.len() - 72..token.len() - 1].to_owned()));
     let api_key = site.config()["ibm_cloud"]["api_key_file"].as_str().unwrap().to_owned();
     secrets.push(("the API key".into(), fs::read_to_string(api_key).unwrap().trim().to_owned()));
     for file in ["ca.key", "server.pem"] {
@@ -101,6 +109,9 @@ fn leaves_no_secret(profile: &str) {
         &["deploy", "plan.toml"],
         &["retry", CLUSTER],
         &["form", CLUSTER, "--json"],
+        &["token", "list"],
+        &["token", "list", "--json"],
+        &["token", "revoke", "ci"],
     ] {
         run(args, &mut said);
     }
@@ -118,6 +129,7 @@ fn leaves_no_secret(profile: &str) {
         "/api/v1/nodes/server-001",
         "/api/v1/nodes/server-001/script",
         "/api/v1/audit",
+        "/api/v1/tokens",
     ] {
         said.push((format!("GET {path}"), site.api(path).into()));
     }

@@ -60,6 +60,15 @@ impl Site {
         command(&self.folder, args).output().unwrap().into()
     }
 
+    /// A command of somebody elsewhere, who has the service's address and a token of their own.
+    pub fn run_elsewhere(&self, token: &str, args: &[&str]) -> Ran {
+        let config = self.config();
+        let address = format!("http://{}", config["control"]["listen"].as_str().unwrap());
+        let elsewhere = Folder::new();
+        let mut command = command(&elsewhere, args);
+        command.env("METALFORM_SERVER", address).env("METALFORM_TOKEN", token).output().unwrap().into()
+    }
+
     /// What the cloud ever made that still exists.
     pub fn left(&self) -> Vec<Value> {
         self.control("ledger").into_iter().filter(|entry| entry["deleted_at"].is_null()).collect()

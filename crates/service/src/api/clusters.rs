@@ -1,9 +1,9 @@
 //! Clusters: deploy, look, retry, form, destroy.
 
-use super::{ApiError, App};
+use super::{ApiError, App, body, caller::Caller};
 use crate::deploy::{Deployed, deploy};
 use axum::{
-    Json,
+    Extension, Json,
     body::Bytes,
     extract::{Path, RawQuery, State},
     http::{HeaderMap, StatusCode, header},
@@ -14,6 +14,7 @@ use metalform_store::{ClusterState, OperatorRequest};
 use serde::Deserialize;
 use serde_json::json;
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// The status document of a cluster.
 pub(super) fn status_of(app: &App, state: &ClusterState) -> ClusterStatus {
@@ -21,14 +22,17 @@ pub(super) fn status_of(app: &App, state: &ClusterState) -> ClusterStatus {
 }
 
 /// Deploys a plan.
-#[utoipa::path(post, path = "/api/v1/clusters", request_body(content = String, content_type = "application/toml"),
+#[utoipa::path(post, path = "/api/v1/clusters", request_body(
+    content((String = "application/toml"), (serde_json::Value = "application/json")), description = "a plan"),
     params(("dry_run" = Option<bool>, Query, description = "check everything, create nothing")),
     responses((status = 201, description = "accepted"), (status = 200, description = "the same plan lives already, or a dry run"),
-    (status = 400, description = "bad plan"), (status = 401, description = "no token"),
+    (status = 400, description = "bad plan"), (status = 415, description = "neither TOML nor JSON"),
     (status = 409, description = "name, node or address taken, or another plan lives under the name"),
-    (status = 422, description = "the cloud can't carry it out"), (status = 503, description = "try again")))]
+    (status = 422, description = "the cloud can't carry it out"),
+    (status = 503, description = "try again")))]
 pub(super) async fn create(
     State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Bytes,
@@ -52,7 +56,7 @@ pub(super) async fn create(
             return Err(ApiError::new(415, "unknown_format", message, "send application/toml or application/json"));
         }
     };
-    Ok(match deploy(&app, text, format, dry_run).await? {
+    Ok(match deploy(&app, &caller, text, format, dry_run).await? {
         Deployed::New(state) => (StatusCode::CREATED, Json(status_of(&app, &state))).into_response(),
         Deployed::Same(state) => Json(status_of(&app, &state)).into_response(),
         Deployed::Checked(warnings) => Json(json!({"accepted": false, "warnings": warnings})).into_response(),
@@ -65,66 +69,71 @@ pub(super) fn unknown_query(query: &str, known: &str) -> ApiError {
 }
 
 /// Every living cluster.
-#[utoipa::path(get, path = "/api/v1/clusters", responses((status = 200, description = "the clusters"),
-    (status = 401, description = "no token")))]
-pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+#[utoipa::path(get, path = "/api/v1/clusters", responses((status = 200, description = "the clusters")))]
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response, ApiError> {
     let clusters: Vec<ClusterStatus> =
-        app.store.living_clusters().await?.iter().map(|state| status_of(&app, state)).collect();
+        app.all_living(&caller).await?.iter().map(|state| status_of(&app, state)).collect();
     Ok(Json(json!({"clusters": clusters})).into_response())
 }
 
 /// One cluster, the last of its name if none of it lives.
 #[utoipa::path(get, path = "/api/v1/clusters/{name}", params(("name" = String, Path, description = "the cluster")),
-    responses((status = 200, description = "the cluster"), (status = 401, description = "no token"),
+    responses((status = 200, description = "the cluster"),
     (status = 404, description = "none of that name")))]
 pub(super) async fn show(
     State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
 ) -> Result<Json<ClusterStatus>, ApiError> {
-    let state = app.living(&name).await?;
+    let state = app.living(&caller, &name).await?;
     Ok(Json(status_of(&app, &state)))
 }
 
 /// Lets a cluster be gone, with everything that was made for it.
 #[utoipa::path(delete, path = "/api/v1/clusters/{name}", params(("name" = String, Path, description = "the cluster")),
-    responses((status = 202, description = "under way"), (status = 401, description = "no token"),
+    responses((status = 202, description = "under way"),
     (status = 404, description = "none of that name")))]
-pub(super) async fn destroy(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<Response, ApiError> {
-    let state = app.living(&name).await?;
+pub(super) async fn destroy(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+) -> Result<Response, ApiError> {
+    let state = app.living(&caller, &name).await?;
     if state.intents.absent || state.record.phase == ClusterPhase::Released {
         return Ok((StatusCode::ACCEPTED, Json(status_of(&app, &state))).into_response());
     }
-    ask(&app, &name, OperatorRequest::Absent, "destroy").await
+    ask(&app, &caller, &name, OperatorRequest::Absent, "destroy").await
 }
 
 /// What a retry may say.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct RetryRequest {
+pub(super) struct RetryRequest {
     /// The driver to form the cluster by from now on.
+    #[schema(value_type = Option<String>, pattern = "^(auto|prism|foundation|cvm-ssh)$")]
     formation: Option<FormationChoice>,
 }
 
 /// Gives what failed another try. The body may name another way to form the cluster: `{"formation": "cvm-ssh"}`.
 #[utoipa::path(post, path = "/api/v1/clusters/{name}/retry", params(("name" = String, Path, description = "the cluster")),
-    request_body(content = Option<serde_json::Value>, description = "optional: the way to form the cluster from now on"),
+    request_body(content = Option<RetryRequest>, description = "optional: the way to form the cluster from now on"),
     responses((status = 202, description = "under way"), (status = 400, description = "a body that isn't understood"),
-    (status = 401, description = "no token"),
     (status = 404, description = "none of that name"), (status = 409, description = "nothing has failed")))]
 pub(super) async fn retry(
     State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
-    body: String,
+    bytes: Bytes,
 ) -> Result<Response, ApiError> {
-    let wanted = match body.trim() {
-        "" => RetryRequest::default(),
-        text => serde_json::from_str(text).map_err(|error| {
-            let hint =
-                "leave the body empty, or send {\"formation\": \"auto\" | \"prism\" | \"foundation\" | \"cvm-ssh\"}";
-            ApiError::new(400, "bad_request", format!("the body of a retry isn't understood: {error}"), hint)
-        })?,
+    let hint = "leave the body empty, or send {\"formation\": \"auto\" | \"prism\" | \"foundation\" | \"cvm-ssh\"}";
+    let wanted: RetryRequest = match bytes.trim_ascii() {
+        b"" | b"null" => RetryRequest::default(),
+        text => body::read(text, hint)?,
     };
-    let state = app.living(&name).await?;
+    let state = app.living(&caller, &name).await?;
     let stopped = matches!(state.record.phase, ClusterPhase::Failed | ClusterPhase::NeedsOperator);
     let failed_node = state.record.phase == ClusterPhase::WaitingForNodes
         && state.nodes.iter().any(|n| n.record.phase == NodePhase::Failed);
@@ -136,27 +145,37 @@ pub(super) async fn retry(
         Some(choice) => format!("retry by {}", choice.as_str()),
         None => "retry".into(),
     };
-    ask(&app, &name, OperatorRequest::Retry { formation: wanted.formation }, &word).await
+    ask(&app, &caller, &name, OperatorRequest::Retry { formation: wanted.formation }, &word).await
 }
 
 /// Forms a cluster whose plan says `start = "on-command"`.
 #[utoipa::path(post, path = "/api/v1/clusters/{name}/form", params(("name" = String, Path, description = "the cluster")),
-    responses((status = 202, description = "under way"), (status = 401, description = "no token"),
+    responses((status = 202, description = "under way"),
     (status = 404, description = "none of that name"), (status = 409, description = "not awaited")))]
-pub(super) async fn form(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<Response, ApiError> {
-    let state = app.living(&name).await?;
+pub(super) async fn form(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+) -> Result<Response, ApiError> {
+    let state = app.living(&caller, &name).await?;
     if state.plan.cluster.start != Start::OnCommand || state.record.phase != ClusterPhase::WaitingForNodes {
         let message = format!("{name} doesn't wait for a command to form");
         let hint = "write start = \"on-command\" in the plan to decide the moment yourself";
         return Err(ApiError::new(409, "not_awaited", message, hint));
     }
-    ask(&app, &name, OperatorRequest::Form, "form").await
+    ask(&app, &caller, &name, OperatorRequest::Form, "form").await
 }
 
-async fn ask(app: &App, name: &str, request: OperatorRequest, word: &str) -> Result<Response, ApiError> {
+async fn ask(
+    app: &App,
+    caller: &Caller,
+    name: &str,
+    request: OperatorRequest,
+    word: &str,
+) -> Result<Response, ApiError> {
     let event = NewEvent::new(app.clock.now(), kind::OPERATOR, format!("the operator asked to {word}"));
-    let id = app.store.request(name, request, event.with(json!({"request": word}))).await?;
+    let id = app.store.request(name, request, event.with(json!({"request": word, "by": caller.who}))).await?;
     app.wake.wake(id);
-    let state = app.living(name).await?;
+    let state = app.living(caller, name).await?;
     Ok((StatusCode::ACCEPTED, Json(status_of(app, &state))).into_response())
 }

@@ -1,18 +1,18 @@
 //! The passwords of a cluster's accounts, for the operator: the one answer of this service that holds secrets. Each
 //! reading stands in the audit before the answer goes out; one that can't be recorded doesn't take place.
 
-use super::{ApiError, App};
+use super::{ApiError, App, auth::record_deed, caller::Caller};
 use axum::{
     Extension, Json,
-    extract::{ConnectInfo, Path, State},
-    http::header,
+    extract::{Path, State},
+    http::Extensions,
     response::{IntoResponse, Response},
 };
-use metalform_model::{Account, AccountState, AuditEntry, ClusterPhase, ClusterRecord};
+use metalform_model::{Account, AccountState, ClusterPhase, ClusterRecord};
 use metalform_store::{ClusterState, SealError, SealedCredential, Sealer};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Serialize, Serializer};
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 /// The answer. It is written once, to the operator; it can't be printed.
 #[derive(Serialize)]
@@ -57,16 +57,17 @@ impl<'a> Shown<'a> {
 #[utoipa::path(get, path = "/api/v1/clusters/{name}/credentials",
     params(("name" = String, Path, description = "the cluster")),
     responses((status = 200, description = "the accounts with their passwords; never to be cached"),
-    (status = 401, description = "no token"), (status = 404, description = "none of that name"),
+    (status = 404, description = "none of that name"),
     (status = 409, description = "there are none yet, or none any more"),
     (status = 500, description = "what is written down can't be opened"),
     (status = 503, description = "the call can't be recorded: try again")))]
 pub(super) async fn read(
     State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
-    peer: Option<Extension<ConnectInfo<SocketAddr>>>,
+    extensions: Extensions,
 ) -> Result<Response, ApiError> {
-    let state = app.living(&name).await?;
+    let state = app.living(&caller, &name).await?;
     let written = app.store.credentials(state.record.id).await?;
     if written.is_empty() {
         return Err(none(&state.record));
@@ -74,17 +75,10 @@ pub(super) async fn read(
     let accounts = written.iter().map(|credential| Shown::open(&app.sealer, &state, credential));
     let accounts = accounts.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
     let names: Vec<&str> = accounts.iter().map(|shown| shown.account).collect();
-    let reading = AuditEntry {
-        at: app.clock.now(),
-        who: "operator".into(),
-        action: "credentials.read".into(),
-        target: format!("{}: {}", state.record.name, names.join(" ")),
-        source: peer.map_or_else(|| "unknown".to_owned(), |Extension(ConnectInfo(peer))| peer.ip().to_string()),
-        outcome: "ok".into(),
-    };
-    app.store.add_audit(&reading).await?;
+    let target = format!("{}: {}", state.record.name, names.join(" "));
+    record_deed(&app, &caller, &extensions, "credentials.read", target).await?;
     let document = Document { cluster: &state.record.name, accounts };
-    Ok(([(header::CACHE_CONTROL, "no-store")], Json(document)).into_response())
+    Ok(Json(document).into_response())
 }
 
 fn none(record: &ClusterRecord) -> ApiError {

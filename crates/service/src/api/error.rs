@@ -7,6 +7,7 @@ use axum::{
 };
 use metalform_store::StoreError;
 use serde_json::{Value, json};
+use std::{num::NonZeroU16, time::Duration};
 
 /// A refusal. `code` is a stable word.
 #[derive(Debug)]
@@ -16,11 +17,22 @@ pub struct ApiError {
     message: String,
     hint: String,
     details: Value,
+    /// When to come again: seconds.
+    retry_after: Option<NonZeroU16>,
+    /// What the audit says in place of `code`.
+    audited_as: Option<&'static str>,
 }
 
 /// The code of a refusal, for the audit: travels with the response, out of sight of the client.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RefusalCode(pub &'static str);
+
+/// The word for the audit where it says more than the client is told.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AuditCode(pub &'static str);
+
+/// What a refusal with 503 says of when to come again.
+const LATER: Option<NonZeroU16> = NonZeroU16::new(5);
 
 impl ApiError {
     pub(crate) fn new(status: u16, code: &'static str, message: impl Into<String>, hint: &str) -> Self {
@@ -30,7 +42,27 @@ impl ApiError {
             message: message.into(),
             hint: hint.to_owned(),
             details: json!({}),
+            retry_after: if status == 503 { LATER } else { None },
+            audited_as: None,
         }
+    }
+
+    /// The stable word.
+    pub(crate) fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// Says when the same call may work: whole seconds, and not too early.
+    pub(crate) fn retry_after(mut self, wait: Duration) -> Self {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        self.retry_after = NonZeroU16::new(u16::try_from(seconds).unwrap_or(u16::MAX));
+        self
+    }
+
+    /// Has the audit say more than the client is told.
+    pub(crate) fn audited_as(mut self, word: &'static str) -> Self {
+        self.audited_as = Some(word);
+        self
     }
 
     pub(crate) fn with(mut self, details: Value) -> Self {
@@ -45,8 +77,11 @@ impl IntoResponse for ApiError {
             "details": self.details}});
         let mut response = (self.status, Json(body)).into_response();
         response.extensions_mut().insert(RefusalCode(self.code));
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        if let Some(word) = self.audited_as {
+            response.extensions_mut().insert(AuditCode(word));
+        }
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.get()));
         }
         if self.status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -62,6 +97,7 @@ impl From<StoreError> for ApiError {
             StoreError::NoCluster { .. } => (404, "unknown_cluster"),
             StoreError::NameTaken { .. } => (409, "name_taken"),
             StoreError::NodeTaken { .. } => (409, "node_taken"),
+            StoreError::TokenNameTaken { .. } => (409, "token_name_taken"),
             StoreError::StaleFence
             | StoreError::PasswordExists { .. }
             | StoreError::Database { .. }

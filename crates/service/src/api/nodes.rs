@@ -1,8 +1,8 @@
 //! Nodes, and the audit.
 
-use super::{ApiError, App, clusters::unknown_query};
+use super::{ApiError, App, OUT_OF_SCOPE, caller::Caller, clusters::unknown_query};
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Path, RawQuery, State},
     http::header,
     response::{IntoResponse, Response},
@@ -28,16 +28,23 @@ fn unknown(server_id: &str) -> ApiError {
     ApiError::new(404, "unknown_node", format!("no node is named {shown:?}"), "`metalform status` lists the nodes")
 }
 
-async fn find(app: &App, server_id: &str) -> Result<ClusterState, ApiError> {
-    app.store.cluster_of_node(server_id).await?.ok_or_else(|| unknown(server_id))
+/// The cluster of a node. One that the caller's token isn't for is as unknown as one that isn't there.
+async fn find(app: &App, caller: &Caller, server_id: &str) -> Result<ClusterState, ApiError> {
+    match app.store.cluster_of_node(server_id).await? {
+        Some(state) if caller.reaches(&state.record.name) => Ok(state),
+        Some(_) => Err(unknown(server_id).audited_as(OUT_OF_SCOPE)),
+        None => Err(unknown(server_id)),
+    }
 }
 
 /// Every living node.
-#[utoipa::path(get, path = "/api/v1/nodes", responses((status = 200, description = "the nodes"),
-    (status = 401, description = "no token")))]
-pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Json<Value>, ApiError> {
+#[utoipa::path(get, path = "/api/v1/nodes", responses((status = 200, description = "the nodes")))]
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Json<Value>, ApiError> {
     let mut nodes = Vec::new();
-    for state in app.store.living_clusters().await? {
+    for state in app.all_living(&caller).await? {
         let ids = state.nodes.iter().map(|n| n.record.server_id.as_str());
         nodes.extend(ids.filter_map(|id| node_of(&app, &state, id)));
     }
@@ -46,10 +53,14 @@ pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Json<Value>, Api
 
 /// One node.
 #[utoipa::path(get, path = "/api/v1/nodes/{server_id}", params(("server_id" = String, Path, description = "the node")),
-    responses((status = 200, description = "the node"), (status = 401, description = "no token"),
+    responses((status = 200, description = "the node"),
     (status = 404, description = "none of that id")))]
-pub(super) async fn show(State(app): State<Arc<App>>, Path(server_id): Path<String>) -> Result<Json<Value>, ApiError> {
-    let state = find(&app, &server_id).await?;
+pub(super) async fn show(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path(server_id): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    let state = find(&app, &caller, &server_id).await?;
     node_of(&app, &state, &server_id).map(Json).ok_or_else(|| unknown(&server_id))
 }
 
@@ -57,9 +68,14 @@ pub(super) async fn show(State(app): State<Arc<App>>, Path(server_id): Path<Stri
 #[utoipa::path(get, path = "/api/v1/nodes/{server_id}/script",
     params(("server_id" = String, Path, description = "the node")),
     responses((status = 200, description = "the script", content_type = "text/plain"),
-    (status = 401, description = "no token"), (status = 404, description = "none of that id"),
+    (status = 404, description = "none of that id"),
     (status = 409, description = "its address isn't known yet")))]
-pub(super) async fn script(State(app): State<Arc<App>>, Path(server_id): Path<String>) -> Result<Response, ApiError> {
+pub(super) async fn script(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path(server_id): Path<String>,
+) -> Result<Response, ApiError> {
+    find(&app, &caller, &server_id).await?;
     // Asked as the machine is answered: with its template and its image set.
     let node = app.directory.by_server_id(&server_id).await.map_err(store_away)?.ok_or_else(|| unknown(&server_id))?;
     let Some(mgmt_ip) = node.mgmt_ip else {
@@ -90,13 +106,14 @@ const REFUSALS: u32 = 5;
 /// Where a node stands, what was heard of it, what it looks like, and what to do next.
 #[utoipa::path(get, path = "/api/v1/nodes/{server_id}/explain",
     params(("server_id" = String, Path, description = "the node")),
-    responses((status = 200, description = "the explanation"), (status = 401, description = "no token"),
+    responses((status = 200, description = "the explanation"),
     (status = 404, description = "none of that id")))]
 pub(super) async fn explain(
     State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
     Path(server_id): Path<String>,
 ) -> Result<Json<Explanation>, ApiError> {
-    let state = find(&app, &server_id).await?;
+    let state = find(&app, &caller, &server_id).await?;
     let found = state.nodes.iter().zip(&state.plan.nodes).find(|(node, _)| node.record.server_id == server_id);
     let (node, plan) = found.ok_or_else(|| unknown(&server_id))?;
     let record = &node.record;
@@ -123,8 +140,9 @@ pub(super) async fn explain(
 }
 
 /// The audit, oldest first.
-#[utoipa::path(get, path = "/api/v1/audit", params(("after" = Option<i64>, Query, description = "lines after this one")),
-    responses((status = 200, description = "at most 1000 lines"), (status = 401, description = "no token")))]
+#[utoipa::path(get, path = "/api/v1/audit", params(("after" = Option<i64>, Query, minimum = 0, description = "lines after this one")),
+    responses((status = 200, description = "at most 1000 lines"),
+    (status = 400, description = "a query that isn't understood")))]
 pub(super) async fn audit(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Result<Json<Value>, ApiError> {
     let after = after_of(query.as_deref())?.unwrap_or(0);
     let lines = app.store.audit(after, 1000).await?;

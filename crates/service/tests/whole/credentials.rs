@@ -76,7 +76,7 @@ async fn the_operator_reads_them_and_each_reading_is_in_the_audit_without_them()
     let lines = readings(&rig).await;
     assert_eq!(lines.len(), 1);
     let line = &lines[0];
-    assert_eq!((line.who.as_str(), line.source.as_str(), line.outcome.as_str()), ("operator", "127.0.0.1", "ok"));
+    assert_eq!((line.who.as_str(), line.source.as_str(), line.outcome.as_str()), ("bootstrap", "127.0.0.1", "ok"));
     assert_eq!((line.target.as_str(), line.at), ("c: prism_admin ahv_root", rig.clock.now()));
     rig.call("GET", PATH, "").await;
     assert_eq!(readings(&rig).await.len(), 2);

@@ -10,4 +10,5 @@ mod installers;
 mod rig;
 mod seeds;
 mod templates;
+mod tokens;
 mod transports;

@@ -6,7 +6,7 @@ use axum::{
     Router,
     body::Body,
     extract::ConnectInfo,
-    http::{Request, StatusCode, header},
+    http::{HeaderMap, Request, StatusCode, header},
     response::Response,
 };
 use bytes::Bytes;
@@ -28,7 +28,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::{
     collections::HashMap,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     os::unix::fs::PermissionsExt,
     path::PathBuf,
     sync::{
@@ -43,6 +43,19 @@ use uuid::Uuid;
 
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An answer of the control plane with everything.
+pub struct Answered {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    /// Null, where it is no JSON.
+    pub body: Value,
+}
+
+/// Addresses without end, each another.
+pub fn sources() -> impl Iterator<Item = String> {
+    (0..=u16::MAX).map(|n| Ipv4Addr::from(0x0a00_0000 | u32::from(n)).to_string())
 }
 
 /// A clock that stands still until it is set.
@@ -219,6 +232,38 @@ impl Rig {
     pub async fn response(&self, mut request: Request<Body>) -> Response {
         request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 4000))));
         self.service.control.clone().oneshot(request).await.unwrap()
+    }
+
+    /// A call of the control plane with that `Authorization`, from that address.
+    pub async fn call_as(&self, method: &str, path: &str, body: &str, shown: Option<&str>, from: &str) -> Answered {
+        let peer = SocketAddr::new(from.parse().unwrap(), 4000);
+        let mut request = Request::builder().method(method).uri(path).extension(ConnectInfo(peer));
+        if let Some(shown) = shown {
+            request = request.header(header::AUTHORIZATION, shown);
+        }
+        let request = request.body(Body::from(body.to_owned())).unwrap();
+        let response = self.service.control.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        Answered { status: parts.status, headers: parts.headers, body }
+    }
+
+    /// A stream of the control plane, opened.
+    pub async fn stream(&self, path: &str, token: &str) -> Body {
+        let request = Request::get(path)
+            .header(header::AUTHORIZATION, format!("Bearer {token}"))
+            .header(header::ACCEPT, "text/event-stream")
+            .body(Body::empty())
+            .unwrap();
+        let response = self.response(request).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        response.into_body()
+    }
+
+    /// Lets time pass in which nobody does anything.
+    pub fn pass_time(&self, time: Duration) {
+        self.clock.set(self.clock.now() + time);
     }
 
     /// A machine's call of the boot plane, from that address.

@@ -1,6 +1,7 @@
 //! The store through its public face.
 
 mod accept;
+mod api_tokens;
 mod audit;
 mod commit;
 mod credentials;

@@ -1,0 +1,242 @@
+//! Who shows no valid credential too often waits, by source address; longer each time. Pure: the time is an argument.
+//!
+//! What a lock-out is for: 256 random bits aren't guessed, but each failure is a line of the audit, and a stranger is not
+//! to fill the disk. So the first refusal of a lock-out is recorded, those after it are counted, and the count goes into
+//! the audit with the source's next refusal that is recorded.
+//!
+//! A valid token is let in from a locked-out source: else any program of a machine, or any neighbour behind the same
+//! address, could lock the operator out. Held in memory alone: a restart forgets it.
+
+use metalform_model::Timestamp;
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+    time::Duration,
+};
+
+/// So many failures …
+const FAILURES: u32 = 10;
+/// … within so long lock a source out.
+const WINDOW: Duration = Duration::from_secs(60);
+/// The first time for so long, and each time after it for twice as long …
+const FIRST: Duration = Duration::from_secs(30);
+/// … up to this.
+const LONGEST: Duration = Duration::from_secs(15 * 60);
+/// After so long without a failure a source is like any other again.
+const FORGOTTEN: Duration = Duration::from_secs(60 * 60);
+/// Sources that are remembered at once, of some 100 bytes each. Above that those that failed longest ago are forgotten.
+const SOURCES: usize = 10_000;
+
+/// The sources that failed lately.
+#[derive(Debug, Default)]
+pub(crate) struct Lockout {
+    sources: HashMap<IpAddr, Source>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Source {
+    /// Failures in the present window, and when that began.
+    failures: u32,
+    window: Timestamp,
+    /// How often it was locked out.
+    lockouts: u32,
+    until: Timestamp,
+    last: Timestamp,
+    /// Refusals of the present lock-out that nobody recorded; `None`: not even the first is.
+    unrecorded: Option<u32>,
+}
+
+/// What a failed call is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// Refused for what it is; to be recorded. `uncounted`: refusals of a lock-out before it that stand in no line yet.
+    Refused {
+        /// How many.
+        unrecorded: u32,
+    },
+    /// Refused unread until then.
+    LockedOut {
+        /// From now on.
+        wait: Duration,
+        /// Whether it is the first of this lock-out, and to be recorded.
+        is_first: bool,
+    },
+}
+
+impl Lockout {
+    /// Takes a failure in.
+    pub(crate) fn fail(&mut self, source: IpAddr, now: Timestamp) -> Failure {
+        let source = network_of(source);
+        if !self.sources.contains_key(&source) {
+            self.make_room(now);
+        }
+        let new = Source { failures: 0, window: now, lockouts: 0, until: now, last: now, unrecorded: Some(0) };
+        let entry = self.sources.entry(source).or_insert(new);
+        if now.since(entry.last) >= FORGOTTEN {
+            *entry = Source { unrecorded: entry.unrecorded, ..new };
+        }
+        entry.last = now;
+        // Later than that it can't be, unless the clock was set back.
+        entry.until = entry.until.min(now + LONGEST);
+        entry.window = entry.window.min(entry.until.max(now));
+        if now < entry.until {
+            let is_first = entry.unrecorded.is_none();
+            entry.unrecorded = Some(entry.unrecorded.map_or(0, |n| n.saturating_add(1)));
+            return Failure::LockedOut { wait: entry.until.since(now), is_first };
+        }
+        if now.since(entry.window) >= WINDOW {
+            (entry.window, entry.failures) = (now, 0);
+        }
+        entry.failures += 1;
+        let unrecorded = entry.unrecorded.take().unwrap_or(0);
+        entry.unrecorded = Some(0);
+        if entry.failures >= FAILURES {
+            let longer = 1u32.checked_shl(entry.lockouts).unwrap_or(u32::MAX);
+            entry.until = now + FIRST.saturating_mul(longer).min(LONGEST);
+            entry.lockouts = entry.lockouts.saturating_add(1);
+            (entry.window, entry.failures) = (entry.until, 0);
+            entry.unrecorded = None;
+        }
+        Failure::Refused { unrecorded }
+    }
+
+    fn make_room(&mut self, now: Timestamp) {
+        if self.sources.len() < SOURCES {
+            return;
+        }
+        self.sources.retain(|_, source| now.since(source.last) < FORGOTTEN);
+        if self.sources.len() < SOURCES {
+            return;
+        }
+        // Half of them at once, so that the work of a look at all is done once in thousands of failures.
+        let mut last: Vec<Timestamp> = self.sources.values().map(|source| source.last).collect();
+        let (_, middle, _) = last.select_nth_unstable(SOURCES / 2);
+        let middle = *middle;
+        self.sources.retain(|_, source| source.last > middle);
+    }
+}
+
+/// A host of IPv6 has a whole network to choose its address from: that counts as one source.
+fn network_of(source: IpAddr) -> IpAddr {
+    match source.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        address => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const T0: Timestamp = Timestamp::from_seconds(1_800_000_000);
+    const RECORDED: Failure = Failure::Refused { unrecorded: 0 };
+
+    fn at(seconds: u64) -> Timestamp {
+        T0 + Duration::from_secs(seconds)
+    }
+
+    fn source(n: u16) -> IpAddr {
+        let [a, b] = n.to_be_bytes();
+        IpAddr::from([10, 0, a, b])
+    }
+
+    /// Fails until locked out.
+    fn lock_out(lockout: &mut Lockout, who: IpAddr, now: Timestamp) {
+        for _ in 0..FAILURES {
+            assert!(matches!(lockout.fail(who, now), Failure::Refused { .. }));
+        }
+    }
+
+    #[test]
+    fn ten_failures_in_a_minute_lock_their_source_out_and_no_other() {
+        let mut lockout = Lockout::default();
+        lock_out(&mut lockout, source(1), T0);
+        let wait = |seconds| Duration::from_secs(seconds);
+        assert_eq!(lockout.fail(source(1), T0), Failure::LockedOut { wait: wait(30), is_first: true });
+        assert_eq!(lockout.fail(source(1), at(29)), Failure::LockedOut { wait: wait(1), is_first: false });
+        assert_eq!(lockout.fail(source(2), at(29)), RECORDED);
+        assert_eq!(lockout.fail(source(1), at(30)), Failure::Refused { unrecorded: 1 });
+        assert_eq!(lockout.fail(source(1), at(31)), RECORDED);
+    }
+
+    #[test]
+    fn slower_failures_lock_nobody_out() {
+        let mut lockout = Lockout::default();
+        for n in 0..200 {
+            assert_eq!(lockout.fail(source(1), at(7 * n)), RECORDED, "{n}");
+        }
+    }
+
+    #[test]
+    fn each_lock_out_is_twice_as_long_up_to_a_quarter_of_an_hour_and_an_hour_of_peace_is_forgiven() {
+        let mut lockout = Lockout::default();
+        let (mut now, mut waits) = (T0, Vec::new());
+        for _ in 0..8 {
+            lock_out(&mut lockout, source(1), now);
+            let Failure::LockedOut { wait, .. } = lockout.fail(source(1), now) else { panic!("not locked out") };
+            waits.push(wait.as_secs());
+            now = now + wait;
+        }
+        assert_eq!(waits, [30, 60, 120, 240, 480, 900, 900, 900]);
+        now = now + FORGOTTEN;
+        lock_out(&mut lockout, source(1), now);
+        assert!(matches!(lockout.fail(source(1), now), Failure::LockedOut { wait, .. } if wait == FIRST));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_prolongs_no_lock_out_beyond_the_longest() {
+        let mut lockout = Lockout::default();
+        lock_out(&mut lockout, source(1), T0);
+        let earlier = T0 - Duration::from_secs(24 * 3600);
+        assert_eq!(lockout.fail(source(1), earlier), Failure::LockedOut { wait: LONGEST, is_first: true });
+        assert!(matches!(lockout.fail(source(1), earlier + LONGEST), Failure::Refused { .. }));
+    }
+
+    #[test]
+    fn every_refusal_of_a_lock_out_is_recorded_or_counted() {
+        let mut lockout = Lockout::default();
+        let (mut told, mut calls) = (0, 0);
+        for tenth in 0..6000u64 {
+            calls += 1;
+            match lockout.fail(source(1), T0 + Duration::from_millis(100 * tenth)) {
+                Failure::Refused { unrecorded } => told += 1 + unrecorded,
+                Failure::LockedOut { is_first, .. } => told += u32::from(is_first),
+            }
+        }
+        let left = lockout.sources[&source(1)].unrecorded.unwrap_or(0);
+        assert_eq!(told + left, calls);
+        assert!(left > 0 && told > left, "{told} {left}");
+    }
+
+    #[test]
+    fn the_addresses_of_one_ipv6_network_are_one_source_and_mapped_ones_are_their_ipv4() {
+        let mut lockout = Lockout::default();
+        let six = |text: &str| text.parse::<IpAddr>().unwrap();
+        for n in 0..FAILURES {
+            lockout.fail(six(&format!("2001:db8::{n}")), T0);
+        }
+        assert!(matches!(lockout.fail(six("2001:db8::ffff:1"), T0), Failure::LockedOut { .. }));
+        assert_eq!(lockout.fail(six("2001:db8:0:1::1"), T0), RECORDED);
+        lock_out(&mut lockout, source(1), T0);
+        assert!(matches!(lockout.fail(six("::ffff:10.0.0.1"), T0), Failure::LockedOut { .. }));
+    }
+
+    #[test]
+    fn a_flood_of_sources_takes_no_more_than_its_room_and_the_newest_are_remembered() {
+        let mut lockout = Lockout::default();
+        for n in 0..40_000u32 {
+            let [_, a, b, c] = n.to_be_bytes();
+            lockout.fail(IpAddr::from([10, a, b, c]), T0 + Duration::from_millis(n.into()));
+            assert!(lockout.sources.len() <= SOURCES);
+        }
+        let now = at(41);
+        lock_out(&mut lockout, source(1), now);
+        for n in 0..100 {
+            lockout.fail(IpAddr::from([192, 0, 2, n]), now);
+        }
+        assert!(matches!(lockout.fail(source(1), now), Failure::LockedOut { .. }));
+    }
+}

@@ -1,0 +1,202 @@
+//! API tokens: made, listed, revoked. The text of one is in the answer that makes it, and never again.
+//!
+//! A token that is limited to clusters sees and revokes only those that are limited no wider. What a token has made
+//! outlives it: who hands out tokens revokes them by name, and a list says by whom each was made.
+
+use super::{ApiError, App, auth::record_deed, body, caller::Caller};
+use crate::token_text::TokenText;
+use axum::{
+    Extension, Json,
+    body::Bytes,
+    extract::{Path, State},
+    http::{Extensions, StatusCode},
+    response::{IntoResponse, Response},
+};
+use metalform_model::{ApiRole, ApiToken, Lifetime, Scope, plan_rules};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::{collections::BTreeSet, sync::Arc};
+use utoipa::ToSchema;
+
+/// What a new token is to be.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewToken {
+    /// Lower-case letters, digits, dots, underscores and hyphens, at most 40.
+    #[schema(pattern = "^[a-z0-9][a-z0-9._-]{0,39}$")]
+    name: String,
+    /// What it may do.
+    #[schema(value_type = String, pattern = "^(viewer|auditor|operator|admin)$")]
+    role: ApiRole,
+    /// The clusters that it is limited to; all of them without it.
+    #[schema(value_type = Option<Vec<ClusterName>>, min_items = 1, max_items = 100)]
+    clusters: Option<Vec<String>>,
+    /// `30d`, `12h`, `90m`, `6w` or `never`; 90 days without it. At most ten years.
+    #[schema(pattern = "^(never|[1-9][0-9]{0,2}[mhdw])$")]
+    expires: Option<String>,
+}
+
+/// How a plan may call its cluster.
+#[derive(ToSchema)]
+#[schema(value_type = String, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,74}$")]
+#[expect(dead_code, reason = "it is there for the document, where a list can't say what its items are like")]
+pub(super) struct ClusterName(String);
+
+/// The answer that shows a token. It can't be printed.
+#[derive(Serialize)]
+struct Made<'a> {
+    token: &'a str,
+    #[serde(flatten)]
+    of: &'a ApiToken,
+}
+
+/// Clusters that one token may be limited to.
+const MAX_CLUSTERS: usize = 100;
+
+/// Every token that there ever was, without its text.
+#[utoipa::path(get, path = "/api/v1/tokens", responses((status = 200, description = "the tokens")))]
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Json<Value>, ApiError> {
+    let mut tokens = app.store.api_tokens().await?;
+    tokens.retain(|token| caller.scope.includes(&token.clusters));
+    Ok(Json(json!({"tokens": tokens})))
+}
+
+/// Makes a token. The answer is the only one that ever shows it.
+#[utoipa::path(post, path = "/api/v1/tokens",
+    request_body(content = NewToken, description = "what it is to be"),
+    responses((status = 201, description = "the token, shown this once"),
+    (status = 400, description = "a body that isn't understood"),
+    (status = 409, description = "a token that isn't revoked has the name")))]
+pub(super) async fn create(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    extensions: Extensions,
+    bytes: Bytes,
+) -> Result<Response, ApiError> {
+    let hint = "send {\"name\": \"ci\", \"role\": \"viewer\" | \"auditor\" | \"operator\" | \"admin\"}, and if wanted \
+                \"clusters\": [\"a\"] and \"expires\": \"30d\" | \"never\"";
+    let wanted: NewToken = body::read(&bytes, hint)?;
+    check_words(&wanted.name, wanted.clusters.as_deref())?;
+    let clusters = Scope::from(wanted.clusters.map(BTreeSet::from_iter));
+    let lifetime: Lifetime = match wanted.expires {
+        Some(text) => text.parse().map_err(|error: metalform_model::LifetimeError| {
+            ApiError::new(400, "bad_request", error.to_string(), "leave it out for 90 days")
+        })?,
+        None => Lifetime::default(),
+    };
+    if let Some(error) = wider_than_own(&caller, wanted.role, &clusters) {
+        return Err(error);
+    }
+    let text = TokenText::new(rand::random(), rand::random());
+    let now = app.clock.now();
+    let token = ApiToken {
+        id: text.id().to_owned(),
+        name: wanted.name,
+        role: wanted.role,
+        clusters,
+        created_at: now,
+        created_by: caller.who.clone(),
+        expires_at: lifetime.end(now),
+        last_used_at: None,
+        revoked_at: None,
+    };
+    app.store.add_api_token(&token, &text.hash()).await?;
+    if let Err(error) = record_deed(&app, &caller, &extensions, "token.create", deed(&token)).await {
+        // Nobody has seen its text. If this fails as well, its name stays taken until somebody revokes it.
+        app.store.revoke_api_token(&token.id, now).await.ok();
+        return Err(error);
+    }
+    Ok((StatusCode::CREATED, Json(Made { token: text.expose(), of: &token })).into_response())
+}
+
+/// Lets a token open nothing any more.
+#[utoipa::path(delete, path = "/api/v1/tokens/{id}", params(("id" = String, Path, description = "the token's id")),
+    responses((status = 200, description = "it is revoked"), (status = 404, description = "none of that id")))]
+pub(super) async fn revoke(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    extensions: Extensions,
+) -> Result<Json<ApiToken>, ApiError> {
+    let found = app.store.api_token(&id).await?.filter(|(token, _)| caller.scope.includes(&token.clusters));
+    let Some((token, _)) = found else {
+        let shown: String = id.chars().take(80).collect();
+        let hint = "`metalform token list` lists the tokens with their ids";
+        return Err(ApiError::new(404, "unknown_token", format!("no token has the id {shown:?}"), hint));
+    };
+    // First of all it opens nothing any more, recorded or not.
+    app.store.revoke_api_token(&id, app.clock.now()).await?;
+    record_deed(&app, &caller, &extensions, "token.revoke", deed(&token)).await?;
+    let revoked = app.store.api_token(&id).await?;
+    // Tokens are never deleted.
+    let gone = || ApiError::new(503, "store_unavailable", "the token can't be read back", "try again");
+    revoked.map(|(token, _)| Json(token)).ok_or_else(gone)
+}
+
+/// What the audit says that was made or revoked.
+fn deed(token: &ApiToken) -> String {
+    let reach = match &token.clusters {
+        Scope::All => "all clusters".to_owned(),
+        Scope::Clusters(names) => names.iter().map(String::as_str).collect::<Vec<_>>().join(" "),
+    };
+    format!("{}: {} of {reach}, until {}", token.who(), token.role, token.expires_at)
+}
+
+fn check_words(name: &str, clusters: Option<&[String]>) -> Result<(), ApiError> {
+    let bad = |message: String, hint: &str| Err(ApiError::new(400, "bad_request", message, hint));
+    if !ApiToken::is_name(name) {
+        let shown: String = name.chars().take(80).collect();
+        let hint = "1 to 40 lower-case letters, digits, dots, underscores and hyphens, the first a letter or digit";
+        return bad(format!("{shown:?} can't be a token's name"), hint);
+    }
+    let Some(names) = clusters else { return Ok(()) };
+    if !(1..=MAX_CLUSTERS).contains(&names.len()) {
+        let hint = "name 1 to 100 clusters, or leave `clusters` out for all";
+        return bad(format!("a token can't be limited to {} clusters", names.len()), hint);
+    }
+    match names.iter().find(|name| !plan_rules::is_cluster_name(name)) {
+        Some(name) => {
+            let shown: String = name.chars().take(80).collect();
+            bad(format!("{shown:?} can't be a cluster's name"), "name clusters as their plans do")
+        }
+        None => Ok(()),
+    }
+}
+
+/// Why that caller can't make a token of that role and scope.
+fn wider_than_own(caller: &Caller, role: ApiRole, clusters: &Scope) -> Option<ApiError> {
+    if !caller.role.includes(role) {
+        let message = format!("a token of the role {} can't make one of the role {role}", caller.role);
+        return Some(ApiError::new(403, "role_insufficient", message, "ask for a lesser role"));
+    }
+    if !caller.scope.includes(clusters) {
+        let message = "a token that is limited to clusters can't make one that reaches further";
+        return Some(ApiError::new(403, "scope_insufficient", message, "name clusters that it is limited to itself"));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_token_makes_one_that_may_more_than_itself() {
+        let of = |names: &[&str]| Scope::Clusters(names.iter().map(|&name| name.to_owned()).collect());
+        let caller = |role, scope| Caller { role, scope, ..Caller::bootstrap() };
+        for own in ApiRole::ALL {
+            for wanted in ApiRole::ALL {
+                let refused = wider_than_own(&caller(own, Scope::All), wanted, &Scope::All).is_some();
+                assert_eq!(refused, !own.includes(wanted), "{own} {wanted}");
+            }
+        }
+        let limited = caller(ApiRole::Admin, of(&["a", "b"]));
+        assert!(wider_than_own(&limited, ApiRole::Admin, &of(&["b"])).is_none());
+        for wider in [Scope::All, of(&["c"]), of(&["a", "c"])] {
+            assert!(wider_than_own(&limited, ApiRole::Viewer, &wider).is_some(), "{wider:?}");
+        }
+    }
+}
