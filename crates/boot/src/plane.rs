@@ -9,7 +9,7 @@ use crate::{
     script::is_server_id,
 };
 use ipnet::IpNet;
-use metalform_model::{AuditEntry, Clock};
+use metalform_model::{AuditEntry, Clock, audit_action};
 use std::{
     future::Future,
     net::{IpAddr, Ipv4Addr},
@@ -90,7 +90,7 @@ impl BootPlane {
             journal.record(Record::Audit(AuditEntry {
                 at: clock.now(),
                 who: "service".to_owned(),
-                action: "boot.source_check_off".to_owned(),
+                action: audit_action::SOURCE_CHECK_OFF.to_owned(),
                 target: settings.host.to_string(),
                 source: "configuration".to_owned(),
                 outcome: "ok".to_owned(),

@@ -3,6 +3,7 @@
 
 mod account;
 mod arizona_document;
+pub mod audit_action;
 mod boot_step;
 mod causes;
 mod cluster;

@@ -2,6 +2,7 @@
 
 mod accept;
 mod audit;
+mod audit_heads;
 mod commit;
 mod credentials;
 mod reopen;
