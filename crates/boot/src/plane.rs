@@ -6,6 +6,7 @@ use crate::{
     images::Images,
     journal::{Journal, Record},
     query::BootQuery,
+    recent_parts::RecentParts,
     script::is_server_id,
 };
 use ipnet::IpNet;
@@ -73,6 +74,7 @@ pub struct BootPlane {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) journal: Journal,
     pub(crate) images: Images,
+    pub(crate) recent_parts: RecentParts,
 }
 
 impl BootPlane {
@@ -97,7 +99,7 @@ impl BootPlane {
             }));
         }
         let images = Images::new(settings.images_dir.clone());
-        Arc::new(BootPlane { directory, key, settings, clock, journal, images })
+        Arc::new(BootPlane { directory, key, settings, clock, journal, images, recent_parts: RecentParts::default() })
     }
 
     /// Waits until everything seen so far is recorded, `limit` at most. Answers how many records are left; they are lost

@@ -40,6 +40,7 @@ pub enum Command {
     Retry(retry::Retry),
     Destroy(destroy::Destroy),
     Image(image::Image),
+    Audit(audit::Audit),
     Completions(completions::Completions),
 }
 
@@ -92,6 +93,7 @@ impl Command {
             Command::Retry(args) => retry::run(context, args).await,
             Command::Destroy(args) => destroy::run(context, args).await,
             Command::Image(args) => image::run(context, args).await,
+            Command::Audit(args) => audit::run(context, args).await,
             Command::Completions(args) => completions::run(context, args),
         }
     }

@@ -1,5 +1,6 @@
 //! The control plane: what people and their programs talk to. Handlers read, and write intents; none changes a phase.
 
+mod audit;
 mod auth;
 mod clusters;
 mod credentials;
@@ -21,13 +22,15 @@ use axum::{
 use metalform_boot::{BootHost, BootPlane, Templates};
 use metalform_ibm_cloud::VpcClient;
 use metalform_model::{Clock, MAX_PLAN_BYTES, Profiles, Timeouts};
-use metalform_store::{ClusterState, Sealer, Store, StoreError};
+use metalform_store::{AuditHeads, ClusterState, Sealer, Store, StoreError};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// What the handlers work with.
 pub(crate) struct App {
     pub store: Store,
+    /// Signs the audit.
+    pub audit_heads: Arc<AuditHeads>,
     pub vpc: Arc<VpcClient>,
     pub profiles: Arc<Profiles>,
     pub clock: Arc<dyn Clock>,
@@ -68,7 +71,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/api/v1/nodes/{server_id}", get(nodes::show))
         .route("/api/v1/nodes/{server_id}/script", get(nodes::script))
         .route("/api/v1/nodes/{server_id}/explain", get(nodes::explain))
-        .route("/api/v1/audit", get(nodes::audit))
+        .route("/api/v1/audit", get(audit::list))
+        .route("/api/v1/audit/head", get(audit::head))
         .fallback(error::unknown_path)
         .method_not_allowed_fallback(error::wrong_method)
         .layer(DefaultBodyLimit::max(MAX_PLAN_BYTES))

@@ -2,6 +2,7 @@
 //! that knows them all. [`serve`] reads top to bottom.
 
 mod api;
+mod audit;
 mod boot_side;
 mod clock;
 mod config;
@@ -15,6 +16,7 @@ mod secrets;
 mod serve;
 mod survey;
 
+pub use audit::{BadSyslogTarget, SyslogTarget};
 pub use clock::WallClock;
 pub use config::{Config, ConfigError};
 pub use runner::{Wake, Wakes};

@@ -32,6 +32,7 @@ Commands:
   retry        Give a deployment that stopped another try
   destroy      Delete a cluster and everything that was made for it
   image        Make, list and check boot images, on this machine
+  audit        Look at the audit, take it elsewhere, and check that nobody changed it
   completions  Print a completion script for a shell
   help         Print this message or the help of the given subcommand(s)
 
@@ -90,6 +91,11 @@ fn wrong_usage_ends_with_2_and_says_what_was_wrong() {
         (&["image", "import", "x.iso", "--file", "name"], "write NAME=PATH"),
         (&["image", "import", "x.iso", "--sha256", "12"], "not 64 hexadecimal digits"),
         (&["image", "overlay"], "<SET>"),
+        (&["audit", "list", "--limit", "1", "--last", "1"], "cannot be used with"),
+        (&["audit", "list", "--since", "soon"], "neither a moment such as"),
+        (&["audit", "list", "--folow"], "unexpected argument"),
+        (&["audit", "verify", "--head", "12"], "write SEQ:HASH"),
+        (&["audit", "verify", "--from-file", "x"], "--key <FILE>"),
         (&["completions", "dos"], "[possible values: bash"),
     ] {
         let ran = metalform(args);
@@ -137,6 +143,9 @@ fn the_global_flags_are_taken_after_any_command() {
         &["image", "overlay", "s"],
         &["image", "list"],
         &["image", "verify"],
+        &["audit", "list"],
+        &["audit", "verify"],
+        &["audit", "export"],
         &["completions", "bash"],
     ] {
         // `--help` ends it before it begins, once everything before was understood.

@@ -8,7 +8,7 @@ use axum::{
     http::header,
     response::{IntoResponse, Response},
 };
-use metalform_model::{Account, AccountState, AuditEntry, ClusterPhase, ClusterRecord};
+use metalform_model::{Account, AccountState, AuditEntry, ClusterPhase, ClusterRecord, audit_action};
 use metalform_store::{ClusterState, SealError, SealedCredential, Sealer};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Serialize, Serializer};
@@ -77,7 +77,7 @@ pub(super) async fn read(
     let reading = AuditEntry {
         at: app.clock.now(),
         who: "operator".into(),
-        action: "credentials.read".into(),
+        action: audit_action::CREDENTIALS_READ.into(),
         target: format!("{}: {}", state.record.name, names.join(" ")),
         source: peer.map_or_else(|| "unknown".to_owned(), |Extension(ConnectInfo(peer))| peer.ip().to_string()),
         outcome: "ok".into(),

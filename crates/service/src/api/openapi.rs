@@ -1,6 +1,6 @@
 //! The document that describes the control plane, made from the handlers' own annotations.
 
-use super::{clusters, credentials, events, nodes};
+use super::{audit, clusters, credentials, events, nodes};
 use axum::Json;
 use utoipa::OpenApi;
 
@@ -20,7 +20,8 @@ use utoipa::OpenApi;
         nodes::show,
         nodes::script,
         nodes::explain,
-        nodes::audit
+        audit::list,
+        audit::head
     )
 )]
 struct Document;
