@@ -26,6 +26,8 @@ pub const BOOT_IMAGE: &str = "boot.image";
 pub const BOOT_OTHER: &str = "boot.other";
 /// The service runs without looking at the addresses that machines ask from.
 pub const SOURCE_CHECK_OFF: &str = "boot.source_check_off";
+/// Records of the boot plane were dropped while the database could not be written.
+pub const RECORDS_LOST: &str = "boot.records_lost";
 /// A boot attempt began: its token is good from now on.
 pub const ATTEMPT_OPENED: &str = "boot.attempt_opened";
 /// A boot attempt ended: its token is worth nothing any more.
@@ -38,7 +40,7 @@ pub const SERVICE_STOPPED: &str = "service.stopped";
 pub const AUDIT_CHECKED: &str = "audit.checked";
 
 /// All of them. A call of the control plane by another method than these three is `api.` and that method.
-pub const ALL: [&str; 18] = [
+pub const ALL: [&str; 19] = [
     API_GET,
     API_POST,
     API_DELETE,
@@ -52,6 +54,7 @@ pub const ALL: [&str; 18] = [
     BOOT_IMAGE,
     BOOT_OTHER,
     SOURCE_CHECK_OFF,
+    RECORDS_LOST,
     ATTEMPT_OPENED,
     ATTEMPT_CLOSED,
     SERVICE_STARTED,

@@ -8,7 +8,7 @@ use axum::{
 use http_body_util::BodyExt;
 use metalform_model::audit_action;
 use metalform_service::{Config, serve};
-use metalform_store::{AuditHead, AuditKey, AuditReader};
+use metalform_store::{AuditFilter, AuditHead, AuditKey, AuditReader};
 use serde_json::Value;
 use sqlx::{Connection, SqliteConnection};
 use std::{
@@ -90,8 +90,8 @@ async fn every_action_is_recorded_and_every_action_recorded_is_a_known_one() {
         rig.boot_call(method, path, "10.240.0.11", "{}").await;
     }
     rig.call("DELETE", "/api/v1/clusters/c", "").await;
-    rig.settled().await;
-    let mut lines = rig.store.audit(0, 1000).await.unwrap();
+    lose_records(&mut rig).await;
+    let mut lines = rig.store.audit(0, 100_000).await.unwrap();
 
     let folder = Folder::new();
     folder.serve_once("source_check = \"off\"\n").await;
@@ -103,6 +103,27 @@ async fn every_action_is_recorded_and_every_action_recorded_is_a_known_one() {
     // What was cut off above was the first stop, and with it the line of the source check.
     let seen: BTreeSet<&str> = seen.into_iter().chain(source_check_off().await).collect();
     assert_eq!(seen, BTreeSet::from(audit_action::ALL));
+}
+
+/// More requests than wait in memory, while the audit can't be written.
+async fn lose_records(rig: &mut Rig) {
+    rig.settled().await;
+    let url = format!("sqlite://{}", rig.database_file().display());
+    let mut outside = SqliteConnection::connect(&url).await.unwrap();
+    sqlx::query("ALTER TABLE audit RENAME TO away").execute(&mut outside).await.unwrap();
+    for _ in 0..1_100 {
+        rig.boot_call("GET", "/elsewhere", "10.240.0.11", "").await;
+    }
+    sqlx::query("ALTER TABLE away RENAME TO audit").execute(&mut outside).await.unwrap();
+    // Each waits some seconds for what is queued to be written.
+    for _ in 0..12 {
+        rig.settled().await;
+        let wanted = AuditFilter { action: Some(audit_action::RECORDS_LOST.into()), ..AuditFilter::default() };
+        if !rig.store.audit_lines(&wanted).await.unwrap().is_empty() {
+            return;
+        }
+    }
+    panic!("nothing was said of the records that were dropped");
 }
 
 async fn source_check_off() -> Option<&'static str> {
