@@ -313,8 +313,7 @@ impl AuditCheck {
 
     /// Holds the lines, and the heads of the database, against the heads of the file. A head is in the file before it is in
     /// the table.
-    pub fn heads(&mut self, in_file: Option<&[AuditHead]>, in_table: &[AuditHead]) {
-        let file = in_file.unwrap_or_default();
+    pub fn heads(&mut self, file: &[AuditHead], in_table: &[AuditHead]) {
         let signatures: HashSet<&str> = file.iter().map(|head| head.signature.as_str()).collect();
         let of_table: HashSet<&str> = in_table.iter().map(|head| head.signature.as_str()).collect();
         match (file.first(), in_table.last()) {

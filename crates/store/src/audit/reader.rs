@@ -82,7 +82,7 @@ impl AuditReader {
         if let Some(file_line) = bad_line {
             check.fault(AuditFault::Unreadable { file: "file audit.heads", file_line });
         }
-        check.heads(Some(&heads), &in_table);
+        check.heads(&heads, &in_table);
         let (mut after, mut lines) = (0, 0);
         loop {
             let page = self.lines(&AuditFilter { after, limit: PAGE, ..AuditFilter::default() }).await?;

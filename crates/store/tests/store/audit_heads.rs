@@ -429,7 +429,7 @@ fn first_fault(from: &AuditCheck, lines: &[AuditLine]) -> Option<AuditFault> {
 async fn of_ten_thousand_lines_every_edit_removal_swap_and_cut_is_found() {
     let (lines, head) = long_chain(10_000).await;
     let mut check = AuditCheck::new(&[key().public()], 0);
-    check.heads(Some(std::slice::from_ref(&head)), &[]);
+    check.heads(std::slice::from_ref(&head), &[]);
     let edits: [fn(&mut AuditLine); 9] = [
         |l| l.seq += 1,
         |l| l.at = Timestamp(l.at.0 ^ 1),
