@@ -201,6 +201,25 @@ async fn a_clean_stop_leaves_every_line_signed_and_the_next_start_says_what_was_
     assert!(matches!(report.first_broken(), Some(1 | 2)), "{report:?}");
 }
 
+/// Also the very last: that the service stopped, and the head that signs it.
+#[tokio::test]
+async fn a_syslog_receiver_hears_from_the_first_line_to_the_last() {
+    let folder = Folder::new();
+    let path = folder.0.join("log");
+    let receiver = tokio::net::UnixDatagram::bind(&path).unwrap();
+    folder.serve_once(&format!("[audit]\nsyslog = \"unix:{}\"\n", path.display())).await;
+    let mut heard = Vec::new();
+    let mut buffer = [0; 8192];
+    while let Ok(length) = receiver.try_recv(&mut buffer) {
+        heard.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
+    }
+    let lines: Vec<&String> = heard.iter().filter(|message| message.contains("[audit@")).collect();
+    assert_eq!(lines.len(), 2, "{heard:#?}");
+    assert!(lines[0].contains("service.started") && lines[1].contains("service.stopped"), "{heard:#?}");
+    let last = heard.last().unwrap();
+    assert!(last.contains("[auditHead@32473 seq=\"2\""), "{heard:#?}");
+}
+
 async fn lines(rig: &Rig, query: &str) -> Vec<String> {
     let (status, answer) = rig.call("GET", &format!("/api/v1/audit{query}"), "").await;
     assert_eq!(status, StatusCode::OK, "{answer}");
