@@ -7,10 +7,10 @@
 //!
 //! While the store is there a full queue makes requests wait a little ([`Journal::room`]) and nothing is dropped. While it
 //! is away the oldest record goes, refusals first: an unknown machine that keeps asking must not push out what a known one
-//! did. A crash loses what is queued.
+//! did; once the store is back the audit is told how many are missing. A crash loses what is queued.
 
 use crate::{Recorder, Unavailable};
-use metalform_model::{AuditEntry, Evidence};
+use metalform_model::{AuditEntry, Evidence, Timestamp, audit_action};
 use std::{
     collections::VecDeque,
     sync::{
@@ -37,6 +37,13 @@ pub(crate) enum Record {
 }
 
 impl Record {
+    fn at(&self) -> Timestamp {
+        match self {
+            Record::Evidence(evidence) => evidence.at,
+            Record::Audit(entry) => entry.at,
+        }
+    }
+
     fn is_refusal(&self) -> bool {
         matches!(self, Record::Audit(entry) if entry.outcome.starts_with("refused"))
     }
@@ -63,6 +70,8 @@ struct Queue {
     items: VecDeque<Item>,
     /// The writer holds one more.
     writing: bool,
+    /// What was dropped since the audit was told: how many, and when the last of them was made.
+    lost: Option<(usize, Timestamp)>,
 }
 
 struct Shared {
@@ -125,6 +134,8 @@ impl Journal {
         if queue.items.len() >= CAPACITY {
             let least = queue.items.iter().position(|item| item.record.is_refusal()).unwrap_or(0);
             if let Some(Item { record, .. }) = queue.items.remove(least) {
+                let count = queue.lost.map_or(0, |(count, _)| count);
+                queue.lost = Some((count + 1, record.at()));
                 tracing::warn!(?record, "the store is away and {CAPACITY} records wait: dropped the least of them");
             }
         }
@@ -192,9 +203,28 @@ async fn write_forever(shared: Arc<Shared>, recorder: Arc<dyn Recorder>) {
             continue;
         };
         write(&shared, recorder.as_ref(), item).await;
+        let lost = match shared.away.load(Ordering::Relaxed) {
+            true => None,
+            false => shared.queue().lost.take(),
+        };
+        if let Some((count, at)) = lost {
+            write(&shared, recorder.as_ref(), Item { record: lost_line(count, at), waiter: None }).await;
+        }
         shared.queue().writing = false;
         shared.drained.notify_waiters();
     }
+}
+
+/// That something is missing must not be missing, too.
+fn lost_line(count: usize, at: Timestamp) -> Record {
+    Record::Audit(AuditEntry {
+        at,
+        who: "service".to_owned(),
+        action: audit_action::RECORDS_LOST.to_owned(),
+        target: count.to_string(),
+        source: "service".to_owned(),
+        outcome: "failed:store_away".to_owned(),
+    })
 }
 
 async fn write(shared: &Shared, recorder: &dyn Recorder, item: Item) {
@@ -235,7 +265,6 @@ async fn write(shared: &Shared, recorder: &dyn Recorder, item: Item) {
 mod tests {
     use super::*;
     use async_trait::async_trait;
-    use metalform_model::Timestamp;
 
     /// Refuses until it is told to take, and keeps what it took.
     #[derive(Default)]
@@ -287,7 +316,10 @@ mod tests {
         shelf.takes.store(true, Ordering::Relaxed);
         assert_eq!(journal.flush(Duration::from_secs(10)).await, 0);
 
-        let taken: Vec<usize> = shelf.taken.lock().unwrap().iter().map(|entry| entry.target.parse().unwrap()).collect();
+        let (lost, taken): (Vec<AuditEntry>, Vec<AuditEntry>) =
+            shelf.taken.lock().unwrap().drain(..).partition(|entry| entry.action == audit_action::RECORDS_LOST);
+        assert_eq!(lost.iter().map(|entry| entry.target.as_str()).collect::<Vec<_>>(), ["150"], "it is told once");
+        let taken: Vec<usize> = taken.iter().map(|entry| entry.target.parse().unwrap()).collect();
         // 100 refusals went, then the 50 oldest of the rest; the one in the writer's hands stays.
         let kept = (1..=CAPACITY).filter(|target| target % 10 != 5).skip(50);
         let expected: Vec<usize> = std::iter::once(0).chain(kept).chain(CAPACITY + 1..=CAPACITY + 150).collect();

@@ -15,6 +15,7 @@ mod images;
 mod journal;
 mod plane;
 mod query;
+mod recent_parts;
 mod refusal;
 mod routes;
 mod script;

@@ -6,10 +6,11 @@ use crate::{
     images::Images,
     journal::{Journal, Record},
     query::BootQuery,
+    recent_parts::RecentParts,
     script::is_server_id,
 };
 use ipnet::IpNet;
-use metalform_model::{AuditEntry, Clock};
+use metalform_model::{AuditEntry, Clock, audit_action};
 use std::{
     future::Future,
     net::{IpAddr, Ipv4Addr},
@@ -73,6 +74,7 @@ pub struct BootPlane {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) journal: Journal,
     pub(crate) images: Images,
+    pub(crate) recent_parts: RecentParts,
 }
 
 impl BootPlane {
@@ -90,14 +92,14 @@ impl BootPlane {
             journal.record(Record::Audit(AuditEntry {
                 at: clock.now(),
                 who: "service".to_owned(),
-                action: "boot.source_check_off".to_owned(),
+                action: audit_action::SOURCE_CHECK_OFF.to_owned(),
                 target: settings.host.to_string(),
                 source: "configuration".to_owned(),
                 outcome: "ok".to_owned(),
             }));
         }
         let images = Images::new(settings.images_dir.clone());
-        Arc::new(BootPlane { directory, key, settings, clock, journal, images })
+        Arc::new(BootPlane { directory, key, settings, clock, journal, images, recent_parts: RecentParts::default() })
     }
 
     /// Waits until everything seen so far is recorded, `limit` at most. Answers how many records are left; they are lost

@@ -2,7 +2,7 @@
 
 use crate::{BootNode, BootPlane, Refusal, journal::Record};
 use axum::response::Response;
-use metalform_model::{AuditEntry, Evidence, Seen};
+use metalform_model::{AuditEntry, Evidence, Seen, audit_action};
 use std::{net::IpAddr, sync::Arc};
 use uuid::Uuid;
 
@@ -80,14 +80,14 @@ impl Visit {
 
     fn entry(&self, who: &str, outcome: &str) -> AuditEntry {
         let action = match self.action {
-            Action::Script => "boot.script",
-            Action::Config => "boot.config",
-            Action::Arizona => "boot.arizona",
-            Action::Step => "boot.step",
-            Action::Report => "boot.report",
-            Action::Progress => "boot.progress",
-            Action::Image => "boot.image",
-            Action::Other => "boot.other",
+            Action::Script => audit_action::BOOT_SCRIPT,
+            Action::Config => audit_action::BOOT_CONFIG,
+            Action::Arizona => audit_action::BOOT_ARIZONA,
+            Action::Step => audit_action::BOOT_STEP,
+            Action::Report => audit_action::BOOT_REPORT,
+            Action::Progress => audit_action::BOOT_PROGRESS,
+            Action::Image => audit_action::BOOT_IMAGE,
+            Action::Other => audit_action::BOOT_OTHER,
         };
         AuditEntry {
             at: self.plane.clock.now(),

@@ -41,6 +41,7 @@ pub enum Command {
     Destroy(destroy::Destroy),
     Token(token::Token),
     Image(image::Image),
+    Audit(audit::Audit),
     Completions(completions::Completions),
 }
 
@@ -95,6 +96,7 @@ impl Command {
             Command::Destroy(args) => destroy::run(context, args).await,
             Command::Token(args) => token::run(context, args).await,
             Command::Image(args) => image::run(context, args).await,
+            Command::Audit(args) => audit::run(context, args).await,
             Command::Completions(args) => completions::run(context, args),
         }
     }

@@ -8,6 +8,7 @@ use crate::{
     server::Server,
 };
 use metalform_model::{ApiRole, ApiToken, ClusterStatus, Event, Explanation, FormationChoice, PlanFormat};
+use metalform_store::{AuditHead, AuditLine};
 use reqwest::{Certificate, Method, RequestBuilder, Response, Url, header};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -108,6 +109,18 @@ struct ErrorBody {
 #[derive(Deserialize)]
 struct Events {
     events: Vec<Event>,
+}
+
+#[derive(Deserialize)]
+struct AuditLines {
+    lines: Vec<AuditLine>,
+}
+
+/// The newest signed head of the service's audit.
+#[derive(Deserialize)]
+pub struct SignedHead {
+    /// `None`: nothing is recorded.
+    pub head: Option<AuditHead>,
 }
 
 #[derive(Deserialize)]
@@ -242,14 +255,36 @@ impl Client {
 
     /// The timeline as it grows. The response has no end of its own: whoever reads it sets a limit on silence.
     pub async fn stream(&self, name: &str, after: i64) -> Result<Response, CliError> {
-        let doing = "follow the timeline";
         let request = self.request(Method::GET, &["clusters", name, "events"]).query(&[("after", after)]);
+        self.streamed("follow the timeline", request).await
+    }
+
+    async fn streamed(&self, doing: &str, request: RequestBuilder) -> Result<Response, CliError> {
         // The limit of a request holds until the end of its body; here it is on the answer's beginning alone.
         let request = request.header(header::ACCEPT, "text/event-stream").timeout(Duration::from_secs(24 * 3600));
         match tokio::time::timeout(REQUEST_LIMIT, self.send(doing, request)).await {
             Ok(answer) => self.accepted(doing, answer?).await,
             Err(_) => Err(CliError::Silent { doing: doing.to_owned(), server: self.server() }),
         }
+    }
+
+    /// Lines of the audit: what comes after `after` and passes the filter, oldest first.
+    pub async fn audit(&self, filter: &[(&str, String)], after: i64) -> Result<Vec<AuditLine>, CliError> {
+        let doing = "read the audit";
+        let request = self.request(Method::GET, &["audit"]).query(filter).query(&[("after", after)]);
+        let page: AuditLines = self.document(doing, self.send(doing, request).await?).await?;
+        Ok(page.lines)
+    }
+
+    /// The newest signed head.
+    pub async fn audit_head(&self) -> Result<SignedHead, CliError> {
+        self.get("read the audit's newest head", &["audit", "head"]).await
+    }
+
+    /// The audit as it grows; see [`Client::stream`].
+    pub async fn audit_stream(&self, filter: &[(&str, String)], after: i64) -> Result<Response, CliError> {
+        let request = self.request(Method::GET, &["audit"]).query(filter).query(&[("after", after)]);
+        self.streamed("follow the audit", request).await
     }
 
     /// Where a node stands, and why.

@@ -202,6 +202,20 @@ pub enum CliError {
     /// Sets that aren't what their manifests say.
     #[error("{}", damaged(.0))]
     Damaged(Value),
+    /// The audit of a data folder can't be read.
+    #[error("the audit can't be checked")]
+    Audit(#[source] metalform_store::AuditHeadError),
+    /// A file with a public key that is none.
+    #[error("the public key in {} can't be used", .path.display())]
+    BadPublicKey {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: metalform_store::BadPublicKey,
+    },
+    /// An audit that isn't as it was written.
+    #[error("{}", broken_audit(.0))]
+    BrokenAudit(Box<metalform_store::AuditReport>),
     /// Standard output can't be written.
     #[error("the output can't be written")]
     Output(#[source] io::Error),
@@ -342,6 +356,7 @@ impl CliError {
             | CliError::IdleFaults { .. }
             | CliError::NotEmulated(_)
             | CliError::BadRecipe { .. }
+            | CliError::BadPublicKey { .. }
             | CliError::NoImageFolder { .. }
             | CliError::NoImageSets(_)
             | CliError::Config(_) => 2,
@@ -370,6 +385,8 @@ impl CliError {
             | CliError::ImageSet(_)
             | CliError::Images(_)
             | CliError::Damaged(_)
+            | CliError::Audit(_)
+            | CliError::BrokenAudit(_)
             | CliError::Output(_)
             | CliError::Start(_)
             | CliError::StoppedWatching { .. }
@@ -412,6 +429,9 @@ impl CliError {
             CliError::NoImageSets(_) => "no_image_sets",
             CliError::BadRecipe { .. } => "bad_recipe",
             CliError::Damaged(_) => "image_damaged",
+            CliError::Audit(_) => "audit",
+            CliError::BadPublicKey { .. } => "bad_public_key",
+            CliError::BrokenAudit(_) => "audit_broken",
             CliError::Output(_) => "output",
             CliError::Start(_) => "start",
             CliError::StoppedWatching { .. } | CliError::Interrupted => "interrupted",
@@ -459,6 +479,9 @@ impl CliError {
             }
             CliError::BadRecipe { .. } => "docs/images.md shows what a recipe looks like",
             CliError::Damaged(_) => "remove the set's folder and import it again; until then it isn't served",
+            CliError::Audit(source) => source.hint(),
+            CliError::BadPublicKey { .. } => "the service writes one to audit.pub of its data folder",
+            CliError::BrokenAudit(report) => return report.faults.first().map(|fault| fault.hint().to_owned()),
             CliError::StoppedWatching { cluster } => return Some(format!("`metalform events {cluster} --follow`")),
             CliError::Unreadable { .. }
             | CliError::ReleasedMeanwhile { .. }
@@ -481,6 +504,7 @@ impl CliError {
             }
             // The faults are what was asked for, and were data.
             CliError::Damaged(_) => Vec::new(),
+            CliError::BrokenAudit(report) => report.faults.iter().map(ToString::to_string).collect(),
             CliError::BadPlan { faults, .. } => faults.as_array().into_iter().flatten().map(fault_line).collect(),
             CliError::NotReady(clusters) if clusters.len() > 1 => clusters.iter().map(failure_line).collect(),
             CliError::NoToken { file, source, .. } => vec![format!("{}: {source}", file.display())],
@@ -500,7 +524,13 @@ impl CliError {
 
     /// Whether what was printed before says it all to a program.
     fn is_told_by_the_outcome(&self) -> bool {
-        matches!(self, CliError::NotReady(_) | CliError::ReleasedMeanwhile { .. } | CliError::Damaged(_))
+        matches!(
+            self,
+            CliError::NotReady(_)
+                | CliError::ReleasedMeanwhile { .. }
+                | CliError::Damaged(_)
+                | CliError::BrokenAudit(_)
+        )
     }
 
     /// Tells it: in words on standard error; to a program as one document on standard output.
@@ -558,6 +588,13 @@ fn damaged(sets: &Value) -> String {
     match ids[..] {
         [one] => format!("the image set {one} is damaged"),
         _ => format!("{} are damaged: {}", count(ids.len(), "image set"), ids.join(", ")),
+    }
+}
+
+fn broken_audit(report: &metalform_store::AuditReport) -> String {
+    match report.first_broken() {
+        Some(line) => format!("the audit isn't as it was written, from line {line} on"),
+        None => "the audit isn't as it was written".to_owned(),
     }
 }
 

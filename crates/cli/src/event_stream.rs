@@ -7,16 +7,17 @@
 use crate::{client::Client, error::CliError};
 use futures_util::StreamExt;
 use metalform_model::{ClusterPhase, Event};
+use serde::de::DeserializeOwned;
 use std::time::Duration;
 use tokio::{sync::mpsc, task::JoinHandle};
 
 /// Longest silence of a healthy connection.
-const SILENCE: Duration = Duration::from_secs(60);
-const BEFORE_RECONNECT: Duration = Duration::from_millis(300);
+pub const SILENCE: Duration = Duration::from_secs(60);
+pub const BEFORE_RECONNECT: Duration = Duration::from_millis(300);
 /// Events read ahead of whoever shows them.
 const AHEAD: usize = 64;
 /// Largest event; a connection that sends more without a blank line isn't ours.
-const MAX_EVENT_BYTES: usize = 4 * 1024 * 1024;
+pub const MAX_EVENT_BYTES: usize = 4 * 1024 * 1024;
 
 /// See the module. Dropping it ends the reader.
 pub struct EventStream {
@@ -68,13 +69,14 @@ async fn read_on(
                 Ok(None) => break true,
                 Ok(Some(Err(_))) | Err(_) => break false,
             };
-            for event in parser.push(&chunk).into_iter().filter(|event| event.seq > after).collect::<Vec<_>>() {
+            for event in parser.push::<Event>(&chunk).into_iter().filter(|event| event.seq > after).collect::<Vec<_>>()
+            {
                 after = event.seq;
                 if tx.send(Ok(event)).await.is_err() {
                     return Ok(());
                 }
             }
-            if parser.pending.len() > MAX_EVENT_BYTES {
+            if parser.pending() > MAX_EVENT_BYTES {
                 break false;
             }
         };
@@ -90,12 +92,18 @@ async fn read_on(
 
 /// Takes bytes as they come and gives whole events. Only `data:` matters: the event says its kind and number itself.
 #[derive(Default)]
-struct Parser {
+pub struct Parser {
     pending: Vec<u8>,
 }
 
 impl Parser {
-    fn push(&mut self, chunk: &[u8]) -> Vec<Event> {
+    /// Bytes of an event that isn't whole yet.
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Takes these bytes in, and gives the events that are whole with them.
+    pub fn push<T: DeserializeOwned>(&mut self, chunk: &[u8]) -> Vec<T> {
         self.pending.extend(chunk.iter().filter(|byte| **byte != b'\r'));
         let mut events = Vec::new();
         while let Some(end) = self.pending.windows(2).position(|pair| pair == b"\n\n") {
@@ -125,7 +133,7 @@ mod tests {
         for cut in 0..STREAM.len() {
             let mut parser = Parser::default();
             let (first, second) = STREAM.as_bytes().split_at(cut);
-            let mut events = parser.push(first);
+            let mut events: Vec<Event> = parser.push(first);
             events.extend(parser.push(second));
             let told: Vec<(i64, &str)> = events.iter().map(|e| (e.seq, e.message.as_str())).collect();
             assert_eq!(told, [(7, "garün"), (8, "")], "cut at {cut}");
@@ -135,7 +143,7 @@ mod tests {
     #[test]
     fn what_is_no_event_is_passed_over() {
         let mut parser = Parser::default();
-        assert!(parser.push(b"data: not json\n\nretry: 5\n\n\n\n").is_empty());
-        assert!(parser.push(b"data: {\"seq\":1").is_empty(), "an event ends with a blank line");
+        assert!(parser.push::<Event>(b"data: not json\n\nretry: 5\n\n\n\n").is_empty());
+        assert!(parser.push::<Event>(b"data: {\"seq\":1").is_empty(), "an event ends with a blank line");
     }
 }

@@ -1,6 +1,7 @@
 //! The `metalform` binary: parses, runs one command, tells its error once, and ends with the exit code of §"Exit codes"
 //! in `--help`.
 
+mod audit_stream;
 mod cli;
 mod client;
 mod commands;

@@ -211,10 +211,11 @@ impl NodeRecord {
     }
 
     /// Gives a failed node another try, by the operator's word. What is installed is not imaged again: it only gets
-    /// another chance to answer. `has_server`: whether its server exists in the cloud.
-    pub fn retry(&mut self, existing: bool, has_server: bool, now: Timestamp) {
+    /// another chance to answer. `has_server`: whether its server exists in the cloud. What that does to its boot attempt is
+    /// returned.
+    pub fn retry(&mut self, existing: bool, has_server: bool, now: Timestamp) -> Option<NewEvent> {
         if self.phase != NodePhase::Failed {
-            return;
+            return None;
         }
         let failed_in_cvm = self.failure.as_ref().is_some_and(|f| f.in_phase == NodePhase::WaitingForCvm.as_str());
         self.failure = None;
@@ -227,20 +228,25 @@ impl NodeRecord {
             // The deadline counts from the script fetch: move it, or the node would fail again at once.
             self.boot.script_at = self.boot.script_at.map(|_| now);
             self.enter(NodePhase::WaitingForCvm, "another try, by the operator's word".into(), now);
-            return;
+            return None;
         }
         self.server = None;
         self.sent = None;
+        let mut event = None;
         if has_server {
-            self.close_attempt(now);
+            event = self.close_attempt(now);
             self.reimage = true;
         } else if let Some(attempt) = self.attempt.as_mut().filter(|a| a.closed_at == Some(self.since)) {
             // A create whose answer was lost may have carried this attempt's token into the server's user data: the
             // permission that ended with this failure stays the same, or a server found later would boot with a void
             // one. One that ended before is of a server that is no more.
             attempt.closed_at = None;
+            let message = format!("boot attempt {} opened again", attempt.n);
+            let opened = NewEvent::new(now, kind::BOOT_ATTEMPT_OPENED, message).with(json!({"n": attempt.n}));
+            event = Some(opened.of_node(&self.server_id));
         }
         self.enter(NodePhase::Requested, "another try, by the operator's word".into(), now);
+        event
     }
 
     /// Ends the open boot attempt: its token is worth nothing any more.
@@ -248,7 +254,8 @@ impl NodeRecord {
         let attempt = self.attempt.as_mut().filter(|a| a.is_open())?;
         attempt.closed_at = Some(now);
         let message = format!("boot attempt {} ended", attempt.n);
-        Some(NewEvent::new(now, kind::BOOT_ATTEMPT_CLOSED, message).of_node(&self.server_id))
+        let closed = NewEvent::new(now, kind::BOOT_ATTEMPT_CLOSED, message).with(json!({"n": attempt.n}));
+        Some(closed.of_node(&self.server_id))
     }
 }
 

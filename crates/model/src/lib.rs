@@ -5,6 +5,7 @@ mod account;
 mod api_role;
 mod api_token;
 mod arizona_document;
+pub mod audit_action;
 mod boot_step;
 mod causes;
 mod cluster;

@@ -199,7 +199,7 @@ fn retry(state: &mut ClusterState, now: Timestamp) -> Vec<NewEvent> {
     let waits_for_nodes = state.record.phase == ClusterPhase::WaitingForNodes;
     for (node, plan) in state.nodes.iter_mut().zip(&state.plan.nodes).filter(|_| waits_for_nodes) {
         let before = node.record.phase;
-        node.record.retry(plan.existing, has_server(&node.resources), now);
+        events.extend(node.record.retry(plan.existing, has_server(&node.resources), now));
         if node.record.phase != before {
             let phase = node.record.phase.as_str();
             let event = entered(phase, kind::NODE_PHASE, &node.record.reason).with(json!({"from": before}));

@@ -1,5 +1,6 @@
 //! The control plane: what people and their programs talk to. Handlers read, and write intents; none changes a phase.
 
+mod audit;
 mod auth;
 mod body;
 mod caller;
@@ -30,7 +31,7 @@ use axum::{
 use metalform_boot::{BootHost, BootPlane, Templates};
 use metalform_ibm_cloud::VpcClient;
 use metalform_model::{Clock, MAX_PLAN_BYTES, Profiles, Timeouts, TokenStanding};
-use metalform_store::{ClusterState, Sealer, Store, StoreError};
+use metalform_store::{AuditHeads, ClusterState, Sealer, Store, StoreError};
 use policy::{ELSEWHERE, Operation, Policy, ROUTES, Verb};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +39,8 @@ use tokio_util::sync::CancellationToken;
 /// What the handlers work with.
 pub(crate) struct App {
     pub store: Store,
+    /// Signs the audit.
+    pub audit_heads: Arc<AuditHeads>,
     pub vpc: Arc<VpcClient>,
     pub profiles: Arc<Profiles>,
     pub clock: Arc<dyn Clock>,
@@ -134,7 +137,8 @@ fn handler(operation: Operation, verb: MethodFilter) -> MethodRouter<Arc<App>> {
         Operation::ShowNode => on(verb, nodes::show),
         Operation::ShowScript => on(verb, nodes::script),
         Operation::Explain => on(verb, nodes::explain),
-        Operation::ReadAudit => on(verb, nodes::audit),
+        Operation::ReadAudit => on(verb, audit::list),
+        Operation::ReadAuditHead => on(verb, audit::head),
         Operation::ListTokens => on(verb, tokens::list),
         Operation::CreateToken => on(verb, tokens::create),
         Operation::RevokeToken => on(verb, tokens::revoke),

@@ -1,6 +1,6 @@
 //! `metalform.toml`: defaults, then the file, then `METALFORM_<SECTION>_<KEY>`.
 
-use crate::tls;
+use crate::{audit::SyslogTarget, tls};
 use ipnet::IpNet;
 use metalform_boot::{BootHost, SourceCheck};
 use metalform_model::Timeouts;
@@ -42,6 +42,9 @@ pub struct Config {
     /// The controller VMs.
     #[serde(default)]
     pub nutanix: NutanixConfig,
+    /// Where the audit goes beside the data folder.
+    #[serde(default)]
+    pub audit: AuditConfig,
     /// How long things may take.
     #[serde(default)]
     pub timeouts: TimeoutsConfig,
@@ -204,6 +207,14 @@ pub struct NutanixConfig {
     pub accept_eula: bool,
 }
 
+/// `[audit]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditConfig {
+    /// A syslog receiver that gets every line; none when absent.
+    pub syslog: Option<SyslogTarget>,
+}
+
 /// `[timeouts]`: texts such as `45m`, `90s`, `1h 30m`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -328,7 +339,7 @@ impl ConfigError {
             ConfigError::Read { .. } => "name the file with --config, or leave it out for the defaults".into(),
             ConfigError::Wrong(_) => {
                 "the keys are data_dir and those of [boot] [control] [store] [ibm_cloud] [images] \
-                                      [profiles] [nutanix] [timeouts]"
+                                      [profiles] [nutanix] [audit] [timeouts]"
                     .into()
             }
             ConfigError::Refused { hint, .. } => hint.clone(),
@@ -362,6 +373,7 @@ const KEYS: &[(&str, &[&str])] = &[
             "accept_eula",
         ],
     ),
+    ("audit", &["syslog"]),
     (
         "timeouts",
         &[

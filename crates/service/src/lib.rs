@@ -2,6 +2,7 @@
 //! that knows them all. [`serve`] reads top to bottom.
 
 mod api;
+mod audit;
 mod boot_side;
 mod clock;
 mod config;
@@ -17,6 +18,7 @@ mod survey;
 mod tls;
 mod token_text;
 
+pub use audit::{BadSyslogTarget, SyslogTarget};
 pub use clock::WallClock;
 pub use config::{Config, ConfigError, ControlTls};
 pub use runner::{Wake, Wakes};

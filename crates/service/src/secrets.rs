@@ -1,8 +1,9 @@
-//! The two secrets that the service makes for itself at first start, each a file of the data folder that only its owner
-//! may read: the key that boot tokens are made from and passwords are sealed with, and the operator's bearer token.
+//! The secrets that the service makes for itself at first start, each a file of the data folder that only its owner may
+//! read: the key that boot tokens are made from and passwords are sealed with, the operator's bearer token, and the key that
+//! the audit is signed with.
 
 use metalform_boot::TokenKey;
-use metalform_store::Sealer;
+use metalform_store::{AuditKey, Sealer};
 use rand::RngExt;
 use secrecy::{ExposeSecret, SecretString};
 use std::{
@@ -40,6 +41,12 @@ pub enum SecretError {
         /// What it should hold.
         what: &'static str,
     },
+    /// The audit's two keys don't belong together.
+    #[error("{} isn't the public key of audit.key", path.display())]
+    OtherPublicKey {
+        /// The public one's file.
+        path: PathBuf,
+    },
 }
 
 impl SecretError {
@@ -51,6 +58,11 @@ impl SecretError {
             SecretError::Content { .. } => {
                 "restore it from a backup; a new one is made once it is removed, but open boot tokens are void then, and \
                  clusters' passwords can't be read"
+                    .into()
+            }
+            SecretError::OtherPublicKey { .. } => {
+                "restore audit.key from a backup; if it is lost, rename audit.pub (what was signed until now is checked with \
+                 it) and start again: there is a new pair then"
                     .into()
             }
         }
@@ -67,9 +79,31 @@ pub(crate) fn sealer(data_dir: &Path) -> Result<Sealer, SecretError> {
     secret_key(data_dir).map(|key| Sealer::new(&key))
 }
 
-/// 32 bytes, as hex in `secret.key`.
+/// What signs the audit: `audit.key`. Its public half is written beside it for whoever checks.
+pub(crate) fn audit_key(data_dir: &Path) -> Result<AuditKey, SecretError> {
+    let path = data_dir.join("audit.key");
+    let key = AuditKey::from_seed(&key_in(path.clone())?);
+    let key = key.ok_or(SecretError::Content { path, what: "a key of Ed25519" })?;
+    let path = data_dir.join("audit.pub");
+    let failed = |source| SecretError::File { path: path.clone(), source };
+    match std::fs::read_to_string(&path) {
+        Ok(text) if text.parse() == Ok(key.public()) => Ok(key),
+        Ok(_) => Err(SecretError::OtherPublicKey { path }),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            write_whole(&path, format!("{}\n", key.public()).as_bytes(), 0o644).map_err(failed)?;
+            Ok(key)
+        }
+        Err(source) => Err(failed(source)),
+    }
+}
+
+/// `secret.key`.
 fn secret_key(data_dir: &Path) -> Result<[u8; 32], SecretError> {
-    let path = data_dir.join("secret.key");
+    key_in(data_dir.join("secret.key"))
+}
+
+/// 32 bytes, as hex in that file.
+fn key_in(path: PathBuf) -> Result<[u8; 32], SecretError> {
     let text = read_or_make(&path)?;
     let bytes = hex::decode(text.expose_secret()).ok().and_then(|b| <[u8; 32]>::try_from(b).ok());
     bytes.ok_or(SecretError::Content { path, what: "64 hex digits" })
@@ -123,14 +157,14 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> std::io::Resu
 
 /// Makes the secret where there is none: 32 random bytes, as hex.
 fn read_or_make(path: &Path) -> Result<SecretString, SecretError> {
-    let failed = |source| SecretError::File { path: path.to_owned(), source };
     match read(path) {
         Err(SecretError::File { source, .. }) if source.kind() == ErrorKind::NotFound => {}
         other => return other,
     }
     let mut bytes = [0u8; 32];
     rand::rng().fill(&mut bytes);
-    write_whole(path, hex::encode(bytes).as_bytes(), 0o600).map_err(failed)?;
+    write_whole(path, hex::encode(bytes).as_bytes(), 0o600)
+        .map_err(|source| SecretError::File { path: path.to_owned(), source })?;
     read(path)
 }
 
@@ -154,5 +188,23 @@ mod tests {
         std::fs::remove_dir_all(&folder).unwrap();
         assert_eq!(token.expose(), "341be31b7c6a44e40c7646c8d3484e72bf0a5707e14b952083f662650f2f5ad7");
         assert_eq!(again.expose_secret(), "x");
+    }
+
+    #[test]
+    fn the_audits_key_is_private_its_public_half_is_not_and_the_two_belong_together() {
+        let folder = std::env::temp_dir().join(format!("metalform-secrets-{}", Uuid::new_v4()));
+        std::fs::create_dir(&folder).unwrap();
+        let mode = |name: &str| std::fs::metadata(folder.join(name)).unwrap().permissions().mode() & 0o777;
+        let public = audit_key(&folder).unwrap().public();
+        assert_eq!((mode("audit.key"), mode("audit.pub")), (0o600, 0o644));
+        // Lost in a crash between the two.
+        std::fs::remove_file(folder.join("audit.pub")).unwrap();
+        assert_eq!(audit_key(&folder).unwrap().public(), public);
+        assert_eq!(std::fs::read_to_string(folder.join("audit.pub")).unwrap().parse(), Ok(public));
+        std::fs::remove_file(folder.join("audit.key")).unwrap();
+        let error = audit_key(&folder).unwrap_err();
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert!(matches!(error, SecretError::OtherPublicKey { .. }), "{error:?}");
+        assert!(error.hint().contains("rename audit.pub"));
     }
 }

@@ -3,6 +3,7 @@
 use crate::{
     Config, ConfigError,
     api::{self, App, Limits as CallLimits},
+    audit::{self, Syslog},
     boot_side::{Links, StoreDirectory, StoreRecorder},
     clock::WallClock,
     config::{ControlTls, IbmCloudConfig, NutanixConfig},
@@ -24,13 +25,13 @@ use metalform_boot::{BootHost, BootPlane, BootSettings, TemplateErrors, Template
 use metalform_ibm_cloud::{
     Credentials, HttpTransport, IAM_URL, Iam, METADATA_URL, Pause, TokioPause, TrustedProfile, VpcClient, vpc_url,
 };
-use metalform_model::{Clock, ProfileFileError, Profiles};
+use metalform_model::{Clock, ProfileFileError, Profiles, audit_action};
 use metalform_nutanix::{
     CvmShell, CvmShellSettings, FoundationClient, FoundationSettings, PrismClient, PrismSettings, RusshTransport, Ssh,
     TlsTransport,
 };
 use metalform_orchestrator::{Drivers, Orchestrator, Passwords};
-use metalform_store::{Store, StoreError};
+use metalform_store::{AuditHeadError, AuditHeads, Store, StoreError};
 use secrecy::SecretString;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -57,7 +58,11 @@ pub struct Running {
     parts: Vec<(&'static str, JoinHandle<()>)>,
     plane: Arc<BootPlane>,
     store: Store,
+    audit_heads: Arc<AuditHeads>,
+    clock: Arc<dyn Clock>,
     stop: CancellationToken,
+    /// Ends last: it sends how the rest ended.
+    syslog: Option<(JoinHandle<()>, CancellationToken)>,
 }
 
 /// A service that can't start or go on.
@@ -75,6 +80,9 @@ pub enum ServeError {
     /// The control plane's certificate can't be made or used.
     #[error("the control plane can't have its certificate")]
     Tls(#[from] TlsError),
+    /// The audit's signed heads can't be used.
+    #[error("the audit can't be signed")]
+    Audit(#[from] AuditHeadError),
     /// The cloud's client can't be made.
     #[error("the client of IBM Cloud can't be made")]
     Cloud(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -109,6 +117,7 @@ impl ServeError {
             ServeError::Store(error) => error.hint().into(),
             ServeError::Secret(error) => error.hint(),
             ServeError::Tls(error) => error.hint(),
+            ServeError::Audit(error) => error.hint().into(),
             ServeError::Cloud(_) => "check [ibm_cloud]; the system's CA certificates must be installed".into(),
             ServeError::Profiles { .. } => "write it in the form of the built-in table".into(),
             ServeError::Templates(_) => "mend the named lines, or leave [boot] templates_dir out".into(),
@@ -148,6 +157,16 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<Running, S
     let acceptor = tls.as_ref().map(ServerTls::acceptor).transpose()?;
     let parts = assemble(&config, boot_host.clone(), store.clone(), outside, stop.clone()).await?;
 
+    let started = audit::own_line(&*clock, audit_action::SERVICE_STARTED, env!("CARGO_PKG_VERSION"), "ok");
+    store.add_audit(&started).await?;
+    let audit_heads = parts.audit_heads.clone();
+    let signing = audit::sign(audit_heads.clone(), store.clone(), clock.clone(), stop.clone());
+    let syslog = config.audit.syslog.clone().map(|target| {
+        let (ended, syslog) =
+            (CancellationToken::new(), Syslog { store: store.clone(), heads: audit_heads.clone(), target });
+        (tokio::spawn(syslog.run(ended.clone())), ended)
+    });
+
     let scheme = if tls.is_some() { "https" } else { "http" };
     let control_url = format!("{scheme}://{}", reachable(address));
     let ca_file = (config.control.tls == ControlTls::SelfMade).then(|| tls::ca_file(&config.data_dir));
@@ -166,13 +185,27 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<Running, S
             listener::answer("boot plane", boot, None, metalform_boot::router(plane.clone()), limits, stop.clone()),
         ),
         ("loop", tokio::spawn(runner::run(parts.orchestrator, clock.clone(), parts.wakes, stop.clone()))),
+        ("audit", tokio::spawn(signing)),
     ];
     if let Some(tls) = tls {
-        running.push(("certificate", tokio::spawn(tls.keep(clock, reload.clone(), stop.clone()))));
+        running.push(("certificate", tokio::spawn(tls.keep(clock.clone(), reload.clone(), stop.clone()))));
     }
     let token_file = config.data_dir.join("token");
     let boot_url = format!("http://{boot_host}");
-    Ok(Running { control_url, boot_url, token_file, ca_file, reload, parts: running, plane, store, stop })
+    Ok(Running {
+        control_url,
+        boot_url,
+        token_file,
+        ca_file,
+        reload,
+        parts: running,
+        plane,
+        store,
+        audit_heads,
+        clock,
+        stop,
+        syslog,
+    })
 }
 
 /// For one year; RFC 6797. Only with a certificate that the operator has: the rule holds for the whole host, and ours names
@@ -219,6 +252,8 @@ pub struct Assembly {
     pub plane: Arc<BootPlane>,
     /// What people talk to.
     pub control: Router,
+    /// What signs the audit.
+    pub audit_heads: Arc<AuditHeads>,
 }
 
 /// Wires the service together. Opens no socket and starts no loop.
@@ -231,6 +266,10 @@ pub async fn assemble(
 ) -> Result<Assembly, ServeError> {
     let clock = outside.clock;
     let token = OperatorToken::load(&config.data_dir)?;
+    let key = secrets::audit_key(&config.data_dir)?;
+    let (audit_heads, found) = AuditHeads::open(store.clone(), &config.data_dir, key).await?;
+    audit::tell(&found, &store, &*clock).await?;
+    let audit_heads = Arc::new(audit_heads);
     let profiles = Arc::new(read_profiles(config.profiles.file.as_deref())?);
     let templates = match &config.boot.templates_dir {
         Some(dir) => Templates::load(dir)?,
@@ -283,6 +322,7 @@ pub async fn assemble(
     let timeouts = config.timeouts();
     let app = App {
         store,
+        audit_heads: audit_heads.clone(),
         vpc,
         profiles,
         clock,
@@ -298,7 +338,7 @@ pub async fn assemble(
         sealer,
         stop,
     };
-    Ok(Assembly { orchestrator, wakes, plane, control: api::router(Arc::new(app)) })
+    Ok(Assembly { orchestrator, wakes, plane, control: api::router(Arc::new(app)), audit_heads })
 }
 
 /// How long connections and passes may take to end once the service is told to stop. A pass makes calls of up to a
@@ -319,6 +359,20 @@ impl Running {
         let lost = self.plane.flush(Duration::from_secs(5)).await;
         if lost > 0 {
             tracing::error!(lost, "records of boot requests could not be written before the end");
+        }
+        let stopped = audit::own_line(&*self.clock, audit_action::SERVICE_STOPPED, env!("CARGO_PKG_VERSION"), "ok");
+        if let Err(error) = self.store.add_audit(&stopped).await {
+            tracing::error!(%error, "an audit line could not be written");
+        }
+        if let Err(error) = self.audit_heads.sign(self.clock.now()).await {
+            tracing::error!(%error, "the last lines of the audit could not be signed; the next start does that");
+        }
+        if let Some((sending, ended)) = self.syslog {
+            ended.cancel();
+            let abort = sending.abort_handle();
+            if tokio::time::timeout(DRAIN, sending).await.is_err() {
+                abort.abort();
+            }
         }
         self.store.close().await;
         Ok(())

@@ -4,7 +4,9 @@ use crate::{
     Lease, SealedCredential, Store, StoreError,
     error::{Doing, Result, to_text},
 };
-use metalform_model::{ClusterPhase, ClusterRecord, NewEvent, NodePhase, NodeRecord, Resource, Timestamp};
+use metalform_model::{
+    AuditEntry, ClusterPhase, ClusterRecord, NewEvent, NodePhase, NodeRecord, Resource, Timestamp, audit_action, kind,
+};
 
 /// What one step of the loop changes.
 #[derive(Debug, Clone, Default)]
@@ -106,8 +108,35 @@ impl Store {
                 .doing(doing)?;
         }
         self.append_events(&mut tx, lease.cluster_id, &changes.events).await?;
-        tx.commit().await.doing(doing)
+        let mut audited = None;
+        for entry in changes.events.iter().filter_map(audit_entry) {
+            audited = Some(self.append_audit(&mut tx, &entry).await?);
+        }
+        tx.commit().await.doing(doing)?;
+        if let Some(seq) = audited {
+            self.tell_audited(seq);
+        }
+        Ok(())
     }
+}
+
+/// A boot attempt is a permission: that it begins and that it ends stand in the audit, with the record itself. Made from the
+/// timeline's line here, so that no step of the loop can forget it.
+fn audit_entry(event: &NewEvent) -> Option<AuditEntry> {
+    let action = match event.kind {
+        kind::BOOT_ATTEMPT_OPENED => audit_action::ATTEMPT_OPENED,
+        kind::BOOT_ATTEMPT_CLOSED => audit_action::ATTEMPT_CLOSED,
+        _ => return None,
+    };
+    let server_id = event.server_id.as_deref().unwrap_or_default();
+    Some(AuditEntry {
+        at: event.at,
+        who: "service".into(),
+        action: action.into(),
+        target: format!("{server_id} attempt {}", event.data["n"]),
+        source: "service".into(),
+        outcome: "ok".into(),
+    })
 }
 
 /// The only thing of a node that is unique among the living and may change is its management address.

@@ -12,6 +12,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use tokio::sync::watch;
 use uuid::Uuid;
 
 /// Who holds leases. Persistent with the data folder, so that a restart resumes its own leases at once.
@@ -24,6 +25,8 @@ pub struct Store {
     pub(crate) writer: SqlitePool,
     pub(crate) reader: SqlitePool,
     pub(crate) owner: Owner,
+    /// The newest audit line that this process committed.
+    pub(crate) audited: Arc<watch::Sender<i64>>,
     /// Held as long as the store is open.
     _held: Held,
 }
@@ -113,7 +116,7 @@ impl Store {
             .doing(doing)?;
         sqlx::query("UPDATE clusters SET next_at = 0 WHERE living = 1").execute(&mut *tx).await.doing(doing)?;
         tx.commit().await.doing(doing)?;
-        Ok(Store { writer, reader, owner: Owner(owner), _held: held })
+        Ok(Store { writer, reader, owner: Owner(owner), audited: Arc::new(watch::Sender::new(0)), _held: held })
     }
 
     /// A write transaction. Always immediate: one that reads first and writes later would fail with "busy" at once.

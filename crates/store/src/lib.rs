@@ -23,7 +23,11 @@ mod leases;
 mod seal;
 
 pub use api_tokens::TokenHash;
-pub use audit::{AuditLine, first_broken_audit_line};
+pub use audit::{
+    AUDIT_EXPORT_VERSION, AuditCheck, AuditExport, AuditFault, AuditFilter, AuditHead, AuditHeadError, AuditHeads,
+    AuditKey, AuditLine, AuditPublicKey, AuditReader, AuditReport, BadPublicKey, HeadsFound, check_audit_export,
+    first_broken_audit_line,
+};
 pub use clusters::{Accepted, ClusterState, NewCluster, NodeState, OperatorRequest};
 pub use commit::Changes;
 pub use credentials::SealedCredential;

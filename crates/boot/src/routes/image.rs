@@ -54,7 +54,13 @@ async fn offer(visit: &Visit, method: &Method, headers: &HeaderMap) -> Result<Re
         asked => asked,
     };
     let node = asking_node(visit).await;
-    visit.grant(node.as_ref());
+    let is_recorded = match asked {
+        Asked::Part(..) => plane.recent_parts.is_first(visit.source, &visit.target, plane.clock.now()),
+        Asked::Whole | Asked::Nothing | Asked::Beyond => true,
+    };
+    if is_recorded {
+        visit.grant(node.as_ref());
+    }
     Ok(respond(visit.clone(), method, node, content, asked))
 }
 

@@ -37,6 +37,20 @@ async fn an_image_is_never_compressed() {
 }
 
 #[tokio::test]
+async fn the_parts_of_an_image_are_one_line_of_the_audit_and_whole_ones_one_each() {
+    let world = World::new();
+    for first in 0..5 {
+        let range = format!("bytes={first}-{first}");
+        world.send(request(Method::GET, KERNEL, &[("range", range.as_str())]), NODE_IP).await;
+    }
+    assert_eq!(world.audit().await, ["node server-001 | boot.image | vmlinuz-foundation | 10.240.0.11 | ok"]);
+    world.send(request(Method::GET, KERNEL, &[("range", "bytes=0-1")]), Ipv4Addr::new(10, 240, 0, 99)).await;
+    world.get(KERNEL).await;
+    world.get(KERNEL).await;
+    assert_eq!(world.audit().await.len(), 4);
+}
+
+#[tokio::test]
 async fn ranges_conditions_and_heads() {
     let world = World::new();
     let etag = format!("\"{KERNEL_SHA}\"");

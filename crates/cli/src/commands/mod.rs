@@ -1,5 +1,6 @@
 //! One file a command: its flags, and what it does.
 
+pub mod audit;
 pub mod completions;
 pub mod credentials;
 pub mod demo;

@@ -33,6 +33,7 @@ Commands:
   destroy      Delete a cluster and everything that was made for it
   token        Make, list and revoke API tokens
   image        Make, list and check boot images, on this machine
+  audit        Look at the audit, take it elsewhere, and check that nobody changed it
   completions  Print a completion script for a shell
   help         Print this message or the help of the given subcommand(s)
 
@@ -95,6 +96,11 @@ fn wrong_usage_ends_with_2_and_says_what_was_wrong() {
         (&["token", "create", "--name", "n", "--role", "root"], "one of viewer, auditor, operator, admin"),
         (&["token", "create", "--name", "n", "--role", "viewer", "--expires", "soon"], "a time such as 90m"),
         (&["token", "revoke"], "<TOKEN>"),
+        (&["audit", "list", "--limit", "1", "--last", "1"], "cannot be used with"),
+        (&["audit", "list", "--since", "soon"], "neither a moment such as"),
+        (&["audit", "list", "--folow"], "unexpected argument"),
+        (&["audit", "verify", "--head", "12"], "write SEQ:HASH"),
+        (&["audit", "verify", "--from-file", "x"], "--key <FILE>"),
         (&["completions", "dos"], "[possible values: bash"),
     ] {
         let ran = metalform(args);
@@ -145,6 +151,9 @@ fn the_global_flags_are_taken_after_any_command() {
         &["image", "overlay", "s"],
         &["image", "list"],
         &["image", "verify"],
+        &["audit", "list"],
+        &["audit", "verify"],
+        &["audit", "export"],
         &["completions", "bash"],
     ] {
         // `--help` ends it before it begins, once everything before was understood.

@@ -1,5 +1,6 @@
 //! The shipped binary, from outside.
 
+mod audit;
 mod client;
 mod credentials;
 mod demo;

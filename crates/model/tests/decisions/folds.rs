@@ -226,7 +226,8 @@ fn a_retry_goes_back_to_what_failed() {
         assert_eq!((with_server.record.phase, with_server.record.reimage), (Requested, true));
         assert!(with_server.record.open_attempt().is_none(), "another boot needs another permission");
         let mut without = failed_in(phase);
-        without.record.retry(false, false, now);
+        let told = without.record.retry(false, false, now).map(|event| (event.kind, event.message));
+        assert_eq!(told, Some((kind::BOOT_ATTEMPT_OPENED, "boot attempt 1 opened again".into())));
         assert_eq!((without.record.phase, without.record.reimage), (Requested, false));
         assert!(without.record.open_attempt().is_some(), "a server found later carries this attempt's token");
         let mut deleted = failed_in(phase).with(|n| n.record.since = T0 + minutes(1));

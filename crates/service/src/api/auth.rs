@@ -18,7 +18,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use metalform_model::{ApiRole, AuditEntry, Scope, TokenStanding};
+use metalform_model::{ApiRole, AuditEntry, Scope, TokenStanding, audit_action};
 use metalform_store::StoreError;
 use serde_json::json;
 use std::{
@@ -109,7 +109,8 @@ pub(super) async fn check(State(gate): State<Gate>, mut request: Request, next: 
                 Failure::Refused { unrecorded } => {
                     if unrecorded > 0 {
                         let target = format!("{unrecorded} more calls");
-                        let more = Call { action: "api.locked_out".into(), target, source: call.source.clone() };
+                        let more =
+                            Call { action: audit_action::API_LOCKED_OUT.into(), target, source: call.source.clone() };
                         record(app, &more.line(app, "anonymous", "refused:locked_out".into())).await;
                     }
                     refused(&who, reason, unknown_credential(reason)).await

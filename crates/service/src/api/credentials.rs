@@ -8,7 +8,7 @@ use axum::{
     http::Extensions,
     response::{IntoResponse, Response},
 };
-use metalform_model::{Account, AccountState, ClusterPhase, ClusterRecord};
+use metalform_model::{Account, AccountState, ClusterPhase, ClusterRecord, audit_action};
 use metalform_store::{ClusterState, SealError, SealedCredential, Sealer};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Serialize, Serializer};
@@ -76,7 +76,7 @@ pub(super) async fn read(
     let accounts = accounts.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
     let names: Vec<&str> = accounts.iter().map(|shown| shown.account).collect();
     let target = format!("{}: {}", state.record.name, names.join(" "));
-    record_deed(&app, &caller, &extensions, "credentials.read", target).await?;
+    record_deed(&app, &caller, &extensions, audit_action::CREDENTIALS_READ, target).await?;
     let document = Document { cluster: &state.record.name, accounts };
     Ok(Json(document).into_response())
 }

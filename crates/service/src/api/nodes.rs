@@ -1,9 +1,9 @@
-//! Nodes, and the audit.
+//! Nodes.
 
 use super::{ApiError, App, OUT_OF_SCOPE, caller::Caller, clusters::unknown_query};
 use axum::{
     Extension, Json,
-    extract::{Path, RawQuery, State},
+    extract::{Path, State},
     http::header,
     response::{IntoResponse, Response},
 };
@@ -137,16 +137,6 @@ pub(super) async fn explain(
         timeouts: &app.timeouts,
     };
     Ok(Json(explain_node(view, &state.record.name, &refusals, app.clock.now())))
-}
-
-/// The audit, oldest first.
-#[utoipa::path(get, path = "/api/v1/audit", params(("after" = Option<i64>, Query, minimum = 0, description = "lines after this one")),
-    responses((status = 200, description = "at most 1000 lines"),
-    (status = 400, description = "a query that isn't understood")))]
-pub(super) async fn audit(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Result<Json<Value>, ApiError> {
-    let after = after_of(query.as_deref())?.unwrap_or(0);
-    let lines = app.store.audit(after, 1000).await?;
-    Ok(Json(json!({"lines": lines})))
 }
 
 /// `after=N`, the only query that lists know.

@@ -2,7 +2,7 @@
 //! common (who may call it, and how it refuses) is added from the table of policies, so that no annotation can forget it.
 
 use super::{
-    clusters, credentials, events, nodes, page,
+    audit, clusters, credentials, events, nodes, page,
     policy::{ROUTES, Route, Verb},
     tokens,
 };
@@ -38,7 +38,8 @@ use utoipa::{
         nodes::show,
         nodes::script,
         nodes::explain,
-        nodes::audit,
+        audit::list,
+        audit::head,
         tokens::list,
         tokens::create,
         tokens::revoke

@@ -12,7 +12,7 @@ use axum::{
     http::{Extensions, StatusCode},
     response::{IntoResponse, Response},
 };
-use metalform_model::{ApiRole, ApiToken, Lifetime, Scope, plan_rules};
+use metalform_model::{ApiRole, ApiToken, Lifetime, Scope, audit_action, plan_rules};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, sync::Arc};
@@ -104,7 +104,7 @@ pub(super) async fn create(
         revoked_at: None,
     };
     app.store.add_api_token(&token, &text.hash()).await?;
-    if let Err(error) = record_deed(&app, &caller, &extensions, "token.create", deed(&token)).await {
+    if let Err(error) = record_deed(&app, &caller, &extensions, audit_action::TOKEN_CREATE, deed(&token)).await {
         // Nobody has seen its text. If this fails as well, its name stays taken until somebody revokes it.
         app.store.revoke_api_token(&token.id, now).await.ok();
         return Err(error);
@@ -129,7 +129,7 @@ pub(super) async fn revoke(
     };
     // First of all it opens nothing any more, recorded or not.
     app.store.revoke_api_token(&id, app.clock.now()).await?;
-    record_deed(&app, &caller, &extensions, "token.revoke", deed(&token)).await?;
+    record_deed(&app, &caller, &extensions, audit_action::TOKEN_REVOKE, deed(&token)).await?;
     let revoked = app.store.api_token(&id).await?;
     // Tokens are never deleted.
     let gone = || ApiError::new(503, "store_unavailable", "the token can't be read back", "try again");

@@ -2,6 +2,7 @@
 //! world. An hour of deployment takes some milliseconds, and the same seed gives the same run.
 
 mod access;
+mod audit;
 mod crashes;
 mod credentials;
 mod deployments;

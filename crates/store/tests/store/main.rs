@@ -3,6 +3,7 @@
 mod accept;
 mod api_tokens;
 mod audit;
+mod audit_heads;
 mod commit;
 mod credentials;
 mod reopen;
