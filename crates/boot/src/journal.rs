@@ -34,6 +34,8 @@ const LONGEST_RETRY: Duration = Duration::from_secs(5);
 pub(crate) enum Record {
     Evidence(Evidence),
     Audit(AuditEntry),
+    /// Nothing: whoever waits for it learns that everything before it is written.
+    Mark,
 }
 
 impl Record {
@@ -46,6 +48,7 @@ impl Record {
             match self {
                 Record::Evidence(evidence) => recorder.evidence(evidence.clone()).await,
                 Record::Audit(entry) => recorder.audit(entry.clone()).await,
+                Record::Mark => Ok(()),
             }
         };
         timeout(deadline, written).await.unwrap_or_else(|late| Err(Unavailable::new(late)))
@@ -118,6 +121,11 @@ impl Journal {
             Ok(Err(given_up)) => Err(Unavailable::new(given_up)),
             Err(late) => Err(Unavailable::new(late)),
         }
+    }
+
+    /// Answers `Ok` once everything that was queued before is committed.
+    pub async fn caught_up(&self) -> Result<(), Unavailable> {
+        self.record_now(Record::Mark).await
     }
 
     fn push(&self, item: Item) {

@@ -13,7 +13,9 @@
 //! A phase is named for what is awaited. An existing node (imaged before us) starts in `waiting_for_cvm`.
 //! [`crate::decide_node`] says what comes next; this file is what it decides about.
 
-use crate::{BootStep, Driver, Failure, Finding, InstallerCall, Report, Surface, Timestamp, Trouble};
+use crate::{
+    BootStep, Driver, Failure, Finding, InstallerCall, Report, SessionKey, Surface, Timestamp, Trouble, Trust,
+};
 use serde::{Deserialize, Serialize};
 use std::{net::Ipv4Addr, time::Duration};
 use uuid::Uuid;
@@ -171,6 +173,9 @@ pub struct BootProgress {
     /// The last step that the boot script told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<StepSeen>,
+    /// The session that the machine exchanged its boot token for, the newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionSeen>,
     /// First fetch of the configuration.
     pub config_at: Option<Timestamp>,
     /// Last fetch of the configuration.
@@ -188,6 +193,28 @@ pub struct BootProgress {
     pub called: Option<InstallerCall>,
     /// When the node reported itself installed.
     pub installed_at: Option<Timestamp>,
+}
+
+impl BootProgress {
+    /// By what the machine has shown who it is since it last fetched its script; `None`: it has not needed to yet.
+    pub fn trust(&self) -> Option<Trust> {
+        if self.session.as_ref().is_some_and(|session| session.round == self.scripts) {
+            return Some(Trust::Session);
+        }
+        let shown = self.last_config_at.or(self.config_at).max(self.reported_at);
+        (shown.is_some() && shown >= self.last_script_at).then_some(Trust::Token)
+    }
+}
+
+/// A session, as it was begun.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionSeen {
+    /// Bound to this key.
+    pub key: SessionKey,
+    /// In this round: how often the script had been fetched.
+    pub round: u32,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// A fetch of an image file that broke off.

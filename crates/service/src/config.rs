@@ -55,6 +55,8 @@ pub struct BootConfig {
     pub public_url: Option<String>,
     /// Networks that may talk to it; private ones and loopback when absent.
     pub allow: Option<Vec<IpNet>>,
+    /// Proxies in front of it, whose `X-Forwarded-For` is believed; none by default.
+    pub trusted_proxies: Vec<IpNet>,
     /// Whether machines must ask from their own address.
     pub source_check: SourceCheck,
     /// A folder of script templates, `NAME.ipxe`.
@@ -192,6 +194,7 @@ impl Default for BootConfig {
             listen: SocketAddr::from(([0, 0, 0, 0], 8080)),
             public_url: None,
             allow: None,
+            trusted_proxies: Vec::new(),
             source_check: SourceCheck::Strict,
             templates_dir: None,
             template: None,
@@ -282,7 +285,7 @@ impl ConfigError {
 /// Every key that the environment may set.
 const KEYS: &[(&str, &[&str])] = &[
     ("", &["data_dir"]),
-    ("boot", &["listen", "public_url", "allow", "source_check", "templates_dir", "template"]),
+    ("boot", &["listen", "public_url", "allow", "trusted_proxies", "source_check", "templates_dir", "template"]),
     ("control", &["listen", "tls"]),
     ("store", &["url"]),
     ("ibm_cloud", &["api_key_file", "trusted_profile", "region", "iam_url", "vpc_url", "dns_url", "metadata_url"]),
@@ -469,7 +472,9 @@ fn sends_in_the_clear(url: &str) -> bool {
 /// false.
 fn from_environment(key: &str, value: String) -> Value {
     match key {
-        "allow" => Value::Array(value.split(',').map(|v| Value::String(v.trim().to_owned())).collect()),
+        "allow" | "trusted_proxies" => {
+            Value::Array(value.split(',').map(|v| Value::String(v.trim().to_owned())).collect())
+        }
         "prism_port" | "foundation_port" | "ssh_port" | "genesis_port" => {
             value.parse().map(Value::Integer).unwrap_or(Value::String(value))
         }

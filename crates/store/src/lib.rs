@@ -11,6 +11,7 @@
 //! BIGINT), so that PostgreSQL becomes a second engine under them and not a second store.
 
 mod audit;
+mod boot_rounds;
 mod clusters;
 mod commit;
 mod credentials;
@@ -22,6 +23,7 @@ mod leases;
 mod seal;
 
 pub use audit::{AuditLine, first_broken_audit_line};
+pub use boot_rounds::{Binding, Counted, StoredSession};
 pub use clusters::{Accepted, ClusterState, NewCluster, NodeState, OperatorRequest};
 pub use commit::Changes;
 pub use credentials::SealedCredential;

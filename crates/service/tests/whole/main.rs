@@ -9,5 +9,6 @@ mod formation;
 mod installers;
 mod rig;
 mod seeds;
+mod spoofs;
 mod templates;
 mod transports;

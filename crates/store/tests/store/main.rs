@@ -2,6 +2,7 @@
 
 mod accept;
 mod audit;
+mod boot_rounds;
 mod commit;
 mod credentials;
 mod reopen;
