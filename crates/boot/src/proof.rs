@@ -1,8 +1,10 @@
 //! What a machine shows to get something, or to be heard: its boot token, or the signature of its session. Beside the check
 //! of its address, never instead of it.
 //!
-//! Without an exchange the token is enough: image sets without our agent know nothing else. Once it was exchanged in a
-//! round, it is worth nothing more there, so whoever has read it on a console or a command line is late.
+//! Without an exchange the token is enough: image sets without our agent know nothing else. Once it was exchanged, it is
+//! good for the script and for the exchange of a later round, and for nothing else in that boot attempt: whoever has read
+//! it on a console or a command line is late. Rejected: the token alone again in each new round. Whoever has it could
+//! begin one by fetching the script, and then report in the node's name without leaving a key behind.
 
 use crate::{BootAttemptRef, BootNode, BootPlane, Refusal, query::BootQuery, session::RequestCounted};
 use axum::http::{HeaderMap, Method};
@@ -28,7 +30,7 @@ pub(crate) async fn prove(
 ) -> Result<(BootAttemptRef, Trust), Refusal> {
     let Some(header) = asked.headers.get(SIGNATURE_HEADER) else {
         let attempt = plane.check_token(asked.query, node)?;
-        return if node.is_in_session() { Err(Refusal::SessionNeeded) } else { Ok((attempt, Trust::Token)) };
+        return if node.session.is_some() { Err(Refusal::SessionNeeded) } else { Ok((attempt, Trust::Token)) };
     };
     let attempt = node.attempt.ok_or(Refusal::NotInstalling)?;
     let session = node.session.ok_or(Refusal::SessionUnknown)?;
@@ -56,12 +58,5 @@ pub(crate) fn prove_progress(
         return Ok(attempt);
     }
     let attempt = plane.check_token(query, node)?;
-    if node.is_in_session() { Err(Refusal::SessionNeeded) } else { Ok(attempt) }
-}
-
-impl BootNode {
-    /// Whether its token was exchanged since the script was last fetched.
-    fn is_in_session(&self) -> bool {
-        self.session.is_some_and(|session| session.round == self.round)
-    }
+    if node.session.is_some() { Err(Refusal::SessionNeeded) } else { Ok(attempt) }
 }

@@ -30,7 +30,7 @@ pub(crate) enum Refusal {
     /// `t` is not the attempt's token.
     #[error("the boot token is not the right one")]
     TokenWrong,
-    /// The token alone, in a round whose session is begun.
+    /// The token alone, in an attempt that has had a session.
     #[error("the boot token was exchanged for a session, whose signature is missing")]
     SessionNeeded,
     /// A signature, where no session was begun.

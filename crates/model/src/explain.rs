@@ -51,7 +51,7 @@ pub struct Explanation {
     pub awaited: Option<Awaited>,
     /// What was heard of the present boot attempt, oldest first.
     pub seen: Vec<Observed>,
-    /// By what the machine has shown who it is since it last fetched its script; absent where it has not needed to.
+    /// By what the machine has shown who it is in its present boot attempt; absent where it has not needed to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trust: Option<Trust>,
     /// What the checks of the hardware found.

@@ -196,13 +196,14 @@ pub struct BootProgress {
 }
 
 impl BootProgress {
-    /// By what the machine has shown who it is since it last fetched its script; `None`: it has not needed to yet.
+    /// By what the machine has shown who it is in this boot attempt; `None`: it has not needed to yet. Once there was a
+    /// session, nothing goes by the token alone.
     pub fn trust(&self) -> Option<Trust> {
-        if self.session.as_ref().is_some_and(|session| session.round == self.scripts) {
-            return Some(Trust::Session);
+        match (&self.session, self.config_at.or(self.reported_at)) {
+            (Some(_), _) => Some(Trust::Session),
+            (None, Some(_)) => Some(Trust::Token),
+            (None, None) => None,
         }
-        let shown = self.last_config_at.or(self.config_at).max(self.reported_at);
-        (shown.is_some() && shown >= self.last_script_at).then_some(Trust::Token)
     }
 }
 

@@ -54,7 +54,7 @@ async fn in_session() -> World {
 }
 
 #[tokio::test]
-async fn the_token_is_exchanged_for_a_session_and_worth_nothing_more_in_that_round() {
+async fn the_token_is_exchanged_for_a_session_and_worth_nothing_but_another_exchange_from_then_on() {
     let world = World::new();
     assert_eq!(world.get(&config_path()).await.status, 200, "before the exchange the token is enough");
     let answer = world.post(&session_path(), exchange(&key_of(1))).await;
@@ -77,9 +77,10 @@ async fn the_token_is_exchanged_for_a_session_and_worth_nothing_more_in_that_rou
         assert_eq!((answer.status, answer.code().as_str()), (403, "session_needed"), "{path}");
     }
     assert_eq!(world.seen().await.len(), 2);
-    // The script was fetched again: a machine that has lost its key begins anew.
+    // The script was fetched again: a machine that has lost its key exchanges anew, and nobody gets around that.
     world.change_node(|node| node.round = 2);
-    assert_eq!(world.get(&config_path()).await.status, 200);
+    assert_eq!(world.get(&config_path()).await.code(), "session_needed");
+    assert_eq!(world.post(&session_path(), exchange(&key_of(2))).await.status, 200);
 }
 
 #[tokio::test]

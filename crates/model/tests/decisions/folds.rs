@@ -290,7 +290,7 @@ fn another_attempt_at_formation_looks_before_it_asks() {
 }
 
 #[test]
-fn trust_is_what_was_shown_since_the_script_was_last_fetched() {
+fn trust_is_what_was_shown_in_the_boot_attempt_and_a_session_outlasts_a_script() {
     let begun = |key: u8, round: u32| Seen::SessionBegun { key: SessionKey([key; 32]), round };
     let checking = Seen::Reported(report(1, ReportPhase::Checking));
     for (seen, trust) in [
@@ -299,8 +299,8 @@ fn trust_is_what_was_shown_since_the_script_was_last_fetched() {
         (vec![Seen::ScriptServed, checking], Some(Trust::Token)),
         (vec![Seen::ScriptServed, begun(1, 1)], Some(Trust::Session)),
         (vec![Seen::ScriptServed, begun(1, 1), Seen::ConfigServed], Some(Trust::Session)),
-        (vec![Seen::ScriptServed, begun(1, 1), Seen::ScriptServed], None),
-        (vec![Seen::ScriptServed, begun(1, 1), Seen::ScriptServed, Seen::ConfigServed], Some(Trust::Token)),
+        (vec![Seen::ScriptServed, begun(1, 1), Seen::ScriptServed], Some(Trust::Session)),
+        (vec![Seen::ScriptServed, Seen::ConfigServed, Seen::ScriptServed, begun(1, 2)], Some(Trust::Session)),
         (vec![Seen::ScriptServed, begun(1, 1), Seen::ScriptServed, begun(2, 2)], Some(Trust::Session)),
     ] {
         let steps = seen.iter().zip(1..);

@@ -5,6 +5,7 @@
 
 use super::rig::{Rig, lock};
 use axum::http::StatusCode;
+use metalform_model::kind;
 use metalform_simulator::machine::Http;
 use std::time::Duration;
 
@@ -197,6 +198,18 @@ async fn with_address_and_token_a_machine_is_late_once_the_node_has_its_session(
     }
     let (_, told) = rig.call("GET", "/api/v1/nodes/c-1/explain", "").await;
     assert_eq!(told["trust"], "session", "{told:#}");
+    // To fetch the script, and so to begin a round, gives the token nothing back; and the timeline tells of it.
+    let (_, script) = rig.boot_call("GET", &format!("/boot/ipxe/c-1?t={token}"), VICTIM, "").await;
+    assert!(script.contains("vmlinuz"), "{script}");
+    rig.settled().await;
+    let fetched = rig.events("c").await.iter().filter(|event| event.kind == kind::SCRIPT_SERVED).count();
+    assert_eq!(fetched, 4, "three machines and a stranger");
+    for tried in everything(1, &token, VICTIM) {
+        if !matches!(tried.action(), "boot.script" | "boot.step" | "boot.session") {
+            fails(&mut rig, &tried, "session_needed").await;
+        }
+    }
+    let (_, told) = rig.call("GET", "/api/v1/nodes/c-1/explain", "").await;
     assert!(told.to_string().contains("[session_needed] when it asked for a report to be taken"), "{told:#}");
     // The node itself goes on as if nothing had been.
     rig.run_to("c", "ready", 3 * HOUR).await;
