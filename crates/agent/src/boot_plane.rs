@@ -39,8 +39,14 @@ pub enum PlaneError {
         message: String,
         /// `Retry-After`.
         retry_after: Option<Duration>,
-        /// Number of the last signed request that the boot plane has seen, where this one's was no greater.
-        last: Option<u64>,
+    },
+    /// A refusal for a signature whose number isn't greater than that of an earlier request.
+    #[error("{what}: the boot plane answers signature_stale: it has seen request {last} of this session")]
+    Stale {
+        /// What was asked for.
+        what: String,
+        /// The greatest number that it has seen.
+        last: u64,
     },
     /// An answer that isn't what was asked for.
     #[error("{what}: the answer can't be read")]
@@ -66,20 +72,20 @@ impl PlaneError {
         match self {
             PlaneError::Http { .. } => true,
             PlaneError::Refused { status, .. } => *status >= 500 || matches!(status, 408 | 425 | 429),
-            PlaneError::Unreadable { .. } | PlaneError::AnotherFormat { .. } => false,
+            PlaneError::Stale { .. } | PlaneError::Unreadable { .. } | PlaneError::AnotherFormat { .. } => false,
         }
     }
 
     /// Whether this boot attempt is over: the boot plane knows it no longer, or not this machine.
     pub fn ends_attempt(&self) -> bool {
-        matches!(self, PlaneError::Refused { status: 401 | 403 | 404 | 409 | 410, .. })
+        matches!(self, PlaneError::Refused { status: 401 | 403 | 404 | 409 | 410, .. } | PlaneError::Stale { .. })
     }
 
     /// What to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
             PlaneError::Http { .. } => "see that the service runs and that this machine reaches it",
-            PlaneError::Refused { .. } => {
+            PlaneError::Refused { .. } | PlaneError::Stale { .. } => {
                 "`metalform status` and `metalform events` show what the service knows of this node"
             }
             PlaneError::Unreadable { .. } | PlaneError::AnotherFormat { .. } => {
@@ -243,7 +249,7 @@ impl BootPlane {
             let headers = [(SIGNATURE_HEADER, signature)];
             match self.send(what, &Request { method, url, token: None, headers: &headers, body }) {
                 // An earlier system of this machine, or one it has installed, goes on with the same key.
-                Err(PlaneError::Refused { last: Some(last), .. }) if left > 1 => numbers.follow(last),
+                Err(PlaneError::Stale { last, .. }) if left > 1 => numbers.follow(last),
                 answer => return answer,
             }
             left -= 1;
@@ -260,8 +266,11 @@ impl BootPlane {
         let body = self.http.read_small(&mut response, LONGEST_REPLY).unwrap_or_default();
         let (code, message, last) = refusal(&body);
         let Head { status, retry_after, .. } = response.head;
-        let last = last.filter(|_| code == "signature_stale");
-        Err(PlaneError::Refused { what: what.to_owned(), status, code, message, retry_after, last })
+        let what = what.to_owned();
+        match last {
+            Some(last) if code == "signature_stale" => Err(PlaneError::Stale { what, last }),
+            _ => Err(PlaneError::Refused { what, status, code, message, retry_after }),
+        }
     }
 
     fn whole(&self, what: &str, response: &mut Response, limit: usize) -> Result<Vec<u8>, PlaneError> {

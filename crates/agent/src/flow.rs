@@ -284,7 +284,9 @@ impl Attempt<'_> {
         self.answer(|plane| plane.manifest()).map_err(|error| {
             let code = match error {
                 PlaneError::Unreadable { .. } | PlaneError::AnotherFormat { .. } => Code::ManifestInvalid,
-                PlaneError::Http { .. } | PlaneError::Refused { .. } => Code::ImageUnavailable,
+                PlaneError::Http { .. } | PlaneError::Refused { .. } | PlaneError::Stale { .. } => {
+                    Code::ImageUnavailable
+                }
             };
             code.failed("manifest.json", with_causes(&error))
         })
