@@ -501,6 +501,7 @@ mod tests {
             "METALFORM_TIMEOUTS_NODE_READY" => Some("90s".to_owned()),
             "METALFORM_NUTANIX_PRISM_PORT" => Some("19440".to_owned()),
             "METALFORM_BOOT_ALLOW" => Some("10.0.0.0/8, 127.0.0.0/8".to_owned()),
+            "METALFORM_BOOT_TRUSTED_PROXIES" => Some("10.0.0.8/32".to_owned()),
             _ => None,
         };
         let config = Config::parse(text, &env).unwrap();
@@ -510,6 +511,7 @@ mod tests {
         assert_eq!(config.timeouts().order_to_script, Timeouts::default().order_to_script);
         assert_eq!(config.nutanix.prism_port, 19440);
         assert_eq!(config.boot.allow.as_ref().map(Vec::len), Some(2));
+        assert_eq!(config.boot.trusted_proxies, ["10.0.0.8/32".parse().unwrap()]);
     }
 
     #[test]
