@@ -215,6 +215,33 @@ async fn with_address_and_token_a_machine_is_late_once_the_node_has_its_session(
     rig.run_to("c", "ready", 3 * HOUR).await;
 }
 
+/// What is left to somebody with address and token: to be taken for the machine, started again. It can't be told from one,
+/// so it can't be refused; but it leaves a key behind, and the node's own has nothing to say from then on.
+#[tokio::test]
+async fn a_session_that_is_taken_over_stands_in_the_timeline_and_ends_the_nodes_own() {
+    let mut rig = imaging(412).await;
+    let token = rig.boot_token("c-1");
+    let before = rig.state("c").await.nodes[0].record.boot.session.clone().unwrap();
+    rig.boot_call("GET", &format!("/boot/ipxe/c-1?t={token}"), VICTIM, "").await;
+    rig.settled().await;
+    let (status, text) = rig.boot_call("POST", &format!("/boot/session/c-1?t={token}"), VICTIM, OWN_KEY).await;
+    assert_eq!(status, StatusCode::OK, "{text}");
+    rig.settled().await;
+    let events = rig.events("c").await;
+    let begun: Vec<_> = events
+        .iter()
+        .filter(|event| event.kind == kind::SESSION_BEGUN && event.server_id.as_deref() == Some("c-1"))
+        .map(|event| (event.data["round"].as_u64().unwrap(), OWN_KEY.contains(event.data["key"].as_str().unwrap())))
+        .collect();
+    assert_eq!(begun, [(1, false), (2, true)]);
+    let report = Try::again(overheard(&rig, "/boot/report/c-1").last().unwrap());
+    fails(&mut rig, &report, "signature_wrong").await;
+    // The old key is not bound again in this round.
+    let again = format!("{{\"key\":\"{}\"}}", before.key);
+    let back = Try::new("POST", format!("/boot/session/c-1?t={token}"), VICTIM).with(&again);
+    fails(&mut rig, &back, "session_taken").await;
+}
+
 #[tokio::test]
 async fn a_replayed_exchange_gives_the_answer_that_it_gave_and_nothing_with_it() {
     let mut rig = imaging(405).await;
