@@ -253,7 +253,7 @@ impl Machine {
     pub fn next_event_at(&self) -> Timestamp {
         let timer = self.timer.as_ref().map_or(Timestamp::NEVER, |(at, _)| *at);
         let timer = self.silent_at.map_or(timer, |at| timer.min(at));
-        if self.has_network() { timer.min(self.outbox.next_at()) } else { timer }
+        if self.may_report() { timer.min(self.outbox.next_at()) } else { timer }
     }
 
     /// What it wants now.
@@ -299,7 +299,7 @@ impl Machine {
         while let Some((_, timer)) = self.timer.take_if(|(at, _)| *at <= now) {
             self.fire(now, timer, faults);
         }
-        if self.has_network()
+        if self.may_report()
             && let Some((purpose, http)) = self.outbox.send(now, self.on.address)
         {
             self.request(purpose, http);
@@ -329,9 +329,9 @@ impl Machine {
             Timer::AskScript => self.ask_script(),
             Timer::Resume(resume) => self.resume_ipxe(now, resume),
             Timer::AskSums(boot) => self.ask_sums(boot),
-            Timer::StartInstaller(command_line) => self.start_installer(&command_line, faults),
+            Timer::StartInstaller(command_line) => self.start_installer(now, &command_line, faults),
             Timer::AskSession => self.ask_session(),
-            Timer::AskConfig => self.ask_config(),
+            Timer::AskConfig => self.ask_config(now),
             Timer::Check(text) => self.check_config(now, &text, faults),
             Timer::InstallStep(step) => self.install_step(now, step, faults),
             Timer::LeaveInstaller(give_up) => self.leave_installer(now, give_up),
@@ -411,6 +411,12 @@ impl Machine {
 
     fn has_network(&self) -> bool {
         matches!(self.stage, Stage::Installer | Stage::Failed(_) | Stage::HostUp | Stage::CvmUp)
+    }
+
+    /// In a session one request is under way at a time: of two, the later number might arrive first.
+    fn may_report(&self) -> bool {
+        let asks = matches!(self.fetch, Some((_, Purpose::Config)));
+        self.has_network() && !(asks && self.is_in_session())
     }
 
     fn get(&mut self, purpose: Purpose, url: String, timeout: Duration) {

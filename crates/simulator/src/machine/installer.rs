@@ -30,6 +30,8 @@ const STEPS: [(&str, f64); 8] = [
 const HALF_WAY: usize = 4;
 /// The last report before the restart gets so long, wall clock.
 const LAST_WORDS: Duration = Duration::from_secs(20);
+/// Until it is looked at again whether a report was taken.
+const SOON: Duration = Duration::from_millis(100);
 const RETRY: Duration = Duration::from_secs(5);
 
 /// What the installer knows from its kernel command line.
@@ -105,7 +107,7 @@ const VERSION: &str = "6.8.1";
 const OTHER_VERSION: &str = "6.8.0";
 
 impl Machine {
-    pub(super) fn start_installer(&mut self, command_line: &str, faults: &mut Faults) {
+    pub(super) fn start_installer(&mut self, now: Timestamp, command_line: &str, faults: &mut Faults) {
         let (mut installer, mgmt_ip) = match Installer::read(command_line) {
             Ok(read) => read,
             // Without these there is nobody to tell: the installer's text menu waits for somebody at the console.
@@ -124,7 +126,7 @@ impl Machine {
             if self.settings.exchanges_token {
                 self.ask_session();
             } else {
-                self.begin();
+                self.begin(now);
             }
         } else {
             self.tell("booting", "running", Some(0.0), "the installer has started");
@@ -133,9 +135,9 @@ impl Machine {
     }
 
     /// From here on it is heard.
-    fn begin(&mut self) {
+    fn begin(&mut self, now: Timestamp) {
         self.tell("booting", "running", Some(0.0), "the installer has started");
-        self.ask_config();
+        self.ask_config(now);
     }
 
     pub(super) fn ask_session(&mut self) {
@@ -152,10 +154,10 @@ impl Machine {
             FetchResult::Answered(answer) if answer.is_ok() => {
                 let seed = session::seed(self.settings.seed, &self.on.server_id, self.installer_starts);
                 self.installer.iter_mut().for_each(|installer| installer.session = Some(Session::new(&seed)));
-                return self.begin();
+                return self.begin(now);
             }
             // A boot server that knows no sessions.
-            FetchResult::Answered(answer) if answer.status == 405 || is_unknown_path(answer) => return self.begin(),
+            FetchResult::Answered(answer) if answer.status == 405 || is_unknown_path(answer) => return self.begin(now),
             FetchResult::Answered(answer) if matches!(answer.status, 408 | 429 | 500..) => answer.retry_after(),
             // Nobody would hear it: what it says counts only with a session.
             FetchResult::Answered(answer) => {
@@ -180,8 +182,15 @@ impl Machine {
         }
     }
 
-    pub(super) fn ask_config(&mut self) {
-        if let Some(installer) = &self.installer {
+    /// Whether its installer signs what it asks for.
+    pub(super) fn is_in_session(&self) -> bool {
+        self.installer.as_ref().is_some_and(|installer| installer.session.is_some())
+    }
+
+    pub(super) fn ask_config(&mut self, now: Timestamp) {
+        if self.report.is_some() && self.is_in_session() {
+            self.timer = Some((now + SOON, Timer::AskConfig));
+        } else if let Some(installer) = &self.installer {
             let url = installer.config_url.to_string();
             self.get(Purpose::Config, url, Duration::from_secs(10));
         }
@@ -266,8 +275,7 @@ impl Machine {
         if self.outbox.is_empty() || now >= give_up {
             self.restart(now);
         } else {
-            let soon = Duration::from_millis(100);
-            self.timer = Some((now + soon, Timer::LeaveInstaller(give_up)));
+            self.timer = Some((now + SOON, Timer::LeaveInstaller(give_up)));
         }
     }
 

@@ -180,6 +180,10 @@ impl Lab {
         for _ in 0..10_000 {
             self.machine.poll(self.now, &mut self.faults);
             let effects = self.machine.take_effects();
+            let signed =
+                |effect: &&MachineEffect| matches!(effect, MachineEffect::Http(_, http) if !http.headers.is_empty());
+            let under_way = effects.iter().filter(signed).count();
+            assert!(under_way <= 1, "of two signed requests the later one may arrive first: {effects:?}");
             if effects.is_empty() {
                 let next = self.machine.next_event_at();
                 if next > end {
