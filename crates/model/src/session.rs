@@ -110,7 +110,10 @@ impl FromStr for RequestSignature {
         else {
             return Err(SessionTextError("a signature is `v1`, a counter and 128 hex digits"));
         };
-        let counter = counter.parse().ok().filter(|counter| (1..=RequestSignature::MOST).contains(counter));
+        let digits = counter;
+        let counter = digits.parse().ok().filter(|counter| (1..=RequestSignature::MOST).contains(counter));
+        // No sign, and no zero before it.
+        let counter = counter.filter(|counter| counter.to_string() == digits);
         let counter = counter.ok_or(SessionTextError("the counter is a number from 1 to 2^63-1"))?;
         let signature =
             lower_hex(signature).ok_or(SessionTextError("the signature is 128 hex digits in lower case"))?;
@@ -126,6 +129,22 @@ pub fn signed_text(method: &str, path: &str, counter: u64, body: &[u8]) -> Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Both come from strangers.
+        #[test]
+        fn any_text_is_refused_or_the_one_text_of_what_it_says(
+            text in prop_oneof![any::<String>(), "v1 [0-9+]{1,4} [0-9a-f]{128}", "[0-9a-f]{64}", "[0-9a-fA-F]{64}"],
+        ) {
+            if let Ok(key) = text.parse::<SessionKey>() {
+                prop_assert_eq!(key.to_string(), text.clone());
+            }
+            if let Ok(signature) = text.parse::<RequestSignature>() {
+                prop_assert_eq!(signature.to_string(), text);
+            }
+        }
+    }
 
     #[test]
     fn a_key_has_one_text() {
