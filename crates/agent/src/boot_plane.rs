@@ -4,10 +4,12 @@
 use crate::{
     http::{Head, HttpClient, HttpError, HttpUrl, Request, Response},
     kernel_args::{BootToken, KernelArgs},
+    session::Session,
 };
-use metalform_model::{ImageManifest, MANIFEST_FILE, MANIFEST_FORMAT, Report};
+use metalform_model::{ImageManifest, MANIFEST_FILE, MANIFEST_FORMAT, Report, SIGNATURE_HEADER};
 use serde::Deserialize;
-use std::time::Duration;
+use serde_json::json;
+use std::{sync::Arc, time::Duration};
 
 const LONGEST_CONFIG: usize = 1024 * 1024;
 const LONGEST_MANIFEST: usize = 4 * 1024 * 1024;
@@ -38,6 +40,14 @@ pub enum PlaneError {
         /// `Retry-After`.
         retry_after: Option<Duration>,
     },
+    /// A refusal for a signature whose number isn't greater than that of an earlier request.
+    #[error("{what}: the boot plane answers signature_stale: it has seen request {last} of this session")]
+    Stale {
+        /// What was asked for.
+        what: String,
+        /// The greatest number that it has seen.
+        last: u64,
+    },
     /// An answer that isn't what was asked for.
     #[error("{what}: the answer can't be read")]
     Unreadable {
@@ -62,20 +72,20 @@ impl PlaneError {
         match self {
             PlaneError::Http { .. } => true,
             PlaneError::Refused { status, .. } => *status >= 500 || matches!(status, 408 | 425 | 429),
-            PlaneError::Unreadable { .. } | PlaneError::AnotherFormat { .. } => false,
+            PlaneError::Stale { .. } | PlaneError::Unreadable { .. } | PlaneError::AnotherFormat { .. } => false,
         }
     }
 
     /// Whether this boot attempt is over: the boot plane knows it no longer, or not this machine.
     pub fn ends_attempt(&self) -> bool {
-        matches!(self, PlaneError::Refused { status: 401 | 403 | 404 | 409 | 410, .. })
+        matches!(self, PlaneError::Refused { status: 401 | 403 | 404 | 409 | 410, .. } | PlaneError::Stale { .. })
     }
 
     /// What to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
             PlaneError::Http { .. } => "see that the service runs and that this machine reaches it",
-            PlaneError::Refused { .. } => {
+            PlaneError::Refused { .. } | PlaneError::Stale { .. } => {
                 "`metalform status` and `metalform events` show what the service knows of this node"
             }
             PlaneError::Unreadable { .. } | PlaneError::AnotherFormat { .. } => {
@@ -111,7 +121,11 @@ pub struct BootPlane {
     config_url: HttpUrl,
     images_url: HttpUrl,
     token: BootToken,
+    session: Option<Arc<Session>>,
 }
+
+/// How often a request is signed anew because its number was taken.
+const MOST_SIGNATURES: u32 = 3;
 
 impl BootPlane {
     /// By what the kernel's command line says.
@@ -123,6 +137,32 @@ impl BootPlane {
             config_url: args.config_url.clone(),
             images_url: args.images_url.clone(),
             token: args.boot_token.clone(),
+            session: None,
+        }
+    }
+
+    /// The same with a session: everything is signed from here on, and the token shown no more.
+    pub fn with_session(self, session: Session) -> BootPlane {
+        BootPlane { session: Some(Arc::new(session)), ..self }
+    }
+
+    /// The session, once there is one.
+    pub fn session(&self) -> Option<&Session> {
+        self.session.as_deref()
+    }
+
+    /// Exchanges the token for a session of this key. `false`: the boot plane is of a release that knows no sessions.
+    pub fn exchange(&self, session: &Session) -> Result<bool, PlaneError> {
+        let what = "the session";
+        let url = self.config_url.with_path(&format!("/boot/session/{}", self.node_id));
+        let body = json!({ "key": session.public() }).to_string();
+        let token = Some(&self.token);
+        let request = Request { method: "POST", url: &url, token, headers: &[], body: Some(body.as_bytes()) };
+        match self.send(what, &request) {
+            Ok(mut response) => self.whole(what, &mut response, LONGEST_REPLY).map(|_| true),
+            Err(PlaneError::Refused { status: 405, .. }) => Ok(false),
+            Err(PlaneError::Refused { status: 404, code, .. }) if code == "unknown_path" || code == "-" => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
@@ -133,14 +173,17 @@ impl BootPlane {
 
     /// The node's configuration, and the server's time in seconds since 1970.
     pub fn config(&self) -> Result<(Vec<u8>, Option<i64>), PlaneError> {
-        let (head, body) = self.get("the configuration", &self.config_url, Some(&self.token), LONGEST_CONFIG)?;
+        let (head, body) = self.get_as_node("the configuration", &self.config_url)?;
         Ok((body, head.date))
     }
 
     /// What the image set is made of, and how its installer is run.
     pub fn manifest(&self) -> Result<ImageManifest, PlaneError> {
         let what = format!("the image set's {MANIFEST_FILE}");
-        let (_, body) = self.get(&what, &self.images_url.join(MANIFEST_FILE), None, LONGEST_MANIFEST)?;
+        let url = self.images_url.join(MANIFEST_FILE);
+        let request = Request { method: "GET", url: &url, token: None, headers: &[], body: None };
+        let mut response = self.send(&what, &request)?;
+        let body = self.whole(&what, &mut response, LONGEST_MANIFEST)?;
         let value: serde_json::Value =
             serde_json::from_slice(&body).map_err(|source| PlaneError::Unreadable { what: what.clone(), source })?;
         // Before its keys are looked at: a later format may have others.
@@ -154,7 +197,7 @@ impl BootPlane {
     /// The node's flat installer document, for Nutanix' Phoenix.
     pub fn arizona(&self) -> Result<Vec<u8>, PlaneError> {
         let url = self.config_url.with_path(&format!("/boot/arizona/{}", self.mgmt_ip));
-        Ok(self.get("the Arizona document", &url, Some(&self.token), LONGEST_CONFIG)?.1)
+        Ok(self.get_as_node("the Arizona document", &url)?.1)
     }
 
     /// Opens an image file, from byte `from` on; the answer's head says whether the server does begin there. With
@@ -176,22 +219,41 @@ impl BootPlane {
         let unreadable = |source| PlaneError::Unreadable { what: what.clone(), source };
         let url = self.config_url.with_path(&format!("/boot/report/{}", self.node_id));
         let body = serde_json::to_vec(report).map_err(unreadable)?;
-        let request = Request { method: "POST", url: &url, token: Some(&self.token), headers: &[], body: Some(&body) };
-        let mut response = self.send(&what, &request)?;
+        let mut response = self.send_as_node(&what, "POST", &url, Some(&body))?;
         let reply = self.whole(&what, &mut response, LONGEST_REPLY)?;
         serde_json::from_slice(&reply).map_err(unreadable)
     }
 
-    fn get(
+    fn get_as_node(&self, what: &str, url: &HttpUrl) -> Result<(Head, Vec<u8>), PlaneError> {
+        let mut response = self.send_as_node(what, "GET", url, None)?;
+        let body = self.whole(what, &mut response, LONGEST_CONFIG)?;
+        Ok((response.head, body))
+    }
+
+    /// With the session's signature; without a session, with the token.
+    fn send_as_node(
         &self,
         what: &str,
+        method: &'static str,
         url: &HttpUrl,
-        token: Option<&BootToken>,
-        limit: usize,
-    ) -> Result<(Head, Vec<u8>), PlaneError> {
-        let mut response = self.send(what, &Request { method: "GET", url, token, headers: &[], body: None })?;
-        let body = self.whole(what, &mut response, limit)?;
-        Ok((response.head, body))
+        body: Option<&[u8]>,
+    ) -> Result<Response, PlaneError> {
+        let Some(session) = &self.session else {
+            return self.send(what, &Request { method, url, token: Some(&self.token), headers: &[], body });
+        };
+        // Held until the head of the answer is here: numbers arrive in their order, whichever thread asks.
+        let mut numbers = session.numbers();
+        let mut left = MOST_SIGNATURES;
+        loop {
+            let signature = numbers.sign(method, url.path(), body.unwrap_or_default());
+            let headers = [(SIGNATURE_HEADER, signature)];
+            match self.send(what, &Request { method, url, token: None, headers: &headers, body }) {
+                // An earlier system of this machine, or one it has installed, goes on with the same key.
+                Err(PlaneError::Stale { last, .. }) if left > 1 => numbers.follow(last),
+                answer => return answer,
+            }
+            left -= 1;
+        }
     }
 
     fn send(&self, what: &str, request: &Request<'_>) -> Result<Response, PlaneError> {
@@ -202,9 +264,13 @@ impl BootPlane {
         }
         // Its words are worth having, but a refusal whose body breaks off is a refusal all the same.
         let body = self.http.read_small(&mut response, LONGEST_REPLY).unwrap_or_default();
-        let (code, message) = refusal(&body);
+        let (code, message, last) = refusal(&body);
         let Head { status, retry_after, .. } = response.head;
-        Err(PlaneError::Refused { what: what.to_owned(), status, code, message, retry_after })
+        let what = what.to_owned();
+        match last {
+            Some(last) if code == "signature_stale" => Err(PlaneError::Stale { what, last }),
+            _ => Err(PlaneError::Refused { what, status, code, message, retry_after }),
+        }
     }
 
     fn whole(&self, what: &str, response: &mut Response, limit: usize) -> Result<Vec<u8>, PlaneError> {
@@ -212,8 +278,8 @@ impl BootPlane {
     }
 }
 
-/// `{"error":{"code","message"}}`, or the beginning of whatever it is.
-fn refusal(body: &[u8]) -> (String, String) {
+/// `{"error":{"code","message","details":{"last"}}}`, or the beginning of whatever it is.
+fn refusal(body: &[u8]) -> (String, String, Option<u64>) {
     #[derive(Deserialize)]
     struct Document {
         error: Error,
@@ -222,13 +288,19 @@ fn refusal(body: &[u8]) -> (String, String) {
     struct Error {
         code: String,
         message: String,
+        #[serde(default)]
+        details: Details,
+    }
+    #[derive(Default, Deserialize)]
+    struct Details {
+        last: Option<u64>,
     }
     match serde_json::from_slice(body) {
-        Ok(Document { error }) => (error.code, error.message),
+        Ok(Document { error }) => (error.code, error.message, error.details.last),
         Err(_) => {
             let text = String::from_utf8_lossy(body);
             let line = text.lines().next().unwrap_or_default().chars().filter(|c| !c.is_control()).take(120).collect();
-            ("-".into(), line)
+            ("-".into(), line, None)
         }
     }
 }

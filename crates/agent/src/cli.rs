@@ -13,6 +13,7 @@ use crate::{
     kernel_args::{BootToken, KernelArgs},
     limits::Limits,
     machine::Machine,
+    session::Session,
     system::System,
 };
 use metalform_model::{Report, ReportPhase, ReportStatus, Verdict, with_causes};
@@ -192,6 +193,9 @@ struct ReportFile {
     node_id: String,
     boot_host: String,
     boot_token: String,
+    /// Of the agent's session, where it had one.
+    #[serde(default)]
+    session_key: Option<String>,
 }
 
 fn report(words: &[&str]) -> Result<String, Wrong> {
@@ -215,7 +219,7 @@ fn report(words: &[&str]) -> Result<String, Wrong> {
     let message = value(&options, "--message").unwrap_or_default().to_owned();
     // The token is in that file: an error never shows more than where it is wrong.
     let unreadable = |what: &str| Wrong::failed(format!("{file} can't be used: {what}"));
-    let ReportFile { node_id, boot_host, boot_token } = serde_json::from_slice(&read(file)?)
+    let ReportFile { node_id, boot_host, boot_token, session_key } = serde_json::from_slice(&read(file)?)
         .map_err(|_| unreadable("it is no document with node_id, boot_host and boot_token"))?;
     let boot: HttpUrl = format!("http://{boot_host}/").parse().map_err(|_| unreadable("boot_host is no address"))?;
     let token = BootToken::new(&boot_token).ok_or_else(|| unreadable("boot_token is none"))?;
@@ -223,6 +227,13 @@ fn report(words: &[&str]) -> Result<String, Wrong> {
     let clock: Arc<dyn Clock> = Arc::new(KernelClock);
     let limits = Limits::default();
     let plane = BootPlane::for_reports(HttpClient::new(clock.clone(), limits.clone()), node_id, boot, token);
+    let plane = match session_key {
+        None => plane,
+        Some(text) => {
+            let session = Session::of_installed(&text).ok_or_else(|| unreadable("session_key is none"))?;
+            plane.with_session(session)
+        }
+    };
     let mut report = Report { seq: 1, phase, status, percent, message, log: vec![], facts };
     let started = clock.uptime();
     let mut failures = 0;

@@ -42,12 +42,13 @@ pub enum Code {
     NicNoLink,
     NoRoomForImages,
     NoVirtualization,
+    SessionRefused,
     WipeFailed,
 }
 
 impl Code {
     /// All of them.
-    pub const ALL: [Code; 33] = [
+    pub const ALL: [Code; 34] = [
         Code::AddressDiffers,
         Code::AttemptEnded,
         Code::BootPlaneAway,
@@ -80,6 +81,7 @@ impl Code {
         Code::NicNoLink,
         Code::NoRoomForImages,
         Code::NoVirtualization,
+        Code::SessionRefused,
         Code::WipeFailed,
     ];
 
@@ -118,6 +120,7 @@ impl Code {
             Code::NicNoLink => "nic_no_link",
             Code::NoRoomForImages => "no_room_for_images",
             Code::NoVirtualization => "no_virtualization",
+            Code::SessionRefused => "session_refused",
             Code::WipeFailed => "wipe_failed",
         }
     }
@@ -198,6 +201,9 @@ impl Code {
                 "the machine's memory has to hold the image set's files: use a smaller set or a larger machine"
             }
             Code::NoVirtualization => "switch VT-x or AMD-V on in the firmware: no virtual machine starts without it",
+            Code::SessionRefused => {
+                "`metalform explain` tells who has the session; restart the machine for another exchange"
+            }
             Code::WipeFailed => "the drive is broken or protected: have it replaced, or name another one in the plan",
         }
     }

@@ -28,6 +28,7 @@ use crate::{
     recipe::{self, Workspace, phoenix},
     reporter::{Delivery, Milestone, Reporter},
     retry::until_answered,
+    session::Session,
     wipe,
 };
 use metalform_model::{
@@ -74,6 +75,10 @@ pub fn run(site: &Site) -> Ended {
         Err(failure) => return stay(site, None, failure, &findings),
     };
     let plane = BootPlane::new(HttpClient::new(site.clock.clone(), site.limits.clone()), &args);
+    let plane = match begin_session(site, plane) {
+        Ok(plane) => plane,
+        Err(failure) => return stay(site, None, failure, &findings),
+    };
     let console = site.clone();
     let told = move |text: &str| console.say(text);
     let reporter = match Reporter::start(plane.clone(), site.clock.clone(), site.limits.clone(), told) {
@@ -118,6 +123,27 @@ fn arrive(site: &Site, findings: &mut Vec<Finding>) -> Result<KernelArgs, Findin
     })?;
     site.say(&format!("{} has {}/{}", attached.interface, attached.address, attached.prefix));
     Ok(args)
+}
+
+/// Before anything is asked for or said: what comes after is signed with a key that exists in this machine's memory alone.
+/// Nothing that fails here can be reported: the boot plane tells its operator whom it refused.
+fn begin_session(site: &Site, plane: BootPlane) -> Result<BootPlane, Finding> {
+    let seed = site.machine.random();
+    let seed = seed.map_err(|error| Code::Internal.failed("session", format!("there is no key for it: {error}")))?;
+    let session = Session::new(&seed);
+    let told = |text: &str| site.say(text);
+    let exchanged = until_answered(&*site.clock, &site.limits, plane.salt(), told, || plane.exchange(&session));
+    match exchanged {
+        Ok(true) => {
+            site.say(&format!("has a session of the key {}", session.public().short()));
+            Ok(plane.with_session(session))
+        }
+        Ok(false) => {
+            site.say("the boot plane knows no sessions: goes on with the boot token");
+            Ok(plane)
+        }
+        Err(error) => Err(Code::SessionRefused.failed("session", with_causes(&error))),
+    }
 }
 
 struct Attempt<'a> {
@@ -258,7 +284,9 @@ impl Attempt<'_> {
         self.answer(|plane| plane.manifest()).map_err(|error| {
             let code = match error {
                 PlaneError::Unreadable { .. } | PlaneError::AnotherFormat { .. } => Code::ManifestInvalid,
-                PlaneError::Http { .. } | PlaneError::Refused { .. } => Code::ImageUnavailable,
+                PlaneError::Http { .. } | PlaneError::Refused { .. } | PlaneError::Stale { .. } => {
+                    Code::ImageUnavailable
+                }
             };
             code.failed("manifest.json", with_causes(&error))
         })
@@ -322,11 +350,14 @@ impl Attempt<'_> {
         let [config_name, disks_name, report_name] = recipe::DOCUMENTS;
         let config = written(config_name, document)?;
         let disks = written(disks_name, json!(drives).to_string().as_bytes())?;
-        let report = json!({
+        let mut report = json!({
             "node_id": self.args.node_id,
             "boot_host": self.args.config_url.authority(),
             "boot_token": self.args.boot_token.expose(),
         });
+        if let Some(session) = self.plane.session() {
+            report["session_key"] = json!(session.secret_text());
+        }
         let report = written(report_name, report.to_string().as_bytes())?;
         let agent = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe"));
         let mut command = match &manifest.recipe {
@@ -404,7 +435,7 @@ impl Attempt<'_> {
         let heard = |line: Line| match line {
             Line::Progress(percent, text) => {
                 let percent = RUNNING + (REBOOTING - RUNNING) * percent / 100.0;
-                self.reporter.progress(Some(percent), self.without_token(&text));
+                self.reporter.progress(Some(percent), self.without_secrets(&text));
             }
             Line::Log(line) => self.say(&line),
         };
@@ -415,7 +446,7 @@ impl Attempt<'_> {
                 InstallerError::Timeout { .. } => Code::InstallerTimeout,
                 InstallerError::Stopped(_) => Code::AttemptEnded,
             };
-            code.failed("installer", self.without_token(&with_causes(&error)))
+            code.failed("installer", self.without_secrets(&with_causes(&error)))
         })
     }
 
@@ -448,8 +479,12 @@ impl Attempt<'_> {
         self.reporter.milestone(Milestone { phase, status, percent, message, facts: Map::new() });
     }
 
-    fn without_token(&self, text: &str) -> String {
-        text.replace(self.args.boot_token.expose(), "…")
+    fn without_secrets(&self, text: &str) -> String {
+        let text = text.replace(self.args.boot_token.expose(), "…");
+        match self.plane.session() {
+            Some(session) => text.replace(&session.secret_text(), "…"),
+            None => text,
+        }
     }
 
     fn find(&mut self, finding: Finding) {
@@ -457,9 +492,10 @@ impl Attempt<'_> {
         self.findings.push(finding);
     }
 
-    /// On the console, and with the next report. Installers print the kernel's command line, and the token is on it.
+    /// On the console, and with the next report. Installers print the kernel's command line, and the token is on it; or the
+    /// document that they are to leave to the system, with both secrets.
     fn say(&self, text: &str) {
-        let text = &self.without_token(text);
+        let text = &self.without_secrets(text);
         self.site.say(text);
         for line in text.lines() {
             self.reporter.log(line);

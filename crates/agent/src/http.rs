@@ -57,6 +57,11 @@ impl HttpUrl {
         *self.address.ip()
     }
 
+    /// The path.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
     /// `ADDRESS`, or `ADDRESS:PORT` where the port isn't 80.
     pub fn authority(&self) -> String {
         if self.address.port() == 80 { self.address.ip().to_string() } else { self.address.to_string() }

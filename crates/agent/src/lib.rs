@@ -26,6 +26,7 @@ pub mod network;
 pub mod recipe;
 pub mod reporter;
 pub mod retry;
+pub mod session;
 pub mod signature;
 pub mod system;
 #[cfg(test)]

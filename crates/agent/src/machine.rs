@@ -18,6 +18,9 @@ pub trait Machine: Send + Sync {
     /// Gets an address, by what the command line says.
     fn attach(&self, args: &KernelArgs, limits: &Limits, told: &dyn Fn(&str)) -> Result<Attached, NetworkError>;
 
+    /// 32 bytes that nobody can guess.
+    fn random(&self) -> io::Result<[u8; 32]>;
+
     /// The kernel's name of this machine.
     fn set_host_name(&self, name: &str) -> io::Result<()>;
 

@@ -12,6 +12,7 @@ use rustix::{
     fs::sync,
     io::Errno,
     mount::{MountFlags, mount, mount_bind_recursive},
+    rand::{GetRandomFlags, getrandom},
     system::{RebootCommand, finit_module, reboot, sethostname},
 };
 use std::{
@@ -59,6 +60,20 @@ impl Machine for System {
 
     fn attach(&self, args: &KernelArgs, limits: &Limits, told: &dyn Fn(&str)) -> Result<Attached, NetworkError> {
         network::attach(self.root(), &KernelClock, args, limits, told)
+    }
+
+    /// Waits until the kernel has gathered enough: right after its start that may take a second.
+    fn random(&self) -> io::Result<[u8; 32]> {
+        let mut bytes = [0; 32];
+        let mut filled = 0;
+        while filled < bytes.len() {
+            match getrandom(&mut bytes[filled..], GetRandomFlags::empty()) {
+                Ok(more) => filled += more,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(bytes)
     }
 
     fn set_host_name(&self, name: &str) -> io::Result<()> {

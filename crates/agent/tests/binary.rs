@@ -110,6 +110,30 @@ fn an_installed_system_reports_with_the_document_that_the_installer_left() {
 }
 
 #[test]
+fn an_installed_system_signs_with_the_key_of_the_agents_session() {
+    let (authority, heard) = boot_plane(&[
+        "HTTP/1.1 409 Conflict\r\nContent-Length: 86\r\n\r\n\
+         {\"error\":{\"code\":\"signature_stale\",\"message\":\"old\",\"details\":{\"last\":99999999999}}}   ",
+        "HTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\n{\"recorded\":true,\"last_seq\":1}",
+    ]);
+    let file = scratch("session").join("report.json");
+    let secret = "07".repeat(32);
+    let document = format!(
+        r#"{{"node_id":"server-001","boot_host":"{authority}","boot_token":"s3cr3t","session_key":"{secret}"}}"#
+    );
+    fs::write(&file, document).unwrap();
+    let output =
+        Command::new(AGENT).args(["report", "--phase", "installed", "--url-file"]).arg(&file).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "installed is reported\n", "{output:?}");
+    let heard = heard.join().unwrap();
+    for (heard, number) in heard.iter().zip(["4294967297", "100000000000"]) {
+        assert!(heard.starts_with("POST /boot/report/server-001 HTTP/1.1\r\n"), "{heard}");
+        assert!(heard.contains(&format!("metalform-signature: v1 {number} ")), "{heard}");
+        assert!(!heard.contains("s3cr3t") && !heard.contains(&secret), "{heard}");
+    }
+}
+
+#[test]
 fn a_report_that_is_refused_says_why_and_never_shows_the_token() {
     let (authority, heard) = boot_plane(&["HTTP/1.1 403 No\r\nContent-Length: 50\r\n\r\n\
          {\"error\":{\"code\":\"token_wrong\",\"message\":\"wrong\"}}"]);
@@ -176,6 +200,9 @@ fn a_machine_is_checked_by_hand_against_a_configuration() {
 #[test]
 fn help_on_booting_is_no_boot() {
     let output = Command::new(AGENT).args(["boot", "--help"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("metalform-agent boot"));
+    let output = Command::new(AGENT).args(["boot", "now"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("`boot` takes nothing more"));
 }

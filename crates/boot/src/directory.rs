@@ -4,7 +4,7 @@
 //! store is away, because a machine that gets no script stops booting; a `Recorder` that fails only delays the records of
 //! scripts and images, and stops configurations and reports.
 
-use crate::{BootHost, BootToken, ScriptNetwork, ScriptValues};
+use crate::{BootHost, BootSession, BootToken, ScriptNetwork, ScriptValues};
 use async_trait::async_trait;
 use metalform_model::{AuditEntry, Evidence, ReportPhase};
 use std::net::Ipv4Addr;
@@ -62,6 +62,10 @@ pub struct BootNode {
     pub mgmt_ip: Option<Ipv4Addr>,
     /// The latest boot attempt; `None` before the first.
     pub attempt: Option<BootAttemptRef>,
+    /// How often the attempt's script was fetched: the round it is in.
+    pub round: u32,
+    /// The attempt's session, if its token was exchanged for one.
+    pub session: Option<BootSession>,
     /// What the machine should do if it asks now.
     pub instruction: Instruction,
     /// Its configuration document, handed out as it is.

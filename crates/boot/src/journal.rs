@@ -34,13 +34,17 @@ const LONGEST_RETRY: Duration = Duration::from_secs(5);
 pub(crate) enum Record {
     Evidence(Evidence),
     Audit(AuditEntry),
+    /// Nothing: whoever waits for it learns that everything before it is written.
+    Mark,
 }
 
 impl Record {
-    fn at(&self) -> Timestamp {
+    /// When it was made; `None` for what says nothing.
+    fn at(&self) -> Option<Timestamp> {
         match self {
-            Record::Evidence(evidence) => evidence.at,
-            Record::Audit(entry) => entry.at,
+            Record::Evidence(evidence) => Some(evidence.at),
+            Record::Audit(entry) => Some(entry.at),
+            Record::Mark => None,
         }
     }
 
@@ -53,6 +57,7 @@ impl Record {
             match self {
                 Record::Evidence(evidence) => recorder.evidence(evidence.clone()).await,
                 Record::Audit(entry) => recorder.audit(entry.clone()).await,
+                Record::Mark => Ok(()),
             }
         };
         timeout(deadline, written).await.unwrap_or_else(|late| Err(Unavailable::new(late)))
@@ -129,13 +134,20 @@ impl Journal {
         }
     }
 
+    /// Answers `Ok` once everything that was queued before is committed.
+    pub async fn caught_up(&self) -> Result<(), Unavailable> {
+        self.record_now(Record::Mark).await
+    }
+
     fn push(&self, item: Item) {
         let mut queue = self.shared.queue();
         if queue.items.len() >= CAPACITY {
             let least = queue.items.iter().position(|item| item.record.is_refusal()).unwrap_or(0);
             if let Some(Item { record, .. }) = queue.items.remove(least) {
-                let count = queue.lost.map_or(0, |(count, _)| count);
-                queue.lost = Some((count + 1, record.at()));
+                if let Some(at) = record.at() {
+                    let count = queue.lost.map_or(0, |(count, _)| count);
+                    queue.lost = Some((count + 1, at));
+                }
                 tracing::warn!(?record, "the store is away and {CAPACITY} records wait: dropped the least of them");
             }
         }

@@ -4,7 +4,9 @@
 //! [`Directory`] who a machine is and tells a [`Recorder`] what it saw. It never changes a phase: handlers only append
 //! evidence and audit, and what follows from them is decided elsewhere.
 //!
-//! It assumes that machines connect directly: the peer's address is the connection's, and `X-Forwarded-For` is ignored.
+//! A machine's address is that of its connection; only a proxy that the configuration names is believed what it says of
+//! another. An address is never enough: a boot token is asked for, and after its exchange the signature of a session
+//! ([`Sessions`]).
 //!
 //! After a crash nothing is lost but the records still queued in memory ([`BootPlane::flush`] empties the queue before an
 //! orderly stop): tokens are recomputed from the key and the attempt's id, digests from the files.
@@ -13,12 +15,16 @@ mod counted;
 mod directory;
 mod images;
 mod journal;
+mod peer;
 mod plane;
+mod proof;
 mod query;
 mod recent_parts;
 mod refusal;
 mod routes;
 mod script;
+mod script_pace;
+mod session;
 mod token;
 mod visit;
 
@@ -31,4 +37,5 @@ pub use script::{
     BootHost, BootHostError, ScriptNetwork, ScriptValues, TemplateError, TemplateErrors, TemplateFault, Templates,
     ValueError, lint, lint_file, script_url,
 };
+pub use session::{BootSession, Bound, RequestCounted, Sessions};
 pub use token::{BootToken, TokenKey};

@@ -1,13 +1,14 @@
 //! What the boot plane needs, and the checks all its routes share.
 
 use crate::{
-    BootAttemptRef, BootHost, BootNode, Directory, ImageSet, ImageSetError, Recorder, Refusal, Templates, TokenKey,
-    Unavailable,
+    BootAttemptRef, BootHost, BootNode, Directory, ImageSet, ImageSetError, Recorder, Refusal, Sessions, Templates,
+    TokenKey, Unavailable,
     images::Images,
     journal::{Journal, Record},
     query::BootQuery,
     recent_parts::RecentParts,
     script::is_server_id,
+    script_pace::ScriptPace,
 };
 use ipnet::IpNet;
 use metalform_model::{AuditEntry, Clock, audit_action};
@@ -26,6 +27,8 @@ pub struct BootSettings {
     pub host: BootHost,
     /// Peers outside of these networks are refused on every route.
     pub allow: Vec<IpNet>,
+    /// Proxies that are believed what they say of a peer's address; by default none.
+    pub trusted_proxies: Vec<IpNet>,
     /// Whether a machine must ask from its own address.
     pub source_check: SourceCheck,
     /// The default image set; its folders are named sets.
@@ -42,6 +45,7 @@ impl BootSettings {
         BootSettings {
             host,
             allow: default_allow(),
+            trusted_proxies: Vec::new(),
             source_check: SourceCheck::Strict,
             images_dir,
             templates: Templates::builtin(),
@@ -69,12 +73,14 @@ pub enum SourceCheck {
 /// The boot plane. [`crate::router`] makes it answer.
 pub struct BootPlane {
     pub(crate) directory: Arc<dyn Directory>,
+    pub(crate) sessions: Arc<dyn Sessions>,
     pub(crate) key: TokenKey,
     pub(crate) settings: BootSettings,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) journal: Journal,
     pub(crate) images: Images,
     pub(crate) recent_parts: RecentParts,
+    pub(crate) scripts: ScriptPace,
 }
 
 impl BootPlane {
@@ -82,6 +88,7 @@ impl BootPlane {
     pub fn start(
         directory: Arc<dyn Directory>,
         recorder: Arc<dyn Recorder>,
+        sessions: Arc<dyn Sessions>,
         key: TokenKey,
         settings: BootSettings,
         clock: Arc<dyn Clock>,
@@ -99,7 +106,8 @@ impl BootPlane {
             }));
         }
         let images = Images::new(settings.images_dir.clone());
-        Arc::new(BootPlane { directory, key, settings, clock, journal, images, recent_parts: RecentParts::default() })
+        let (scripts, recent_parts) = (ScriptPace::default(), RecentParts::default());
+        Arc::new(BootPlane { directory, sessions, key, settings, clock, journal, images, recent_parts, scripts })
     }
 
     /// Waits until everything seen so far is recorded, `limit` at most. Answers how many records are left; they are lost
@@ -156,12 +164,10 @@ impl BootPlane {
         self.in_time(self.directory.by_address(mgmt_ip)).await?.ok_or(Refusal::UnknownServer)
     }
 
-    async fn in_time(
-        &self,
-        asked: impl Future<Output = Result<Option<BootNode>, Unavailable>>,
-    ) -> Result<Option<BootNode>, Refusal> {
+    /// An answer of the store, or the refusal for want of one.
+    pub(crate) async fn in_time<T>(&self, asked: impl Future<Output = Result<T, Unavailable>>) -> Result<T, Refusal> {
         match tokio::time::timeout(self.settings.deadline, asked).await {
-            Ok(Ok(node)) => Ok(node),
+            Ok(Ok(answer)) => Ok(answer),
             Ok(Err(_)) | Err(_) => Err(Refusal::StoreAway),
         }
     }

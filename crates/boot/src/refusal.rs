@@ -30,6 +30,39 @@ pub(crate) enum Refusal {
     /// `t` is not the attempt's token.
     #[error("the boot token is not the right one")]
     TokenWrong,
+    /// The token alone, in an attempt that has had a session.
+    #[error("the boot token was exchanged for a session, whose signature is missing")]
+    SessionNeeded,
+    /// A signature, where no session was begun.
+    #[error("this server has no session")]
+    SessionUnknown,
+    /// No signature of the session's key over this request.
+    #[error("the signature is not that of the session's key over this request")]
+    SignatureWrong,
+    /// A request of the session that was made before, or one that was overtaken.
+    #[error("a request of this session with the number {last} was made before")]
+    SignatureStale {
+        /// The greatest number so far.
+        last: u64,
+    },
+    /// Another key has this round's session.
+    #[error("the session of this boot is another key's")]
+    SessionTaken,
+    /// The body names no key.
+    #[error("the body names no key: {reason}")]
+    BadSession {
+        /// What the reader found.
+        reason: String,
+    },
+    /// The token alone has fetched as many documents as it may.
+    #[error("the boot token alone has fetched {limit} documents in this round")]
+    TooManyDocuments {
+        /// So many are allowed.
+        limit: u32,
+    },
+    /// The script is fetched too often.
+    #[error("this server asks for its script too often")]
+    TooManyScripts,
     /// No boot attempt is open.
     #[error("this server is not being installed")]
     NotInstalling,
@@ -70,7 +103,7 @@ pub(crate) enum Refusal {
         reason: String,
     },
     /// The body is longer than a report may be.
-    #[error("the report is longer than {limit} bytes")]
+    #[error("the body is longer than {limit} bytes")]
     ReportTooLarge {
         /// The limit.
         limit: usize,
@@ -124,6 +157,14 @@ impl Refusal {
             Refusal::ForeignAddress => "foreign_address",
             Refusal::TokenMissing => "token_missing",
             Refusal::TokenWrong => "token_wrong",
+            Refusal::SessionNeeded => "session_needed",
+            Refusal::SessionUnknown => "session_unknown",
+            Refusal::SignatureWrong => "signature_wrong",
+            Refusal::SignatureStale { .. } => "signature_stale",
+            Refusal::SessionTaken => "session_taken",
+            Refusal::BadSession { .. } => "bad_session",
+            Refusal::TooManyDocuments { .. } => "too_many_documents",
+            Refusal::TooManyScripts => "too_many_scripts",
             Refusal::NotInstalling => "not_installing",
             Refusal::Installed => "installed",
             Refusal::NotNow => "not_now",
@@ -154,20 +195,32 @@ impl Refusal {
             Refusal::UnknownParameter
             | Refusal::BadAddress
             | Refusal::BadStep
+            | Refusal::BadSession { .. }
             | Refusal::BadProgress { .. }
             | Refusal::BadReport { .. } => StatusCode::BAD_REQUEST,
             Refusal::TokenMissing => StatusCode::UNAUTHORIZED,
-            Refusal::NetworkNotAllowed | Refusal::ForeignAddress | Refusal::TokenWrong => StatusCode::FORBIDDEN,
+            Refusal::NetworkNotAllowed
+            | Refusal::ForeignAddress
+            | Refusal::TokenWrong
+            | Refusal::SessionNeeded
+            | Refusal::SessionUnknown
+            | Refusal::SignatureWrong => StatusCode::FORBIDDEN,
             Refusal::UnknownServer
             | Refusal::NoScript
             | Refusal::NoArizona
             | Refusal::UnknownImage
             | Refusal::UnknownPath => StatusCode::NOT_FOUND,
             Refusal::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
-            Refusal::NotInstalling | Refusal::Installed | Refusal::PhaseBackwards { .. } => StatusCode::CONFLICT,
+            Refusal::NotInstalling
+            | Refusal::Installed
+            | Refusal::SignatureStale { .. }
+            | Refusal::SessionTaken
+            | Refusal::PhaseBackwards { .. } => StatusCode::CONFLICT,
+            Refusal::TooManyDocuments { .. } => StatusCode::TOO_MANY_REQUESTS,
             Refusal::ReportTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::RangeBeyond { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Refusal::NotNow
+            | Refusal::TooManyScripts
             | Refusal::StoreAway
             | Refusal::ImageUnreadable
             | Refusal::ImageUnverified
@@ -178,7 +231,7 @@ impl Refusal {
 
     /// Whether the same request may be granted later without anybody doing something.
     pub fn is_transient(&self) -> bool {
-        self.status() == StatusCode::SERVICE_UNAVAILABLE
+        matches!(self.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
     }
 
     /// What to do about it.
@@ -191,9 +244,16 @@ impl Refusal {
             }
             Refusal::TokenMissing => "the URL in the server's user data ends in `?t=TOKEN`",
             Refusal::TokenWrong => "a token is good for one boot attempt: reinitialize the server for a new one",
+            Refusal::SessionNeeded | Refusal::SessionUnknown | Refusal::SignatureWrong => {
+                "the agent of this boot signs what it asks for; restart the machine for another exchange"
+            }
+            Refusal::SignatureStale { .. } => "sign it again with a greater number",
+            Refusal::SessionTaken => "restart the machine: each fetch of its script allows another session",
+            Refusal::BadSession { .. } => "send {\"key\": \"64 hex digits\"}: an Ed25519 public key",
+            Refusal::TooManyDocuments { .. } => "each fetch of the boot script allows as many again",
             Refusal::NotInstalling => "`metalform status` says where the node stands",
             Refusal::Installed => "to install it again, retry the cluster",
-            Refusal::NotNow | Refusal::ImageNotReady => "ask again after Retry-After",
+            Refusal::NotNow | Refusal::TooManyScripts | Refusal::ImageNotReady => "ask again after Retry-After",
             Refusal::StoreAway => "ask again after Retry-After; the service's own log says what the store lacks",
             Refusal::NoScript => "the service's log names the template or value at fault",
             Refusal::UnknownParameter => "remove everything from the query but `t`",
@@ -210,15 +270,19 @@ impl Refusal {
             Refusal::ImageUnverified => "`metalform image verify SET` tells what is wrong; import the set again",
             Refusal::NotReady { .. } => "the service's own log says what is missing",
             Refusal::UnknownPath => {
-                "machines use /boot/ipxe, /boot/step, /boot/server, /boot/arizona, /boot/report, /boot/progress and /pxe/images"
+                "machines use /boot/ipxe, /boot/step, /boot/session, /boot/server, /boot/arizona, /boot/report, /boot/progress and /pxe/images"
             }
-            Refusal::WrongMethod => "GET and HEAD everywhere, POST for reports and progress",
+            Refusal::WrongMethod => "GET and HEAD everywhere, POST for sessions, reports and progress",
         }
     }
 
     fn details(&self) -> Value {
         match self {
-            Refusal::BadReport { reason } | Refusal::NotReady { reason } => json!({ "reason": reason }),
+            Refusal::BadReport { reason } | Refusal::BadSession { reason } | Refusal::NotReady { reason } => {
+                json!({ "reason": reason })
+            }
+            Refusal::SignatureStale { last } => json!({ "last": last }),
+            Refusal::TooManyDocuments { limit } => json!({ "limit": limit }),
             Refusal::ReportTooLarge { limit } => json!({ "limit": limit }),
             Refusal::PhaseBackwards { phase, last } => json!({ "phase": phase, "last": last }),
             Refusal::RangeBeyond { len } => json!({ "len": len }),
@@ -228,7 +292,11 @@ impl Refusal {
 
     /// Seconds; short for what a restart of something mends, longer for what waits for its turn.
     fn retry_after(&self) -> HeaderValue {
-        HeaderValue::from_static(if *self == Refusal::NotNow { "30" } else { "10" })
+        HeaderValue::from_static(match self {
+            Refusal::NotNow => "30",
+            Refusal::TooManyDocuments { .. } => "60",
+            _ => "10",
+        })
     }
 
     /// For everybody but iPXE.
@@ -283,7 +351,7 @@ mod tests {
     use super::*;
     use crate::script::TemplateFault;
 
-    const ON_THE_SCRIPT_ROUTE: [Refusal; 10] = [
+    const ON_THE_SCRIPT_ROUTE: [Refusal; 11] = [
         Refusal::NetworkNotAllowed,
         Refusal::UnknownServer,
         Refusal::ForeignAddress,
@@ -292,6 +360,7 @@ mod tests {
         Refusal::NotInstalling,
         Refusal::Installed,
         Refusal::NotNow,
+        Refusal::TooManyScripts,
         Refusal::StoreAway,
         Refusal::NoScript,
     ];
@@ -333,6 +402,7 @@ mod tests {
     fn machines_are_parked_and_not_restarted_when_waiting_helps() {
         for (refusal, status, retry_after) in [
             (Refusal::NotNow, 503, Some("30")),
+            (Refusal::TooManyScripts, 503, Some("10")),
             (Refusal::StoreAway, 503, Some("10")),
             (Refusal::TokenWrong, 200, None),
             (Refusal::Installed, 200, None),

@@ -13,6 +13,8 @@ use uuid::Uuid;
 
 /// Keeps the HMAC apart from every other use of the same key. A change of it invalidates all tokens.
 const DOMAIN: &[u8] = b"metalform boot token v1\0";
+/// Of the token in the URL that an installer reports its progress to.
+const PROGRESS: &[u8] = b"metalform progress token v1\0";
 
 /// The service's secret. Can't be printed.
 pub struct TokenKey(SecretBox<[u8; 32]>);
@@ -25,16 +27,31 @@ impl TokenKey {
 
     /// The token of a boot attempt.
     pub fn token(&self, attempt: Uuid) -> BootToken {
+        self.derived(DOMAIN, attempt)
+    }
+
+    /// What an installer shows with its progress. It knows neither keys nor headers, but gets its URL from a document that
+    /// only the node gets, so the token in it is another than the one on the kernel's command line.
+    pub fn progress_token(&self, attempt: Uuid) -> BootToken {
+        self.derived(PROGRESS, attempt)
+    }
+
+    fn derived(&self, domain: &[u8], attempt: Uuid) -> BootToken {
         let mut mac =
             Hmac::<Sha256>::new_from_slice(self.0.expose_secret()).expect("HMAC takes a key of any length (RFC 2104)");
-        mac.update(DOMAIN);
+        mac.update(domain);
         mac.update(attempt.as_bytes());
         BootToken(hex::encode(mac.finalize().into_bytes()).into())
     }
 
     /// Whether `shown` is the attempt's token. Takes as long for a nearly right token as for a wrong one.
     pub fn is_token_of(&self, shown: &str, attempt: Uuid) -> bool {
-        self.token(attempt).expose().as_bytes().ct_eq(shown.as_bytes()).into()
+        self.token(attempt).is(shown)
+    }
+
+    /// The same for what an installer shows.
+    pub fn is_progress_token_of(&self, shown: &str, attempt: Uuid) -> bool {
+        self.progress_token(attempt).is(shown)
     }
 }
 
@@ -52,6 +69,10 @@ impl BootToken {
     /// The text, for the machine it belongs to and nobody else: user data, and its boot script.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
+    }
+
+    fn is(&self, shown: &str) -> bool {
+        self.expose().as_bytes().ct_eq(shown.as_bytes()).into()
     }
 
     /// Stands where the token would, in a script shown to a person.
@@ -90,6 +111,11 @@ mod tests {
         assert!(key(1).is_token_of(token.expose(), attempt));
         assert!(!key(1).is_token_of(token.expose(), other));
         assert!(!key(2).is_token_of(token.expose(), attempt));
+        let progress = key(1).progress_token(attempt);
+        assert!(key(1).is_progress_token_of(progress.expose(), attempt));
+        assert!(
+            !key(1).is_token_of(progress.expose(), attempt) && !key(1).is_progress_token_of(token.expose(), attempt)
+        );
         for wrong in ["", &token.expose()[..63], &format!("{}0", token.expose()), &token.expose().to_uppercase()] {
             assert!(!key(1).is_token_of(wrong, attempt), "{wrong}");
         }

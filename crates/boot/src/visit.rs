@@ -10,6 +10,7 @@ use uuid::Uuid;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Action {
     Script,
+    Session,
     Config,
     Arizona,
     Step,
@@ -19,8 +20,9 @@ enum Action {
     Other,
 }
 
-const PREFIXES: [(&str, Action); 7] = [
+const PREFIXES: [(&str, Action); 8] = [
     ("/boot/ipxe", Action::Script),
+    ("/boot/session", Action::Session),
     ("/boot/server", Action::Config),
     ("/boot/arizona", Action::Arizona),
     ("/boot/step", Action::Step),
@@ -81,6 +83,7 @@ impl Visit {
     fn entry(&self, who: &str, outcome: &str) -> AuditEntry {
         let action = match self.action {
             Action::Script => audit_action::BOOT_SCRIPT,
+            Action::Session => audit_action::BOOT_SESSION,
             Action::Config => audit_action::BOOT_CONFIG,
             Action::Arizona => audit_action::BOOT_ARIZONA,
             Action::Step => audit_action::BOOT_STEP,
@@ -105,16 +108,21 @@ impl Visit {
         self.target.chars().take(128).map(clean).collect()
     }
 
-    /// An observation made now.
+    /// An observation made now, on its way to the journal.
     pub fn evidence(&self, node: &BootNode, attempt: Uuid, seen: Seen) -> Record {
-        Record::Evidence(Evidence {
+        Record::Evidence(self.observation(node, attempt, seen))
+    }
+
+    /// An observation made now.
+    pub fn observation(&self, node: &BootNode, attempt: Uuid, seen: Seen) -> Evidence {
+        Evidence {
             cluster_id: node.cluster_id,
             server_id: node.server_id.clone(),
             attempt_id: attempt,
             at: self.plane.clock.now(),
             source: self.source,
             seen,
-        })
+        }
     }
 }
 

@@ -16,6 +16,8 @@ pub const TOKEN_REVOKE: &str = "token.revoke";
 pub const CREDENTIALS_READ: &str = "credentials.read";
 /// A machine asked for its boot script.
 pub const BOOT_SCRIPT: &str = "boot.script";
+/// A machine exchanged its boot token for a session.
+pub const BOOT_SESSION: &str = "boot.session";
 /// A machine asked for its configuration.
 pub const BOOT_CONFIG: &str = "boot.config";
 /// The installer asked for its Arizona document.
@@ -46,7 +48,7 @@ pub const SERVICE_STOPPED: &str = "service.stopped";
 pub const AUDIT_CHECKED: &str = "audit.checked";
 
 /// All of them. A call of the control plane by another method than these three is `api.` and that method.
-pub const ALL: [&str; 22] = [
+pub const ALL: [&str; 23] = [
     API_GET,
     API_POST,
     API_DELETE,
@@ -55,6 +57,7 @@ pub const ALL: [&str; 22] = [
     TOKEN_REVOKE,
     CREDENTIALS_READ,
     BOOT_SCRIPT,
+    BOOT_SESSION,
     BOOT_CONFIG,
     BOOT_ARIZONA,
     BOOT_STEP,

@@ -1,7 +1,7 @@
 //! Evidence: something observed that may move a phase. Request handlers only append it; the loop, holding the fence,
 //! folds it into the node's record and the timeline.
 
-use crate::{BootStep, InstallerCall, Report, Timestamp};
+use crate::{BootStep, InstallerCall, Report, SessionKey, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use uuid::Uuid;
@@ -49,6 +49,13 @@ pub enum Seen {
     StepReached {
         /// Where.
         step: BootStep,
+    },
+    /// The node exchanged its boot token for a session.
+    SessionBegun {
+        /// Bound to this key.
+        key: SessionKey,
+        /// In this round: how often the script had been fetched.
+        round: u32,
     },
     /// The node's configuration was handed out in full.
     ConfigServed,

@@ -8,7 +8,7 @@
 
 use crate::{
     BootProgress, BootStep, CvmAnswer, Failure, Finding, NodePhase, NodeView, PartialImage, RefusedImage, ReportPhase,
-    ServerStatus, Timestamp, in_words, node_deadline,
+    ServerStatus, Timestamp, Trust, in_words, node_deadline,
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -51,6 +51,9 @@ pub struct Explanation {
     pub awaited: Option<Awaited>,
     /// What was heard of the present boot attempt, oldest first.
     pub seen: Vec<Observed>,
+    /// By what the machine has shown who it is in its present boot attempt; absent where it has not needed to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust: Option<Trust>,
     /// What the checks of the hardware found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
@@ -133,6 +136,7 @@ pub fn explain_node(view: NodeView<'_>, cluster: &str, refusals: &[RefusedReques
         reason: record.failure.as_ref().map_or(&record.reason, |failure| &failure.reason).clone(),
         awaited,
         seen: what_was_seen(view, refusals),
+        trust: record.boot.trust(),
         findings: record.boot.findings.clone(),
         failure: record.failure.clone(),
         server: record.server.as_ref().map(|seen| Observed { at: seen.at, what: server_in_words(seen) }),
@@ -200,6 +204,9 @@ fn what_was_seen(view: NodeView<'_>, refusals: &[RefusedRequest]) -> Vec<Observe
     if let Some(step) = &boot.step {
         add(Some(step.at), step.step.in_words());
     }
+    if let Some(session) = &boot.session {
+        add(Some(session.at), format!("exchanged its boot token for a session of the key {}", session.key.short()));
+    }
     add(boot.config_at, "fetched its configuration".into());
     if let Some(report) = &boot.report {
         let percent = report.percent.map(|percent| format!(" {percent:.0} %")).unwrap_or_default();
@@ -215,6 +222,7 @@ fn what_was_seen(view: NodeView<'_>, refusals: &[RefusedRequest]) -> Vec<Observe
 fn asked_for(action: &str) -> &str {
     match action {
         "boot.script" => "the boot script",
+        "boot.session" => "a session",
         "boot.config" => "the configuration",
         "boot.arizona" => "the Arizona document",
         "boot.report" | "boot.progress" => "a report to be taken",
@@ -465,6 +473,16 @@ fn last_refusal(refusals: &[RefusedRequest], newer_than: Option<Timestamp>) -> O
                 "{source} asked for {what} without the token of the present boot attempt: it booted with older user data"
             ),
             "a server takes its user data when it is created or reinitialized: `metalform retry` does that for a failed node",
+        ),
+        "session_taken" => (
+            format!("{source} showed another key after the machine, or somebody in its name, had begun its session"),
+            "restart the server in the cloud's console: each fetch of the boot script allows another session; if it comes \
+             back, another machine uses this node's address and token",
+        ),
+        "session_needed" | "session_unknown" | "signature_wrong" | "signature_stale" => (
+            format!("{source} asked for {what} without the key of the node's session [{code}]"),
+            "the machine itself signs what it asks for; if it goes on well, another machine has its address and its user \
+             data, or repeats what it has heard of it",
         ),
         "not_now" => (
             format!("{source} is parked: this node may not boot now"),

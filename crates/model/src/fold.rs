@@ -4,7 +4,7 @@
 use crate::{
     Account, AccountRecord, AccountState, ClusterPhase, ClusterRecord, CvmAnswer, Driver, Evidence, FormationAttempt,
     FormationChoice, InstallerCall, NewEvent, NodePhase, NodeRecord, Offer, PartialImage, RefusedImage, Report,
-    ReportPhase, ReportStatus, SecurePlace, Seen, ServerSeen, ShowPassword, StepSeen, Surface, Timestamp,
+    ReportPhase, ReportStatus, SecurePlace, Seen, ServerSeen, SessionSeen, ShowPassword, StepSeen, Surface, Timestamp,
     choose_driver, driver::driver_for_all, kind,
 };
 use serde_json::json;
@@ -66,6 +66,16 @@ impl NodeRecord {
             Seen::StepReached { step } => {
                 let told = event(kind::BOOT_STEP, step.in_words()).with(json!({"step": step}));
                 self.boot.step = Some(StepSeen { step: *step, at });
+                vec![told]
+            }
+            Seen::SessionBegun { key, round } => {
+                let session = SessionSeen { key: *key, round: *round, at };
+                if self.boot.session.as_ref().is_some_and(|before| before.key == *key) {
+                    return Vec::new();
+                }
+                let message = format!("exchanged its boot token for a session of the key {}", key.short());
+                let told = event(kind::SESSION_BEGUN, message).with(json!({"key": key, "round": round}));
+                self.boot.session = Some(session);
                 vec![told]
             }
             Seen::ConfigServed => {

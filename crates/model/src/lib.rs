@@ -32,6 +32,7 @@ pub mod plan_rules;
 mod profile;
 mod report;
 mod resource;
+mod session;
 mod settings;
 mod status;
 mod time;
@@ -67,7 +68,7 @@ pub use image_manifest::{
 pub use installer_call::InstallerCall;
 pub use node::{
     BootAttempt, BootProgress, CvmAnswer, CvmProgress, NodePhase, NodeRecord, PartialImage, PowerAction, PowerCall,
-    RefusedImage, ServerSeen, ServerStatus, StepSeen,
+    RefusedImage, ServerSeen, ServerStatus, SessionSeen, StepSeen,
 };
 pub use plan::{
     ChosenBy, ClusterPlan, DataDrive, DriveSelector, FormationChoice, NodePlan, Placement, Plan, Role, Start,
@@ -79,6 +80,7 @@ pub use plan_rules::words::nearest;
 pub use profile::{Profile, ProfileFileError, Profiles};
 pub use report::{Finding, Report, ReportPhase, ReportStatus, Verdict};
 pub use resource::{Resource, ResourceState, Slot, resource_name};
+pub use session::{RequestSignature, SIGNATURE_HEADER, SessionKey, SessionTextError, Trust, signed_text};
 pub use settings::Timeouts;
 pub use status::{ClusterStatus, NodeStatus};
 pub use time::{Clock, Timestamp, in_words};

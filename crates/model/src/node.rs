@@ -13,7 +13,9 @@
 //! A phase is named for what is awaited. An existing node (imaged before us) starts in `waiting_for_cvm`.
 //! [`crate::decide_node`] says what comes next; this file is what it decides about.
 
-use crate::{BootStep, Driver, Failure, Finding, InstallerCall, Report, Surface, Timestamp, Trouble};
+use crate::{
+    BootStep, Driver, Failure, Finding, InstallerCall, Report, SessionKey, Surface, Timestamp, Trouble, Trust,
+};
 use serde::{Deserialize, Serialize};
 use std::{net::Ipv4Addr, time::Duration};
 use uuid::Uuid;
@@ -171,6 +173,9 @@ pub struct BootProgress {
     /// The last step that the boot script told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<StepSeen>,
+    /// The session that the machine exchanged its boot token for, the newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionSeen>,
     /// First fetch of the configuration.
     pub config_at: Option<Timestamp>,
     /// Last fetch of the configuration.
@@ -188,6 +193,29 @@ pub struct BootProgress {
     pub called: Option<InstallerCall>,
     /// When the node reported itself installed.
     pub installed_at: Option<Timestamp>,
+}
+
+impl BootProgress {
+    /// By what the machine has shown who it is in this boot attempt; `None`: it has not needed to yet. Once there was a
+    /// session, nothing goes by the token alone.
+    pub fn trust(&self) -> Option<Trust> {
+        match (&self.session, self.config_at.or(self.reported_at)) {
+            (Some(_), _) => Some(Trust::Session),
+            (None, Some(_)) => Some(Trust::Token),
+            (None, None) => None,
+        }
+    }
+}
+
+/// A session, as it was begun.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionSeen {
+    /// Bound to this key.
+    pub key: SessionKey,
+    /// In this round: how often the script had been fetched.
+    pub round: u32,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// A fetch of an image file that broke off.

@@ -6,15 +6,15 @@ use crate::{
 };
 use async_trait::async_trait;
 use metalform_boot::{
-    BootAttemptRef, BootHost, BootNode, Directory, Instruction, Recorder, ScriptNetwork, TokenKey, Unavailable,
-    script_url,
+    BootAttemptRef, BootHost, BootNode, BootSession, Bound, Directory, Instruction, Recorder, RequestCounted,
+    ScriptNetwork, Sessions, TokenKey, Unavailable, script_url,
 };
 use metalform_model::{
-    AuditEntry, Evidence, NodeNetwork, NodePhase, NodePlan, NodeRecord, Plan, Profiles, SubnetFacts, arizona_document,
-    node_config,
+    AuditEntry, Evidence, NodeNetwork, NodePhase, NodePlan, NodeRecord, Plan, Profiles, SessionKey, SubnetFacts,
+    arizona_document, node_config,
 };
 use metalform_orchestrator::BootLinks;
-use metalform_store::{ClusterState, Store};
+use metalform_store::{Binding, ClusterState, Counted, Store};
 use secrecy::ExposeSecret;
 use std::{
     collections::HashMap,
@@ -81,18 +81,31 @@ impl StoreDirectory {
         Ok(Some(state))
     }
 
-    async fn answer(
+    /// The node, with the session of its attempt.
+    async fn found_node(
         &self,
         found: Found,
         wanted: impl Fn(&BootNode) -> bool + Send,
+    ) -> Result<Option<BootNode>, metalform_store::StoreError> {
+        let nodes = match found? {
+            Some(state) => self.boot_nodes(&state).await,
+            None => return Ok(None),
+        };
+        let Some(mut node) = nodes.into_iter().find(wanted) else { return Ok(None) };
+        if let Some(attempt) = node.attempt {
+            let session = self.store.boot_session(attempt.id).await?;
+            node.session = session.map(|session| BootSession { key: session.key, round: session.round });
+        }
+        Ok(Some(node))
+    }
+
+    async fn answer(
+        &self,
+        found: Found,
+        wanted: impl Fn(&BootNode) -> bool + Send + Sync,
     ) -> Result<Option<BootNode>, Unavailable> {
-        match found {
-            Ok(state) => {
-                let nodes = match state {
-                    Some(state) => self.boot_nodes(&state).await,
-                    None => Vec::new(),
-                };
-                let node = nodes.into_iter().find(&wanted);
+        match self.found_node(found, &wanted).await {
+            Ok(node) => {
                 match &node {
                     Some(node) => self.remember(node),
                     None => self.forget(&wanted),
@@ -141,6 +154,8 @@ fn boot_nodes(state: &ClusterState, profiles: &Profiles, set: &InstallerSet) -> 
                     .attempt
                     .as_ref()
                     .map(|a| BootAttemptRef { id: a.id, open: a.is_open() && record.boot.installed_at.is_none() }),
+                round: record.boot.scripts,
+                session: None,
                 instruction: instruction(record),
                 config: network.as_ref().map(|n| node_config(&state.plan, plan, n, profile)).unwrap_or_default(),
                 arizona: network
@@ -212,6 +227,41 @@ impl Recorder for StoreRecorder {
 
     async fn audit(&self, entry: AuditEntry) -> Result<(), Unavailable> {
         self.store.add_audit(&entry).await.map_err(Unavailable::new)
+    }
+}
+
+/// Keeps boot sessions in the store.
+pub struct StoreSessions {
+    /// Where they are kept.
+    pub store: Store,
+    /// The loop: the evidence of a session is folded by it.
+    pub wake: Wake,
+}
+
+#[async_trait]
+impl Sessions for StoreSessions {
+    async fn bind(&self, evidence: Evidence, round: u32, key: SessionKey) -> Result<Bound, Unavailable> {
+        let bound = self.store.bind_boot_session(&evidence, round, key).await.map_err(Unavailable::new)?;
+        Ok(match bound {
+            Binding::New => {
+                self.wake.wake(evidence.cluster_id);
+                Bound::New
+            }
+            Binding::Same => Bound::Same,
+            Binding::Refused => Bound::Refused,
+        })
+    }
+
+    async fn count_request(&self, attempt: Uuid, key: SessionKey, counter: u64) -> Result<RequestCounted, Unavailable> {
+        let counted = self.store.count_boot_request(attempt, key, counter).await.map_err(Unavailable::new)?;
+        Ok(match counted {
+            Counted::New => RequestCounted::New,
+            Counted::Stale { last } => RequestCounted::Stale { last },
+        })
+    }
+
+    async fn count_document(&self, attempt: Uuid, round: u32, most: u32) -> Result<bool, Unavailable> {
+        self.store.count_boot_document(attempt, round, most).await.map_err(Unavailable::new)
     }
 }
 

@@ -60,6 +60,8 @@ pub struct BootConfig {
     pub public_url: Option<String>,
     /// Networks that may talk to it; private ones and loopback when absent.
     pub allow: Option<Vec<IpNet>>,
+    /// Proxies in front of it, whose `X-Forwarded-For` is believed; none by default.
+    pub trusted_proxies: Vec<IpNet>,
     /// Whether machines must ask from their own address.
     pub source_check: SourceCheck,
     /// A folder of script templates, `NAME.ipxe`.
@@ -260,6 +262,7 @@ impl Default for BootConfig {
             listen: SocketAddr::from(([0, 0, 0, 0], 8080)),
             public_url: None,
             allow: None,
+            trusted_proxies: Vec::new(),
             source_check: SourceCheck::Strict,
             templates_dir: None,
             template: None,
@@ -350,7 +353,7 @@ impl ConfigError {
 /// Every key that the environment may set.
 const KEYS: &[(&str, &[&str])] = &[
     ("", &["data_dir"]),
-    ("boot", &["listen", "public_url", "allow", "source_check", "templates_dir", "template"]),
+    ("boot", &["listen", "public_url", "allow", "trusted_proxies", "source_check", "templates_dir", "template"]),
     ("control", &["listen", "tls", "names"]),
     ("store", &["url"]),
     ("ibm_cloud", &["api_key_file", "trusted_profile", "region", "iam_url", "vpc_url", "dns_url", "metadata_url"]),
@@ -543,7 +546,9 @@ fn sends_in_the_clear(url: &str) -> bool {
 /// false.
 fn from_environment(key: &str, value: String) -> Value {
     match key {
-        "allow" | "names" => Value::Array(value.split(',').map(|v| Value::String(v.trim().to_owned())).collect()),
+        "allow" | "names" | "trusted_proxies" => {
+            Value::Array(value.split(',').map(|v| Value::String(v.trim().to_owned())).collect())
+        }
         "prism_port" | "foundation_port" | "ssh_port" | "genesis_port" => {
             value.parse().map(Value::Integer).unwrap_or(Value::String(value))
         }
@@ -575,6 +580,7 @@ mod tests {
             "METALFORM_TIMEOUTS_NODE_READY" => Some("90s".to_owned()),
             "METALFORM_NUTANIX_PRISM_PORT" => Some("19440".to_owned()),
             "METALFORM_BOOT_ALLOW" => Some("10.0.0.0/8, 127.0.0.0/8".to_owned()),
+            "METALFORM_BOOT_TRUSTED_PROXIES" => Some("10.0.0.8/32".to_owned()),
             _ => None,
         };
         let config = Config::parse(text, &env).unwrap();
@@ -584,6 +590,7 @@ mod tests {
         assert_eq!(config.timeouts().order_to_script, Timeouts::default().order_to_script);
         assert_eq!(config.nutanix.prism_port, 19440);
         assert_eq!(config.boot.allow.as_ref().map(Vec::len), Some(2));
+        assert_eq!(config.boot.trusted_proxies, ["10.0.0.8/32".parse().unwrap()]);
     }
 
     #[test]

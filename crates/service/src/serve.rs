@@ -4,7 +4,7 @@ use crate::{
     Config, ConfigError,
     api::{self, App, Limits as CallLimits},
     audit::{self, Syslog},
-    boot_side::{Links, StoreDirectory, StoreRecorder},
+    boot_side::{Links, StoreDirectory, StoreRecorder, StoreSessions},
     clock::WallClock,
     config::{ControlTls, IbmCloudConfig, NutanixConfig},
     drivers::{ClusterAccounts, CvmSshFormation, FoundationFormation, PrismFormation, RandomPasswords},
@@ -297,14 +297,16 @@ pub async fn assemble(
     let directory = Arc::new(StoreDirectory::new(store.clone(), profiles.clone(), installer.clone()));
     directory.warm().await?;
     let recorder = Arc::new(StoreRecorder { store: store.clone(), wake: wake.clone() });
+    let sessions = Arc::new(StoreSessions { store: store.clone(), wake: wake.clone() });
     let settings = BootSettings {
+        trusted_proxies: config.boot.trusted_proxies.clone(),
         allow: config.boot.allow.clone().unwrap_or_else(default_allow),
         source_check: config.boot.source_check,
         templates: templates.clone(),
         ..BootSettings::new(boot_host.clone(), config.images_dir())
     };
     let key = secrets::token_key(&config.data_dir)?;
-    let plane = BootPlane::start(directory.clone(), recorder, key, settings, clock.clone());
+    let plane = BootPlane::start(directory.clone(), recorder, sessions, key, settings, clock.clone());
 
     let key = secrets::token_key(&config.data_dir)?;
     let sealer = secrets::sealer(&config.data_dir)?;

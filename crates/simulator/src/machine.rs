@@ -17,6 +17,7 @@ mod hardware;
 mod installer;
 mod netboot;
 mod outbox;
+mod session;
 mod settings;
 
 pub use config::NodeConfig;
@@ -47,6 +48,8 @@ pub struct Http {
     pub method: &'static str,
     /// Absolute.
     pub url: String,
+    /// Further headers.
+    pub headers: Vec<(&'static str, String)>,
     /// A JSON body.
     pub body: Option<Vec<u8>>,
     /// `User-Agent`.
@@ -61,6 +64,7 @@ impl Http {
             from: Ipv4Addr::UNSPECIFIED,
             method: "GET",
             url: String::new(),
+            headers: Vec::new(),
             body: None,
             user_agent: "metalform-simulated-installer",
             timeout: Duration::from_secs(10),
@@ -122,6 +126,7 @@ enum Purpose {
     Script,
     Ipxe,
     Sums(Box<Boot>),
+    Session,
     Config,
     Report,
 }
@@ -133,6 +138,7 @@ enum Timer {
     Resume(Resume),
     AskSums(Box<Boot>),
     StartInstaller(String),
+    AskSession,
     AskConfig,
     Check(String),
     InstallStep(usize),
@@ -168,6 +174,8 @@ pub struct Machine {
     installer: Option<Installer>,
     system: Option<System>,
     installs: u32,
+    /// Counts the starts of its installer: each makes a key of its own.
+    installer_starts: u64,
     /// How the latest installation of an emulated machine calls itself.
     install: Option<String>,
     /// An emulated machine's installed system is down if it says nothing until then.
@@ -205,6 +213,7 @@ impl Machine {
             installer: None,
             system: None,
             installs: 0,
+            installer_starts: 0,
             install: None,
             silent_at: None,
             outbox: Outbox::default(),
@@ -244,7 +253,7 @@ impl Machine {
     pub fn next_event_at(&self) -> Timestamp {
         let timer = self.timer.as_ref().map_or(Timestamp::NEVER, |(at, _)| *at);
         let timer = self.silent_at.map_or(timer, |at| timer.min(at));
-        if self.has_network() { timer.min(self.outbox.next_at()) } else { timer }
+        if self.may_report() { timer.min(self.outbox.next_at()) } else { timer }
     }
 
     /// What it wants now.
@@ -290,7 +299,7 @@ impl Machine {
         while let Some((_, timer)) = self.timer.take_if(|(at, _)| *at <= now) {
             self.fire(now, timer, faults);
         }
-        if self.has_network()
+        if self.may_report()
             && let Some((purpose, http)) = self.outbox.send(now, self.on.address)
         {
             self.request(purpose, http);
@@ -307,6 +316,7 @@ impl Machine {
                 Purpose::Script => self.script_fetched(now, result),
                 Purpose::Ipxe => self.image_fetched(now, result, faults),
                 Purpose::Sums(boot) => self.sums_fetched(now, boot, result),
+                Purpose::Session => self.session_fetched(now, &result),
                 Purpose::Config => self.config_fetched(now, result),
                 Purpose::Report => {}
             }
@@ -319,8 +329,9 @@ impl Machine {
             Timer::AskScript => self.ask_script(),
             Timer::Resume(resume) => self.resume_ipxe(now, resume),
             Timer::AskSums(boot) => self.ask_sums(boot),
-            Timer::StartInstaller(command_line) => self.start_installer(&command_line, faults),
-            Timer::AskConfig => self.ask_config(),
+            Timer::StartInstaller(command_line) => self.start_installer(now, &command_line, faults),
+            Timer::AskSession => self.ask_session(),
+            Timer::AskConfig => self.ask_config(now),
             Timer::Check(text) => self.check_config(now, &text, faults),
             Timer::InstallStep(step) => self.install_step(now, step, faults),
             Timer::LeaveInstaller(give_up) => self.leave_installer(now, give_up),
@@ -402,6 +413,12 @@ impl Machine {
         matches!(self.stage, Stage::Installer | Stage::Failed(_) | Stage::HostUp | Stage::CvmUp)
     }
 
+    /// In a session one request is under way at a time: of two, the later number might arrive first.
+    fn may_report(&self) -> bool {
+        let asks = matches!(self.fetch, Some((_, Purpose::Config)));
+        self.has_network() && !(asks && self.is_in_session())
+    }
+
     fn get(&mut self, purpose: Purpose, url: String, timeout: Duration) {
         let user_agent = match purpose {
             Purpose::Config | Purpose::Report => Http::installer().user_agent,
@@ -411,8 +428,11 @@ impl Machine {
         self.request(purpose, http);
     }
 
-    fn request(&mut self, purpose: Purpose, http: Http) {
+    fn request(&mut self, purpose: Purpose, mut http: Http) {
         self.last_fetch += 1;
+        if matches!(purpose, Purpose::Config | Purpose::Report) {
+            self.sign(&mut http);
+        }
         match purpose {
             Purpose::Report => self.report = Some(self.last_fetch),
             purpose => self.fetch = Some((self.last_fetch, purpose)),

@@ -12,6 +12,7 @@
 
 mod api_tokens;
 mod audit;
+mod boot_rounds;
 mod clusters;
 mod commit;
 mod credentials;
@@ -28,6 +29,7 @@ pub use audit::{
     AuditKey, AuditLine, AuditPublicKey, AuditReader, AuditReport, BadPublicKey, HeadsFound, check_audit_export,
     first_broken_audit_line,
 };
+pub use boot_rounds::{Binding, Counted, StoredSession};
 pub use clusters::{Accepted, ClusterState, NewCluster, NodeState, OperatorRequest};
 pub use commit::Changes;
 pub use credentials::SealedCredential;

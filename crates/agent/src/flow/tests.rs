@@ -1,7 +1,11 @@
 use crate::{
     finding::Code,
     flow::Ended,
-    testing::{lab::Lab, plane::Fault},
+    session::Session,
+    testing::{
+        lab::Lab,
+        plane::{Fault, TOKEN},
+    },
 };
 use metalform_model::{Report, ReportPhase, ReportStatus, Verdict};
 use serde_json::json;
@@ -59,10 +63,72 @@ fn the_installer_gets_the_drives_the_files_and_a_clean_environment() {
     assert!(!inherited, "{console}");
 }
 
+/// The fake refuses the token from the exchange on, every signature that is wrong, and every number that is not new.
+#[test]
+fn the_token_is_exchanged_first_and_everything_after_is_signed() {
+    let mut lab = Lab::new("session");
+    lab.script = "cat \"$METALFORM_REPORT\"".into();
+    lab.installs();
+    let heard = lab.plane.with(|state| state.heard.clone());
+    assert_eq!(heard[0], "POST /boot/session/node-1");
+    assert_eq!(heard.iter().filter(|each| each.contains("/boot/session/")).count(), 1);
+    let signed = lab.plane.with(|state| state.signed);
+    assert_eq!(signed as usize, heard.iter().filter(|each| each.contains(" /boot/")).count() - 1, "{heard:?}");
+    // What the installed system reports with is its document, and stands nowhere else.
+    let text = fs::read_to_string(lab.tree().root().join("run/metalform/report.json")).unwrap();
+    let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let secret = document["session_key"].as_str().unwrap();
+    assert_eq!(Session::of_installed(secret).map(|session| session.public()), lab.plane.with(|state| state.session));
+    let told = lab.plane.with(|state| format!("{:?}", state.reports));
+    assert!(!lab.console().contains(secret) && !told.contains(secret));
+    assert!(lab.console().contains(r#""session_key":"…""#), "{}", lab.console());
+}
+
+#[test]
+fn a_boot_plane_that_knows_no_sessions_is_asked_with_the_token() {
+    let lab = Lab::new("older");
+    lab.plane.with(|state| state.is_older = true);
+    lab.installs();
+    assert_eq!(lab.plane.phases(), ALL);
+    let lab = Lab::new("older-still");
+    lab.plane.with(|state| state.is_older = true);
+    lab.plane.fault("/boot/session/", Fault::Status(405), 1);
+    lab.installs();
+    let text = fs::read_to_string(lab.tree().root().join("run/metalform/report.json")).unwrap();
+    assert!(text.contains(TOKEN) && !text.contains("session_key"), "{text}");
+}
+
+#[test]
+fn a_machine_whose_session_another_has_asks_for_nothing_and_touches_nothing() {
+    let lab = Lab::new("taken");
+    let other = Session::new(&[9; 32]).public();
+    lab.plane.with(|state| state.session = Some(other));
+    assert_eq!(lab.fails(), "session_refused");
+    assert_eq!(lab.plane.heard(""), ["POST /boot/session/node-1"]);
+    assert!(lab.console().contains("409 session_taken"), "{}", lab.console());
+    // No server is sent to the token for having gone wrong.
+    for status in [401, 403, 404, 409] {
+        let lab = Lab::new(&format!("refused-session-{status}"));
+        lab.plane.fault("/boot/session/", Fault::Status(status), 1);
+        assert_eq!(lab.fails(), "session_refused");
+    }
+}
+
+#[test]
+fn a_number_that_is_taken_is_followed_by_a_greater_one() {
+    let lab = Lab::new("numbers");
+    lab.plane.with(|state| state.signed = 1000);
+    lab.installs();
+    assert_eq!(lab.plane.phases(), ALL);
+    assert!(lab.plane.with(|state| state.signed) > 1000);
+}
+
 #[test]
 fn a_service_that_is_away_or_busy_is_waited_for() {
     let lab = Lab::new("away");
-    for path in ["/boot/server/", "/boot/report/", "/pxe/images/manifest.json", "/pxe/images/small.img"] {
+    for path in
+        ["/boot/session/", "/boot/server/", "/boot/report/", "/pxe/images/manifest.json", "/pxe/images/small.img"]
+    {
         lab.plane.fault(path, Fault::Close, 2);
         lab.plane.fault(path, Fault::Busy, 1);
         lab.plane.fault(path, Fault::Status(500), 1);

@@ -1,7 +1,8 @@
 //! A boot plane on loopback, for tests: strict where the real one is (token, numbers, the order of phases), and with faults
 //! that are told to it beforehand.
 
-use metalform_model::{Report, ReportPhase};
+use ed25519_dalek::{Signature, VerifyingKey};
+use metalform_model::{Report, ReportPhase, RequestSignature, SessionKey, signed_text};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -46,6 +47,12 @@ pub struct State {
     /// Method, path and `Range`.
     pub heard: Vec<String>,
     pub date: String,
+    /// A release that knows no sessions.
+    pub is_older: bool,
+    /// Bound to the first key that was shown.
+    pub session: Option<SessionKey>,
+    /// Number of the last request that was signed.
+    pub signed: u64,
     generation: u32,
 }
 
@@ -101,6 +108,7 @@ struct Asked {
     token: Option<String>,
     range: Option<usize>,
     if_range: Option<String>,
+    signature: Option<RequestSignature>,
     body: Vec<u8>,
 }
 
@@ -135,6 +143,7 @@ fn read_request(stream: &mut TcpStream) -> Option<Asked> {
         token: query.and_then(|query| query.strip_prefix("t=")).map(str::to_owned),
         range: header("range").and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()),
         if_range: header("if-range"),
+        signature: header("metalform-signature").map(|text| text.parse().expect("a signature")),
         body,
     })
 }
@@ -156,8 +165,12 @@ fn answer(mut stream: TcpStream, state: &Mutex<State>) {
         Some(Fault::Busy) => (503, refusal("store_away"), "Retry-After: 1\r\n".into()),
         _ => {
             let path = asked.path.clone();
-            if path.starts_with("/boot/") && asked.token.as_deref() != Some(TOKEN) {
-                (403, refusal("token_wrong"), String::new())
+            if path == "/boot/session/node-1" && !state.is_older {
+                exchange(&mut state, &asked)
+            } else if path.starts_with("/boot/session/") {
+                (404, refusal("unknown_path"), String::new())
+            } else if let Some(refused) = refused(&mut state, &asked) {
+                refused
             } else if let Some(name) = path.strip_prefix("/pxe/images/") {
                 assert_eq!(asked.token, None, "images need no token, so none is sent");
                 image(&state, name, &asked)
@@ -186,6 +199,52 @@ fn answer(mut stream: TcpStream, state: &Mutex<State>) {
     let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n{headers}Connection: close\r\n\r\n");
     let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
     let _ = stream.shutdown(Shutdown::Write);
+}
+
+fn refusal(status: u16, code: &str, details: Value) -> (u16, Vec<u8>, String) {
+    let document = json!({"error": {"code": code, "message": "no", "details": details}});
+    (status, document.to_string().into_bytes(), String::new())
+}
+
+fn exchange(state: &mut State, asked: &Asked) -> (u16, Vec<u8>, String) {
+    #[derive(serde::Deserialize)]
+    struct Exchange {
+        key: SessionKey,
+    }
+    if asked.token.as_deref() != Some(TOKEN) {
+        return refusal(403, "token_wrong", json!({}));
+    }
+    let Exchange { key } = serde_json::from_slice(&asked.body).expect("a key");
+    match *state.session.get_or_insert(key) == key {
+        true => (200, json!({"key": key}).to_string().into_bytes(), String::new()),
+        false => refusal(409, "session_taken", json!({})),
+    }
+}
+
+/// Why what the node alone may ask for is refused, if it is.
+fn refused(state: &mut State, asked: &Asked) -> Option<(u16, Vec<u8>, String)> {
+    if !asked.path.starts_with("/boot/") {
+        assert_eq!(asked.signature, None, "images need no signature, so none is sent");
+        return None;
+    }
+    match (state.session, asked.signature) {
+        (None, _) if asked.token.as_deref() != Some(TOKEN) => Some(refusal(403, "token_wrong", json!({}))),
+        (None, _) => None,
+        (Some(_), None) => Some(refusal(403, "session_needed", json!({}))),
+        (Some(key), Some(signed)) => {
+            assert_eq!(asked.token, None, "once it is exchanged, the token is not shown any more");
+            let text = signed_text(&asked.method, &asked.path, signed.counter, &asked.body);
+            let key = VerifyingKey::from_bytes(&key.0).unwrap();
+            if key.verify_strict(text.as_bytes(), &Signature::from_bytes(&signed.signature)).is_err() {
+                return Some(refusal(403, "signature_wrong", json!({})));
+            }
+            if signed.counter <= state.signed {
+                return Some(refusal(409, "signature_stale", json!({ "last": state.signed })));
+            }
+            state.signed = signed.counter;
+            None
+        }
+    }
 }
 
 fn image(state: &State, name: &str, asked: &Asked) -> (u16, Vec<u8>, String) {

@@ -6,9 +6,10 @@ mod image;
 mod progress;
 mod report;
 mod script;
+mod session;
 mod step;
 
-use crate::{BootPlane, Refusal, visit::Visit};
+use crate::{BootPlane, Refusal, peer::source_of, visit::Visit};
 use axum::{
     Extension, Router,
     extract::{ConnectInfo, Request, State},
@@ -29,6 +30,7 @@ pub fn router(plane: Arc<BootPlane>) -> Router {
         .route("/boot/ipxe", any(script::answer))
         .route("/boot/ipxe/", any(script::answer))
         .route("/boot/ipxe/{*server_id}", any(script::answer))
+        .route("/boot/session/{server_id}", post(session::answer))
         .route("/boot/server/{mgmt_ip}", get(config::answer))
         .route("/boot/arizona/{mgmt_ip}", get(config::answer_arizona))
         .route("/boot/step/{server_id}/{step}", get(step::answer))
@@ -46,6 +48,7 @@ pub fn router(plane: Arc<BootPlane>) -> Router {
 
 async fn admit(State(plane): State<Arc<BootPlane>>, mut request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip().to_canonical());
+    let peer = peer.map(|peer| source_of(peer, request.headers(), &plane.settings.trusted_proxies));
     let source = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     let visit = Visit::new(plane.clone(), request.uri().path(), source);
     plane.journal.room().await;

@@ -1,5 +1,6 @@
 //! `POST /boot/progress/{server_id}?t=…&step=…&offset=…`: the progress callbacks of the Nutanix installer. It knows nothing
-//! of us but a URL, to which it appends its own parameters, so here the query holds more than `t`.
+//! of us but a URL, to which it appends its own parameters, so here the query holds more than `t`, and nothing is signed:
+//! `t` is a token that stands in the document with that URL and nowhere else.
 //!
 //! The installer takes 200 for an answer and any other status for its end: it does not ask again. Only where no connection
 //! comes about does it try five times. So a record that the store does not take at once stays in the queue when 503 is
@@ -7,7 +8,7 @@
 //! callback by its step, offset and text.
 
 use super::report::BODY_DEADLINE;
-use crate::{Refusal, query::read_query, visit::Visit};
+use crate::{Refusal, proof::prove_progress, query::read_query, visit::Visit};
 use axum::{
     Extension, Json,
     body::Body,
@@ -33,7 +34,7 @@ async fn take(visit: &Visit, uri: &Uri, body: Body) -> Result<Response, Refusal>
     let plane = &visit.plane;
     let node = plane.node_named(&visit.target).await?;
     plane.check_source(visit.source, node.mgmt_ip.ok_or(Refusal::ForeignAddress)?)?;
-    let attempt = plane.check_token(&read_query(uri.query()), &node)?;
+    let attempt = prove_progress(plane, &node, &read_query(uri.query()))?;
     let call = read_call(uri.query().unwrap_or_default(), body).await?;
     if !attempt.open {
         // The attempt was closed by the installer's own last step; what it says afterwards is well meant.

@@ -1,10 +1,15 @@
 //! `POST /boot/report/{server_id}?t=`: what a node says about its installation. 2xx means committed.
 
-use crate::{BootNode, Refusal, query::read_query, visit::Visit};
+use crate::{
+    BootNode, Refusal,
+    proof::{Asked, prove},
+    query::read_query,
+    visit::Visit,
+};
 use axum::{
     Extension, Json,
     body::Body,
-    http::Uri,
+    http::{HeaderMap, Method, Uri},
     response::{IntoResponse, Response},
 };
 use futures_util::StreamExt;
@@ -16,14 +21,20 @@ const LONGEST_REPORT: usize = 64 * 1024;
 /// For the whole body.
 pub(super) const BODY_DEADLINE: Duration = Duration::from_secs(10);
 
-pub(super) async fn answer(Extension(visit): Extension<Visit>, uri: Uri, body: Body) -> Response {
-    match take(&visit, &uri, body).await {
+pub(super) async fn answer(
+    Extension(visit): Extension<Visit>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    match take(&visit, &method, &uri, &headers, body).await {
         Ok(answer) => answer,
         Err(refusal) => visit.refuse(refusal),
     }
 }
 
-async fn take(visit: &Visit, uri: &Uri, body: Body) -> Result<Response, Refusal> {
+async fn take(visit: &Visit, method: &Method, uri: &Uri, headers: &HeaderMap, body: Body) -> Result<Response, Refusal> {
     let plane = &visit.plane;
     let query = read_query(uri.query());
     if query.has_more {
@@ -31,8 +42,11 @@ async fn take(visit: &Visit, uri: &Uri, body: Body) -> Result<Response, Refusal>
     }
     let node = plane.node_named(&visit.target).await?;
     plane.check_source(visit.source, node.mgmt_ip.ok_or(Refusal::ForeignAddress)?)?;
-    let attempt = plane.check_token(&query, &node)?;
-    let report = read_report(body).await?;
+    let body = in_limits(body, |reason| Refusal::BadReport { reason }).await;
+    let text = body.as_deref().unwrap_or_default();
+    let asked = Asked { method, path: uri.path(), query: &query, headers, body: text };
+    let (attempt, _) = prove(plane, &node, &asked).await?;
+    let report = read_report(&body?)?;
     // Before the attempt is looked at: the reply to the report that closed it may have been lost.
     if let Some((last_seq, _)) = node.last_report
         && report.seq <= last_seq
@@ -65,13 +79,9 @@ fn check_order(node: &BootNode, phase: ReportPhase) -> Result<(), Refusal> {
     }
 }
 
-async fn read_report(body: Body) -> Result<Report, Refusal> {
+fn read_report(bytes: &[u8]) -> Result<Report, Refusal> {
     let bad = |reason: String| Refusal::BadReport { reason };
-    let bytes = match tokio::time::timeout(BODY_DEADLINE, read_body(body)).await {
-        Ok(read) => read?,
-        Err(_late) => return Err(bad("it did not arrive within 10 s".to_owned())),
-    };
-    let report: Report = serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
+    let report: Report = serde_json::from_slice(bytes).map_err(|error| bad(error.to_string()))?;
     if report.seq == 0 {
         return Err(bad("seq counts from 1".to_owned()));
     }
@@ -81,15 +91,22 @@ async fn read_report(body: Body) -> Result<Report, Refusal> {
     Ok(report)
 }
 
-async fn read_body(body: Body) -> Result<Vec<u8>, Refusal> {
-    let mut chunks = body.into_data_stream();
-    let mut bytes = Vec::new();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|_| Refusal::BadReport { reason: "the connection broke off".to_owned() })?;
-        if bytes.len() + chunk.len() > LONGEST_REPORT {
-            return Err(Refusal::ReportTooLarge { limit: LONGEST_REPORT });
+/// All of a body that is short and comes in time; `bad` makes the refusal where it breaks off.
+pub(super) async fn in_limits(body: Body, bad: impl Fn(String) -> Refusal) -> Result<Vec<u8>, Refusal> {
+    let read = async {
+        let mut chunks = body.into_data_stream();
+        let mut bytes = Vec::new();
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|_| bad("the connection broke off".to_owned()))?;
+            if bytes.len() + chunk.len() > LONGEST_REPORT {
+                return Err(Refusal::ReportTooLarge { limit: LONGEST_REPORT });
+            }
+            bytes.extend_from_slice(&chunk);
         }
-        bytes.extend_from_slice(&chunk);
+        Ok(bytes)
+    };
+    match tokio::time::timeout(BODY_DEADLINE, read).await {
+        Ok(read) => read,
+        Err(_late) => Err(bad("it did not arrive within 10 s".to_owned())),
     }
-    Ok(bytes)
 }

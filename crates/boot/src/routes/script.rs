@@ -39,6 +39,9 @@ async fn offer(visit: &Visit, method: &Method, uri: &Uri) -> Result<Response, Re
         return Err(Refusal::NotInstalling);
     }
     let text = render(visit, &node, mgmt_ip)?;
+    if !plane.scripts.allows(&node.server_id, plane.clock.now()) {
+        return Err(Refusal::TooManyScripts);
+    }
     visit.grant(Some(&node));
     let length = text.len();
     let end = visit.clone();

@@ -26,7 +26,7 @@ async fn the_arizona_document_says_where_to_report_to() {
     let world = World::new();
     let answer = world.get(&arizona_path()).await;
     assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
-    let root = format!("http://10.240.0.5:8080/boot/progress/server-001?t={}", token());
+    let root = format!("http://10.240.0.5:8080/boot/progress/server-001?t={}", progress_token());
     assert_eq!(answer.json(), json!({"hyp_type": "kvm", "monitoring_url_root": root}));
     assert_eq!(world.seen().await, [Seen::ArizonaServed]);
     assert_eq!(world.audit().await, ["node server-001 | boot.arizona | 10.240.0.11 | 10.240.0.11 | ok"]);

@@ -6,6 +6,7 @@ mod images;
 mod installer;
 mod reports;
 mod scripts;
+mod sessions;
 mod steps;
 mod store_away;
 mod support;

@@ -75,7 +75,7 @@ async fn without_a_directory_machines_are_parked_and_images_still_served() {
 async fn readiness_tells_that_the_store_is_away() {
     let world = World::new();
     *world.store.recorder.lock().unwrap() = Mode::Fails;
-    assert_eq!(world.get(&config_path()).await.status, 503);
+    assert_eq!(world.post(&report_path(), REPORT).await.status, 503);
     let ready = world.get("/readyz").await;
     assert_eq!((ready.status, ready.json()["store"].as_str().unwrap().to_owned()), (200, "away".to_owned()));
     assert_eq!(world.send(request(axum::http::Method::GET, "/healthz", &[]), Ipv4Addr::LOCALHOST).await.status, 200);

@@ -8,9 +8,10 @@ use axum::{
     http::{HeaderMap, Method, Request},
 };
 use metalform_boot::{
-    BootAttemptRef, BootNode, BootPlane, BootSettings, Directory, Instruction, Recorder, TokenKey, Unavailable, router,
+    BootAttemptRef, BootNode, BootPlane, BootSession, BootSettings, Bound, Directory, Instruction, Recorder,
+    RequestCounted, Sessions, TokenKey, Unavailable, router,
 };
-use metalform_model::{AuditEntry, Clock, Evidence, Seen, Timestamp};
+use metalform_model::{AuditEntry, Clock, Evidence, Seen, SessionKey, Timestamp};
 use serde_json::{Value, json};
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -53,6 +54,47 @@ pub struct Store {
     pub recorder: Mutex<Mode>,
     evidence: Mutex<Vec<Evidence>>,
     audit: Mutex<Vec<AuditEntry>>,
+    counter: Mutex<u64>,
+    documents: Mutex<u32>,
+}
+
+/// As far as one round goes; the rest is the business of the store, and tested there.
+#[async_trait]
+impl Sessions for Store {
+    async fn bind(&self, evidence: Evidence, round: u32, key: SessionKey) -> Result<Bound, Unavailable> {
+        let mode = *self.recorder.lock().unwrap();
+        mode.pass().await?;
+        let mut node = self.node.lock().unwrap();
+        match node.session {
+            Some(session) if session.key == key => Ok(Bound::Same),
+            Some(session) if session.round >= round => Ok(Bound::Refused),
+            _ => {
+                node.session = Some(BootSession { key, round });
+                *self.counter.lock().unwrap() = 0;
+                self.evidence.lock().unwrap().push(evidence);
+                Ok(Bound::New)
+            }
+        }
+    }
+
+    async fn count_request(&self, _: Uuid, _: SessionKey, counter: u64) -> Result<RequestCounted, Unavailable> {
+        let mode = *self.recorder.lock().unwrap();
+        mode.pass().await?;
+        let mut last = self.counter.lock().unwrap();
+        if counter <= *last {
+            return Ok(RequestCounted::Stale { last: *last });
+        }
+        *last = counter;
+        Ok(RequestCounted::New)
+    }
+
+    async fn count_document(&self, _: Uuid, _: u32, most: u32) -> Result<bool, Unavailable> {
+        let mode = *self.recorder.lock().unwrap();
+        mode.pass().await?;
+        let mut documents = self.documents.lock().unwrap();
+        *documents += 1;
+        Ok(*documents <= most)
+    }
 }
 
 #[async_trait]
@@ -132,6 +174,8 @@ pub fn node() -> BootNode {
         server_id: "server-001".to_owned(),
         mgmt_ip: Some(NODE_IP),
         attempt: Some(BootAttemptRef { id: ATTEMPT, open: true }),
+        round: 1,
+        session: None,
         instruction: Instruction::Install,
         config: json!({"server_info": {"server_id": "server-001"}, "network_config": {}}),
         arizona: Some(json!({"hyp_type": "kvm"})),
@@ -150,6 +194,10 @@ pub fn token_of(attempt: Uuid) -> String {
 
 pub fn token() -> String {
     token_of(ATTEMPT)
+}
+
+pub fn progress_token() -> String {
+    TokenKey::new(KEY).progress_token(ATTEMPT).expose().to_owned()
 }
 
 pub fn script_path() -> String {
@@ -179,13 +227,15 @@ impl World {
             recorder: Mutex::new(Mode::Answers),
             evidence: Mutex::default(),
             audit: Mutex::default(),
+            counter: Mutex::default(),
+            documents: Mutex::default(),
         });
         let host = "http://10.240.0.5:8080".parse().unwrap();
         let mut settings = BootSettings::new(host, images.path().to_owned());
         settings.deadline = Duration::from_millis(100);
         change(&mut settings);
-        let plane =
-            BootPlane::start(store.clone(), store.clone(), TokenKey::new(KEY), settings, Arc::new(StoppedClock));
+        let (key, clock) = (TokenKey::new(KEY), Arc::new(StoppedClock));
+        let plane = BootPlane::start(store.clone(), store.clone(), store.clone(), key, settings, clock);
         World { router: router(plane.clone()), plane, store, images }
     }
 

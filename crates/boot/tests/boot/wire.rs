@@ -8,7 +8,7 @@ use std::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     time::timeout,
 };
 
@@ -62,5 +62,53 @@ async fn a_machine_boots_over_a_real_connection() {
         }
     });
     assert_eq!(seen.await.unwrap(), [Seen::ScriptServed, Seen::ImageServed { file, sent: 3_000_000, of: 3_000_000 }]);
+    server.abort();
+}
+
+/// One request from that loopback address, as it is; the whole answer.
+async fn ask(address: SocketAddr, from: [u8; 4], request: &str) -> String {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from((from, 0))).unwrap();
+    let mut stream = socket.connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    timeout(Duration::from_secs(10), stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+    answer
+}
+
+/// The address is that of the connection, which nobody on the other side can choose.
+#[tokio::test]
+async fn over_a_real_connection_neither_token_nor_header_makes_up_for_the_address() {
+    let world = World::new();
+    world.change_node(|node| node.mgmt_ip = Some(Ipv4Addr::LOCALHOST));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let service = world.router.clone().into_make_service_with_connect_info::<SocketAddr>();
+    let server = tokio::spawn(async move { axum::serve(listener, service).await });
+
+    let (node, stranger) = ([127, 0, 0, 1], [127, 0, 0, 2]);
+    let body = format!("{{\"key\":\"{}\"}}", "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
+    let post = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+    let t = token();
+    for (method, path, headers, body) in [
+        ("GET", format!("/boot/ipxe/server-001?t={t}"), "", ""),
+        ("GET", format!("/boot/server/127.0.0.1?t={t}"), "", ""),
+        ("GET", format!("/boot/server/127.0.0.1?t={t}"), "X-Forwarded-For: 127.0.0.1\r\n", ""),
+        ("GET", format!("/boot/arizona/127.0.0.1?t={t}"), "", ""),
+        ("POST", format!("/boot/session/server-001?t={t}"), post.as_str(), body.as_str()),
+    ] {
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\n{headers}Connection: close\r\n\r\n{body}");
+        let before = world.audit().await.len();
+        let answer = ask(address, stranger, &request).await;
+        assert!(answer.contains("foreign_address") && !answer.contains(&t), "{path}: {answer}");
+        assert!(!answer.contains("server_info") && !answer.contains("vmlinuz"), "{path}: {answer}");
+        assert_eq!(world.seen().await, [], "{path}");
+        let audit = world.audit().await;
+        assert_eq!(audit.len(), before + 1, "{path}");
+        assert!(audit[before].ends_with("| 127.0.0.2 | refused:foreign_address"), "{audit:?}");
+    }
+    let own =
+        format!("POST /boot/session/server-001?t={t} HTTP/1.1\r\nHost: x\r\n{post}Connection: close\r\n\r\n{body}");
+    assert!(ask(address, node, &own).await.starts_with("HTTP/1.1 200 OK\r\n"));
     server.abort();
 }

@@ -2,7 +2,7 @@
 
 use crate::{context::Context, error::CliError, output::clean};
 use clap::Args;
-use metalform_model::{Explanation, Finding, Timestamp, Verdict, in_words};
+use metalform_model::{Explanation, Finding, Timestamp, Trust, Verdict, in_words};
 use std::time::Duration;
 
 /// Explain where a node stands, what was heard of it, and what to do next
@@ -18,6 +18,14 @@ pub async fn run(context: &Context, args: &Explain) -> Result<(), CliError> {
     match context.json {
         true => context.out.json(&told),
         false => context.out.raw(&page(&told, context.now())),
+    }
+}
+
+/// By what the machine has shown who it is.
+fn trust_in_words(trust: Trust) -> &'static str {
+    match trust {
+        Trust::Session => "the key of its session: everything it asks for is signed",
+        Trust::Token => "its boot token alone, from its own address: its image set has no agent, or an older one",
     }
 }
 
@@ -45,6 +53,9 @@ fn page(told: &Explanation, now: Timestamp) -> String {
         for seen in &told.seen {
             page += &format!("  {}  {}\n", moment(seen.at), clean(&seen.what));
         }
+    }
+    if let Some(trust) = told.trust {
+        page += &format!("\nshown by\n  {}\n", trust_in_words(trust));
     }
     if !told.findings.is_empty() {
         page += "\nchecks\n";
@@ -103,6 +114,12 @@ mod tests {
     }
 
     #[test]
+    fn how_a_machine_shows_who_it_is_stands_there_in_words() {
+        assert!(trust_in_words(Trust::Token).contains("boot token alone"));
+        assert!(trust_in_words(Trust::Session).contains("session"));
+    }
+
+    #[test]
     fn a_node_is_explained_on_one_page() {
         let told = Explanation {
             server_id: "server-001".into(),
@@ -114,6 +131,7 @@ mod tests {
             reason: "kernel and initrd are sent\u{1b}[31m".into(),
             awaited: Some(Awaited { what: "its controller VM to be ready".into(), until: at(3600) }),
             seen: vec![observed(0, "fetched its boot script"), observed(9, "fetched the kernel")],
+            trust: Some(Trust::Session),
             findings: vec![
                 finding(Verdict::Ok, "memory", "384 GiB", ""),
                 finding(Verdict::Warning, "/dev/nvme2n1", "it holds a partition table", "it will be wiped"),
@@ -138,6 +156,9 @@ server-001 of alpha: imaging for 40m 00s (usually 35m 00s)  LATE
 seen
   2026-01-02T02:54:00Z  fetched its boot script
   2026-01-02T02:54:09Z  fetched the kernel
+
+shown by
+  the key of its session: everything it asks for is signed
 
 checks
   ok       memory        384 GiB
@@ -168,6 +189,7 @@ what it looks like
             reason: "ready".into(),
             awaited: None,
             seen: vec![],
+            trust: None,
             findings: vec![],
             failure: None,
             server: None,

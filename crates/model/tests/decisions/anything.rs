@@ -60,6 +60,7 @@ pub fn seen() -> impl Strategy<Value = Seen> {
             .prop_map(|(file, sent)| Seen::ImageServed { file: file.into(), sent, of: 2 }),
         a_report().prop_map(Seen::Reported),
         Just(Seen::ArizonaServed),
+        (0u8..3, 0u32..4).prop_map(|(key, round)| Seen::SessionBegun { key: SessionKey([key; 32]), round }),
         (select(vec!["vmlinuz-foundation", "x"]), select(vec!["image_unreadable", "unknown_image"]))
             .prop_map(|(file, code)| Seen::ImageRefused { file: file.into(), code: code.into() }),
         select(vec![BootStep::Boot, BootStep::Error(7)]).prop_map(|step| Seen::StepReached { step }),

@@ -201,6 +201,7 @@ fn an_explanation_is_this_document() {
                 { "at": at(60), "what": "fetched its configuration" },
                 { "at": at(70), "what": "reported checking: message 1" },
             ],
+            "trust": "token",
             "findings": [{ "code": "memory", "verdict": "ok", "subject": "memory", "reason": "384 GiB" }],
             "server": { "at": at(0), "what": "it is powered on" },
             "diagnoses": [{ "code": "as_expected", "cause": "nothing unusual: for the test", "next": "nothing to do but wait" }],

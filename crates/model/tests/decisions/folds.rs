@@ -289,3 +289,33 @@ fn another_attempt_at_formation_looks_before_it_asks() {
     too_few.record.retry(FormationChoice::Auto, &[], now);
     assert_eq!((too_few.record.phase, too_few.record.since), (ClusterPhase::WaitingForNodes, now));
 }
+
+#[test]
+fn trust_is_what_was_shown_in_the_boot_attempt_and_a_session_outlasts_a_script() {
+    let begun = |key: u8, round: u32| Seen::SessionBegun { key: SessionKey([key; 32]), round };
+    let checking = Seen::Reported(report(1, ReportPhase::Checking));
+    for (seen, trust) in [
+        (vec![Seen::ScriptServed], None),
+        (vec![Seen::ScriptServed, Seen::ConfigServed], Some(Trust::Token)),
+        (vec![Seen::ScriptServed, checking], Some(Trust::Token)),
+        (vec![Seen::ScriptServed, begun(1, 1)], Some(Trust::Session)),
+        (vec![Seen::ScriptServed, begun(1, 1), Seen::ConfigServed], Some(Trust::Session)),
+        (vec![Seen::ScriptServed, begun(1, 1), Seen::ScriptServed], Some(Trust::Session)),
+        (vec![Seen::ScriptServed, Seen::ConfigServed, Seen::ScriptServed, begun(1, 2)], Some(Trust::Session)),
+        (vec![Seen::ScriptServed, begun(1, 1), Seen::ScriptServed, begun(2, 2)], Some(Trust::Session)),
+    ] {
+        let steps = seen.iter().zip(1..);
+        let node = steps.fold(Node::in_phase(Imaging), |node, (seen, n)| node.showed(seen.clone(), T0 + seconds(n)));
+        assert_eq!(node.record.boot.trust(), trust, "{seen:?}");
+    }
+}
+
+#[test]
+fn a_session_is_told_once() {
+    let mut node = Node::in_phase(Imaging);
+    let begun = evidence(1, Seen::SessionBegun { key: SessionKey([0xab; 32]), round: 1 }, T0);
+    let told = node.record.fold_evidence(&begun);
+    assert_eq!((told.len(), told[0].kind), (1, kind::SESSION_BEGUN));
+    assert!(told[0].message.contains("abababababababab"), "{}", told[0].message);
+    assert_eq!(node.record.fold_evidence(&begun), []);
+}

@@ -66,7 +66,7 @@ async fn the_operators_calls_are_recorded_with_their_outcome() {
 /// A machine with the wrong token, or none, or from the wrong place, gets neither script nor configuration.
 #[tokio::test]
 async fn only_the_node_itself_with_the_token_of_its_open_attempt_gets_anything() {
-    let mut rig = Rig::new(22).await;
+    let mut rig = Rig::by_token(22).await;
     rig.deploy(&rig.plan("c", 3)).await;
     // Until both have their configuration; the installation that follows takes a quarter of an hour.
     rig.run_until_configured("c", 2).await;
@@ -144,7 +144,7 @@ async fn no_boot_token_and_no_operator_token_is_in_timeline_audit_or_any_answer(
 
 #[tokio::test]
 async fn with_the_store_away_scripts_and_images_are_served_from_memory_and_everything_else_fails_loudly() {
-    let mut rig = Rig::new(24).await;
+    let mut rig = Rig::by_token(24).await;
     rig.deploy(&rig.plan("c", 1)).await;
     rig.run_until_configured("c", 1).await;
     let token = rig.boot_token("c-1");
@@ -172,7 +172,7 @@ async fn with_the_store_away_scripts_and_images_are_served_from_memory_and_every
 /// The loop may be busy with something slow: what is recorded counts from the moment it is.
 #[tokio::test]
 async fn a_machine_that_has_just_reported_itself_installed_is_not_told_to_install_again() {
-    let mut rig = Rig::new(25).await;
+    let mut rig = Rig::by_token(25).await;
     rig.deploy(&rig.plan("c", 1)).await;
     rig.run_until_configured("c", 1).await;
     let token = rig.boot_token("c-1");

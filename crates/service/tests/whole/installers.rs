@@ -71,7 +71,7 @@ async fn an_image_set_says_by_its_manifest_how_its_machines_boot() {
 
 #[tokio::test]
 async fn without_a_manifest_machines_boot_the_built_in_script_and_have_no_arizona_document() {
-    let mut rig = Rig::new(41).await;
+    let mut rig = Rig::by_token(41).await;
     rig.deploy(&rig.plan("c", 1)).await;
     rig.run_until_configured("c", 1).await;
     let script = rig.text("/api/v1/nodes/c-1/script").await;
@@ -103,7 +103,7 @@ async fn an_image_set_that_gives_no_script_is_refused_before_anything_is_ordered
 /// The installer of Nutanix CE alone: no agent reports.
 #[tokio::test]
 async fn an_installer_leads_its_node_to_installed_by_its_callbacks_alone() {
-    let mut rig = Rig::new(43).await;
+    let mut rig = Rig::by_token(43).await;
     write_set(&rig, "phoenix-ce", &[]);
     rig.deploy(&rig.plan("ce", 1)).await;
     // The simulated installer is one with our agent: it says nothing, and gets no further than its configuration.
@@ -158,7 +158,7 @@ async fn an_installer_leads_its_node_to_installed_by_its_callbacks_alone() {
 
 #[tokio::test]
 async fn what_stopped_an_installer_is_its_nodes_failure_by_code_reason_and_hint() {
-    let mut rig = Rig::new(44).await;
+    let mut rig = Rig::by_token(44).await;
     rig.deploy(&rig.plan("c", 1)).await;
     rig.run_until_configured("c", 1).await;
     let found = json!({"code": "disk_missing", "verdict": "failed", "subject": "/dev/nvme2n1",

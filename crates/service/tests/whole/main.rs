@@ -10,6 +10,7 @@ mod formation;
 mod installers;
 mod rig;
 mod seeds;
+mod spoofs;
 mod templates;
 mod tokens;
 mod transports;

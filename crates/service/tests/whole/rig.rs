@@ -20,6 +20,7 @@ use metalform_simulator::{
     cvm::CvmProfile,
     fault::{Fault, builtin},
     fetch::{Answer, FetchResult},
+    machine::Http,
     world::{Fetch, World, WorldSettings},
 };
 use metalform_store::{ClusterState, Sealer, Store};
@@ -141,12 +142,19 @@ pub struct Rig {
     token: String,
     /// How often the process has died.
     pub deaths: u32,
+    /// What machines have asked the boot plane for, without the images: as somebody who listens on their network has it.
+    pub overheard: Mutex<Vec<Http>>,
 }
 
 impl Rig {
     /// A world whose controller VMs are as the product's first design has them.
     pub async fn new(seed: u64) -> Rig {
         Rig::with(seed, |_| {}).await
+    }
+
+    /// A world whose installers know no sessions: they show the boot token with everything.
+    pub async fn by_token(seed: u64) -> Rig {
+        Rig::with(seed, |settings| settings.machines.exchanges_token = false).await
     }
 
     /// A world whose controller VMs are as users of current releases see them.
@@ -169,7 +177,19 @@ impl Rig {
         let service = start(&folder, &store, &world, &clock, &wire).await;
         let boot = metalform_boot::router(service.plane.clone());
         let token = std::fs::read_to_string(folder.0.join("token")).unwrap();
-        Rig { world, clock, wire, store, service, boot, due: HashMap::new(), folder, token, deaths: 0 }
+        Rig {
+            world,
+            clock,
+            wire,
+            store,
+            service,
+            boot,
+            due: HashMap::new(),
+            folder,
+            token,
+            deaths: 0,
+            overheard: Mutex::default(),
+        }
     }
 
     /// What a new process would do: nothing in memory survives, everything in the store does.
@@ -268,10 +288,24 @@ impl Rig {
 
     /// A machine's call of the boot plane, from that address.
     pub async fn boot_call(&self, method: &str, path: &str, from: &str, body: &str) -> (StatusCode, String) {
+        self.boot_call_with(method, path, from, &[], body).await
+    }
+
+    /// The same with further headers.
+    pub async fn boot_call_with(
+        &self,
+        method: &str,
+        path: &str,
+        from: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> (StatusCode, String) {
         let peer = SocketAddr::new(from.parse().unwrap(), 40000);
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request
             .header(header::CONTENT_TYPE, "application/json")
             .extension(ConnectInfo(peer))
             .body(Body::from(body.to_owned()))
@@ -335,6 +369,12 @@ impl Rig {
     /// Waits until everything seen so far is recorded and taken in.
     pub async fn settled(&mut self) {
         self.settle().await;
+    }
+
+    /// How much evidence the loop hasn't taken in, once everything seen so far is recorded.
+    pub async fn evidence_waiting(&self, name: &str) -> usize {
+        self.service.plane.flush(Duration::from_secs(5)).await;
+        self.store.unfolded_evidence(self.state(name).await.record.id, 1000).await.unwrap().len()
     }
 
     /// A plan of `nodes` nodes for this world.
@@ -479,10 +519,15 @@ impl Rig {
     async fn fetch(&self, fetch: &Fetch) -> FetchResult {
         let http = &fetch.http;
         let Some(rest) = http.url.strip_prefix(&format!("http://{BOOT_HOST}")) else { return FetchResult::Refused };
+        if !rest.starts_with("/pxe/") {
+            lock(&self.overheard).push(http.clone());
+        }
         let peer = SocketAddr::new(IpAddr::from(http.from), 40000);
-        let request = Request::builder()
-            .method(http.method)
-            .uri(rest)
+        let mut request = Request::builder().method(http.method).uri(rest);
+        for (name, value) in &http.headers {
+            request = request.header(*name, value);
+        }
+        let request = request
             .header(header::USER_AGENT, http.user_agent)
             .header(header::CONTENT_TYPE, "application/json")
             .extension(ConnectInfo(peer))

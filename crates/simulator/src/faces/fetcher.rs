@@ -52,6 +52,9 @@ impl Fetcher {
         };
         let method = if http.method == "POST" { reqwest::Method::POST } else { reqwest::Method::GET };
         let mut request = client.request(method, &http.url).header("user-agent", http.user_agent);
+        for (name, value) in &http.headers {
+            request = request.header(*name, value);
+        }
         if let Some(body) = http.body {
             request = request.header("content-type", "application/json").body(body);
         }

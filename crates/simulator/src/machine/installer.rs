@@ -1,10 +1,14 @@
 //! The installer inside a machine: from its kernel command line over its configuration to a written disk, with reports
 //! on the way.
 
-use super::{Machine, MachineEffect, NodeConfig, Outbox, Purpose, Stage, System, Timer, config};
+use super::{
+    Machine, MachineEffect, NodeConfig, Outbox, Purpose, Stage, System, Timer, config,
+    session::{self, Session},
+};
 use crate::{
     fault::{Faults, MachineFault},
-    fetch::FetchResult,
+    fetch::{Answer, FetchResult},
+    machine::Http,
 };
 use metalform_model::Timestamp;
 use serde_json::json;
@@ -26,6 +30,8 @@ const STEPS: [(&str, f64); 8] = [
 const HALF_WAY: usize = 4;
 /// The last report before the restart gets so long, wall clock.
 const LAST_WORDS: Duration = Duration::from_secs(20);
+/// Until it is looked at again whether a report was taken.
+const SOON: Duration = Duration::from_millis(100);
 const RETRY: Duration = Duration::from_secs(5);
 
 /// What the installer knows from its kernel command line.
@@ -33,6 +39,9 @@ const RETRY: Duration = Duration::from_secs(5);
 pub(super) struct Installer {
     config_url: Url,
     pub report_url: String,
+    pub session_url: String,
+    /// Once the token is exchanged.
+    pub session: Option<Session>,
     node_id: String,
     token: String,
     pub reports_lost: bool,
@@ -62,7 +71,9 @@ impl Installer {
             .ok_or("config_url= is no plain http URL")?;
         let mut report_url = config_url.clone();
         report_url.set_path(&format!("/boot/report/{node_id}"));
-        for url in [&mut config_url, &mut report_url] {
+        let mut session_url = config_url.clone();
+        session_url.set_path(&format!("/boot/session/{node_id}"));
+        for url in [&mut config_url, &mut report_url, &mut session_url] {
             url.query_pairs_mut().append_pair("t", token);
         }
         let console = command_line.split_ascii_whitespace().any(|word| word.starts_with("console=ttyS"));
@@ -72,6 +83,8 @@ impl Installer {
             Installer {
                 config_url,
                 report_url,
+                session_url: session_url.into(),
+                session: None,
                 node_id,
                 token,
                 reports_lost: false,
@@ -84,12 +97,17 @@ impl Installer {
     }
 }
 
+/// Not "unknown server", which has the same status.
+fn is_unknown_path(answer: &Answer) -> bool {
+    answer.status == 404 && !answer.body.text().is_some_and(|text| text.contains("unknown_server"))
+}
+
 /// What the stand-in image sets hold.
 const VERSION: &str = "6.8.1";
 const OTHER_VERSION: &str = "6.8.0";
 
 impl Machine {
-    pub(super) fn start_installer(&mut self, command_line: &str, faults: &mut Faults) {
+    pub(super) fn start_installer(&mut self, now: Timestamp, command_line: &str, faults: &mut Faults) {
         let (mut installer, mgmt_ip) = match Installer::read(command_line) {
             Ok(read) => read,
             // Without these there is nobody to tell: the installer's text menu waits for somebody at the console.
@@ -103,16 +121,76 @@ impl Machine {
         self.stage = Stage::Installer;
         self.outbox = Outbox::to(installer.report_url.clone(), installer.reports_lost);
         self.installer = Some(installer);
-        self.tell("booting", "running", Some(0.0), "the installer has started");
+        self.installer_starts += 1;
         if mgmt_ip == Some(self.on.address) {
-            self.ask_config();
+            if self.settings.exchanges_token {
+                self.ask_session();
+            } else {
+                self.begin(now);
+            }
         } else {
+            self.tell("booting", "running", Some(0.0), "the installer has started");
             self.give_up(&format!("mgmt_ip= on the command line is not this machine's address {}", self.on.address));
         }
     }
 
-    pub(super) fn ask_config(&mut self) {
-        if let Some(installer) = &self.installer {
+    /// From here on it is heard.
+    fn begin(&mut self, now: Timestamp) {
+        self.tell("booting", "running", Some(0.0), "the installer has started");
+        self.ask_config(now);
+    }
+
+    pub(super) fn ask_session(&mut self) {
+        let Some(installer) = &self.installer else { return };
+        let seed = session::seed(self.settings.seed, &self.on.server_id, self.installer_starts);
+        let body = session::exchange(&seed);
+        let http =
+            Http { from: self.on.address, method: "POST", url: installer.session_url.clone(), ..Http::installer() };
+        self.request(Purpose::Session, Http { body: Some(body), ..http });
+    }
+
+    pub(super) fn session_fetched(&mut self, now: Timestamp, result: &FetchResult) {
+        let wait = match result {
+            FetchResult::Answered(answer) if answer.is_ok() => {
+                let seed = session::seed(self.settings.seed, &self.on.server_id, self.installer_starts);
+                self.installer.iter_mut().for_each(|installer| installer.session = Some(Session::new(&seed)));
+                return self.begin(now);
+            }
+            // A boot server that knows no sessions.
+            FetchResult::Answered(answer) if answer.status == 405 || is_unknown_path(answer) => return self.begin(now),
+            FetchResult::Answered(answer) if matches!(answer.status, 408 | 429 | 500..) => answer.retry_after(),
+            // Nobody would hear it: what it says counts only with a session.
+            FetchResult::Answered(answer) => {
+                let why = format!("the session was refused with status {}", answer.status);
+                self.print(format!("installer: {why}"));
+                self.timer = None;
+                self.stage = Stage::Failed(why);
+                return;
+            }
+            _ => None,
+        };
+        let wait = wait.unwrap_or_else(|| self.pace.retry(RETRY));
+        self.timer = Some((now + wait, Timer::AskSession));
+    }
+
+    /// With the session's signature in place of the token, once there is a session.
+    pub(super) fn sign(&mut self, http: &mut Http) {
+        let installed = self.system.as_mut().and_then(|system| system.installer.as_mut());
+        let session = self.installer.as_mut().or(installed).and_then(|installer| installer.session.as_mut());
+        if let Some(session) = session {
+            session.sign(http);
+        }
+    }
+
+    /// Whether its installer signs what it asks for.
+    pub(super) fn is_in_session(&self) -> bool {
+        self.installer.as_ref().is_some_and(|installer| installer.session.is_some())
+    }
+
+    pub(super) fn ask_config(&mut self, now: Timestamp) {
+        if self.report.is_some() && self.is_in_session() {
+            self.timer = Some((now + SOON, Timer::AskConfig));
+        } else if let Some(installer) = &self.installer {
             let url = installer.config_url.to_string();
             self.get(Purpose::Config, url, Duration::from_secs(10));
         }
@@ -177,9 +255,10 @@ impl Machine {
             return;
         }
         self.tell("installing", "ok", Some(95.0), "the disks are written");
-        if let Some(installer) = self.installer.clone()
+        if let Some(mut installer) = self.installer.clone()
             && let Some(config) = installer.config.clone()
         {
+            installer.session = installer.session.map(Session::of_installed);
             self.installs += 1;
             self.system = Some(System { config, installer: Some(installer) });
             self.effects.push(MachineEffect::BootDiskOverwritten);
@@ -196,8 +275,7 @@ impl Machine {
         if self.outbox.is_empty() || now >= give_up {
             self.restart(now);
         } else {
-            let soon = Duration::from_millis(100);
-            self.timer = Some((now + soon, Timer::LeaveInstaller(give_up)));
+            self.timer = Some((now + SOON, Timer::LeaveInstaller(give_up)));
         }
     }
 

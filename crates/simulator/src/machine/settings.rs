@@ -16,6 +16,9 @@ pub struct MachineSettings {
     /// Whether a machine still starts iPXE after its boot disk has been installed on. Not documented for IBM's bare metal
     /// servers; if it does, only the boot script keeps it from being installed again.
     pub network_boot_after_install: bool,
+    /// Whether the installer exchanges its boot token for a session, as Metalform's own agent does. One that doesn't shows the
+    /// token with everything it asks for, as every other installer would.
+    pub exchanges_token: bool,
     /// Whether machines are emulated outside of the world, which then only orders their power
     /// ([`crate::world::World::take_emulator_orders`]).
     pub emulated: bool,
@@ -30,6 +33,7 @@ impl Default for MachineSettings {
             speed: 1.0,
             platform: Platform { firmware: Firmware::Uefi, generation: Generation::Old },
             network_boot_after_install: false,
+            exchanges_token: true,
             emulated: false,
             durations: MachineDurations::default(),
         }

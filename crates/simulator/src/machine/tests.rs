@@ -5,6 +5,7 @@ use crate::{
     fetch::{Answer, FetchResult},
     ipxe::{Firmware, Generation, Platform},
 };
+use ed25519_dalek::{Signature, VerifyingKey};
 use metalform_model::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -90,6 +91,8 @@ struct Lab {
     pages: BTreeMap<String, Vec<FetchResult>>,
     asked: Vec<String>,
     reports: Vec<Value>,
+    /// The key that the token was exchanged for, and the number of the last request it has signed.
+    session: Option<(VerifyingKey, u64)>,
     happened: Vec<MachineEffect>,
 }
 
@@ -102,6 +105,7 @@ impl Lab {
             pages: BTreeMap::new(),
             asked: Vec::new(),
             reports: Vec::new(),
+            session: None,
             happened: Vec::new(),
         };
         let sums = format!(
@@ -113,6 +117,7 @@ impl Lab {
         lab.page("/pxe/images/vmlinuz-foundation", [ok(KERNEL)]);
         lab.page("/pxe/images/initrd-foundation.img", [ok(INITRD)]);
         lab.page("/pxe/images/SHA256SUMS", [ok(sums)]);
+        lab.page("/boot/session/server-001", [ok("")]);
         lab.page("/boot/server/10.240.0.11", [ok(node_config().to_string())]);
         lab.page("/boot/report/server-001", [ok("")]);
         lab
@@ -141,8 +146,16 @@ impl Lab {
         assert_eq!(http.from, MGMT);
         let url = Url::parse(&http.url).unwrap();
         self.asked.push(format!("{} {}", http.method, url.path()));
-        if url.path().starts_with("/boot/") {
-            assert_eq!(url.query(), Some("t=secret"), "{url}");
+        let is_signed = ["/boot/server/", "/boot/report/"].iter().any(|path| url.path().starts_with(path));
+        match &mut self.session {
+            Some((key, last)) if is_signed => {
+                assert_eq!(url.query(), None, "{url}");
+                *last = signed_by(key, http, url.path()).filter(|number| number > last).expect("a greater number");
+            }
+            _ if url.path().starts_with("/boot/") => {
+                assert_eq!((url.query(), &http.headers), (Some("t=secret"), &vec![]), "{url}");
+            }
+            _ => {}
         }
         let answers = self.pages.entry(url.path().into()).or_default();
         let result = match answers.len() {
@@ -151,7 +164,11 @@ impl Lab {
             _ => answers.remove(0),
         };
         let taken = matches!(&result, FetchResult::Answered(answer) if answer.is_ok());
-        if let (Some(body), true) = (&http.body, taken) {
+        if url.path().starts_with("/boot/session/") {
+            let body: Value = serde_json::from_slice(http.body.as_deref().unwrap()).unwrap();
+            let key: [u8; 32] = hex::decode(body["key"].as_str().unwrap()).unwrap().try_into().unwrap();
+            self.session = taken.then(|| (VerifyingKey::from_bytes(&key).unwrap(), 0));
+        } else if let (Some(body), true) = (&http.body, taken) {
             self.reports.push(serde_json::from_slice(body).unwrap());
         }
         result
@@ -163,6 +180,10 @@ impl Lab {
         for _ in 0..10_000 {
             self.machine.poll(self.now, &mut self.faults);
             let effects = self.machine.take_effects();
+            let signed =
+                |effect: &&MachineEffect| matches!(effect, MachineEffect::Http(_, http) if !http.headers.is_empty());
+            let under_way = effects.iter().filter(signed).count();
+            assert!(under_way <= 1, "of two signed requests the later one may arrive first: {effects:?}");
             if effects.is_empty() {
                 let next = self.machine.next_event_at();
                 if next > end {
@@ -207,6 +228,17 @@ impl Lab {
     }
 }
 
+/// The number of a request, if the key has signed it: by the words of the documents.
+fn signed_by(key: &VerifyingKey, http: &Http, path: &str) -> Option<u64> {
+    let (_, value) = http.headers.iter().find(|(name, _)| *name == "metalform-signature")?;
+    let (number, signature) = value.strip_prefix("v1 ")?.split_once(' ')?;
+    let digest = hex::encode(Sha256::digest(http.body.as_deref().unwrap_or_default()));
+    let text = format!("metalform session v1\n{}\n{path}\n{number}\n{digest}\n", http.method);
+    let signature = Signature::from_bytes(&hex::decode(signature).ok()?.try_into().ok()?);
+    key.verify_strict(text.as_bytes(), &signature).ok()?;
+    number.parse().ok()
+}
+
 fn ok(body: impl Into<bytes::Bytes>) -> FetchResult {
     FetchResult::Answered(Answer::new(200, body))
 }
@@ -240,10 +272,11 @@ fn a_machine_boots_installs_reports_and_grows_a_cvm() {
             "GET /pxe/images/vmlinuz-foundation",
             "GET /pxe/images/initrd-foundation.img",
             "GET /pxe/images/SHA256SUMS",
+            "POST /boot/session/server-001",
             "GET /boot/server/10.240.0.11",
-            "POST /boot/report/server-001",
         ]
     );
+    assert_eq!(lab.session.map(|(_, last)| last > 1 << 32), Some(true), "the installed system goes on with the key");
     let phases = lab.phases();
     let installing = |seq| (seq, "installing", "running");
     let mut expected = vec![(1, "booting", "running"), (2, "checking", "running"), (3, "checking", "ok")];
@@ -262,6 +295,49 @@ fn a_machine_boots_installs_reports_and_grows_a_cvm() {
     assert_eq!((config.cluster_name.as_str(), config.cvm_ip), ("prod", Ipv4Addr::new(10, 240, 0, 101)));
     assert_eq!(lab.machine.script_fetches(), 1);
     assert!(lab.machine.console().iter().all(|line| !line.contains("secret")), "{:#?}", lab.machine.console());
+}
+
+#[test]
+fn a_machine_makes_another_key_at_each_start() {
+    let mut lab = Lab::standard().fault(MachineFault::BootsTwice, 1);
+    lab.power_on(&powered_on());
+    let mut keys = Vec::new();
+    while *lab.machine.stage() != Stage::CvmUp {
+        lab.run(Duration::from_secs(1));
+        keys.extend(lab.session.map(|(key, _)| key.to_bytes()));
+        keys.dedup();
+    }
+    assert_eq!((keys.len(), lab.times_asked("/boot/session/server-001")), (2, 2));
+}
+
+#[test]
+fn an_installer_without_sessions_and_one_whose_server_knows_none_show_the_token() {
+    let mut bare = Lab::new(MachineSettings { exchanges_token: false, ..MachineSettings::default() });
+    assert_eq!(*bare.boots(), Stage::CvmUp);
+    assert_eq!(bare.times_asked("/boot/session/server-001"), 0);
+    for unknown in [status(404), status(405)] {
+        let mut lab = Lab::standard();
+        lab.page("/boot/session/server-001", [unknown]);
+        assert_eq!(*lab.boots(), Stage::CvmUp);
+        assert_eq!((lab.times_asked("/boot/session/server-001"), lab.session), (1, None));
+    }
+}
+
+#[test]
+fn a_machine_waits_for_its_session_and_gives_up_where_it_is_refused() {
+    let mut lab = Lab::standard();
+    lab.page("/boot/session/server-001", [parked(20), FetchResult::Refused, status(503), ok("")]);
+    assert_eq!(*lab.boots(), Stage::CvmUp);
+    assert_eq!(lab.times_asked("/boot/session/server-001"), 4);
+    let unknown_server = Answer::new(404, r#"{"error":{"code":"unknown_server"}}"#);
+    for (refused, named) in [(status(409), "409"), (status(403), "403"), (FetchResult::Answered(unknown_server), "404")]
+    {
+        let mut lab = Lab::standard();
+        lab.page("/boot/session/server-001", [refused]);
+        lab.boots();
+        assert!(lab.stuck().contains(&format!("session was refused with status {named}")), "{}", lab.stuck());
+        assert_eq!((lab.times_asked("/boot/server/10.240.0.11"), lab.reports.len()), (0, 0));
+    }
 }
 
 #[test]

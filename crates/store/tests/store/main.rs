@@ -4,6 +4,7 @@ mod accept;
 mod api_tokens;
 mod audit;
 mod audit_heads;
+mod boot_rounds;
 mod commit;
 mod credentials;
 mod reopen;

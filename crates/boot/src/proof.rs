@@ -1,0 +1,62 @@
+//! What a machine shows to get something, or to be heard: its boot token, or the signature of its session. Beside the check
+//! of its address, never instead of it.
+//!
+//! Without an exchange the token is enough: image sets without our agent know nothing else. Once it was exchanged, it is
+//! good for the script and for the exchange of a later round, and for nothing else in that boot attempt: whoever has read
+//! it on a console or a command line is late. Rejected: the token alone again in each new round. Whoever has it could
+//! begin one by fetching the script, and then report in the node's name without leaving a key behind.
+
+use crate::{BootAttemptRef, BootNode, BootPlane, Refusal, query::BootQuery, session::RequestCounted};
+use axum::http::{HeaderMap, Method};
+use metalform_model::{RequestSignature, SIGNATURE_HEADER, Trust};
+
+/// A request, as far as it can be signed.
+pub(crate) struct Asked<'a> {
+    pub method: &'a Method,
+    pub path: &'a str,
+    pub query: &'a BootQuery<'a>,
+    pub headers: &'a HeaderMap,
+    pub body: &'a [u8],
+}
+
+/// The attempt that a request is of, and by what that was shown. It may be closed.
+///
+/// A signature's number is remembered before anything is done: a request that is answered with an error is not signed for
+/// another time either.
+pub(crate) async fn prove(
+    plane: &BootPlane,
+    node: &BootNode,
+    asked: &Asked<'_>,
+) -> Result<(BootAttemptRef, Trust), Refusal> {
+    let Some(header) = asked.headers.get(SIGNATURE_HEADER) else {
+        let attempt = plane.check_token(asked.query, node)?;
+        return if node.session.is_some() { Err(Refusal::SessionNeeded) } else { Ok((attempt, Trust::Token)) };
+    };
+    let attempt = node.attempt.ok_or(Refusal::NotInstalling)?;
+    let session = node.session.ok_or(Refusal::SessionUnknown)?;
+    let signed: RequestSignature =
+        header.to_str().ok().and_then(|text| text.parse().ok()).ok_or(Refusal::SignatureWrong)?;
+    if !session.has_signed(&signed, asked.method.as_str(), asked.path, asked.body) {
+        return Err(Refusal::SignatureWrong);
+    }
+    match plane.in_time(plane.sessions.count_request(attempt.id, session.key, signed.counter)).await? {
+        RequestCounted::New => Ok((attempt, Trust::Session)),
+        RequestCounted::Stale { last } => Err(Refusal::SignatureStale { last }),
+    }
+}
+
+/// The attempt that an installer's callback is of: by the token in the URL that only its document names. The boot token
+/// does as long as it wasn't exchanged.
+pub(crate) fn prove_progress(
+    plane: &BootPlane,
+    node: &BootNode,
+    query: &BootQuery<'_>,
+) -> Result<BootAttemptRef, Refusal> {
+    if let Some((token, attempt)) = query.token.zip(node.attempt)
+        && plane.key.is_progress_token_of(token, attempt.id)
+    {
+        return Ok(attempt);
+    }
+    let attempt = plane.check_token(query, node)?;
+    if node.session.is_some() { Err(Refusal::SessionNeeded) } else { Ok(attempt) }
+}
