@@ -60,12 +60,13 @@ impl Site {
         command(&self.folder, args).output().unwrap().into()
     }
 
-    /// A command of somebody elsewhere, who has the service's address and a token of their own.
+    /// A command of somebody elsewhere, who has the service's address, its certificate to trust, and a token of their own.
     pub fn run_elsewhere(&self, token: &str, args: &[&str]) -> Ran {
         let config = self.config();
-        let address = format!("http://{}", config["control"]["listen"].as_str().unwrap());
+        let address = format!("https://{}", config["control"]["listen"].as_str().unwrap());
         let elsewhere = Folder::new();
         let mut command = command(&elsewhere, args);
+        command.env("METALFORM_CA_FILE", self.data_dir().join("tls/ca.pem"));
         command.env("METALFORM_SERVER", address).env("METALFORM_TOKEN", token).output().unwrap().into()
     }
 

@@ -27,18 +27,17 @@ const KNOWN: &str = "after, who, action, target, source, outcome, since, until, 
 
 /// The audit, oldest first; with `Accept: text/event-stream` as it grows.
 #[utoipa::path(get, path = "/api/v1/audit", params(
-    ("after" = Option<i64>, Query, description = "lines after this one"),
+    ("after" = Option<i64>, Query, minimum = 0, description = "lines after this one"),
     ("who" = Option<String>, Query, description = "by whom; a text that ends in * is a beginning, here and below"),
     ("action" = Option<String>, Query, description = "what was tried"),
     ("target" = Option<String>, Query, description = "on what"),
     ("source" = Option<String>, Query, description = "from which address"),
     ("outcome" = Option<String>, Query, description = "how it ended: ok, refused:CODE"),
-    ("since" = Option<String>, Query, description = "from this moment on, RFC 3339"),
-    ("until" = Option<String>, Query, description = "before this moment, RFC 3339"),
-    ("limit" = Option<u32>, Query, description = "at most so many, 1000 by default and at most"),
-    ("last" = Option<u32>, Query, description = "the newest so many instead, 1000 at most; not with limit")),
-    responses((status = 200, description = "the lines, or a stream"), (status = 400, description = "a wrong filter"),
-    (status = 401, description = "no token")))]
+    ("since" = Option<String>, Query, format = DateTime, description = "from this moment on, RFC 3339"),
+    ("until" = Option<String>, Query, format = DateTime, description = "before this moment, RFC 3339"),
+    ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "at most so many, 1000 by default and at most"),
+    ("last" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "the newest so many instead, 1000 at most; not with limit")),
+    responses((status = 200, description = "the lines, or a stream"), (status = 400, description = "a wrong filter")))]
 pub(super) async fn list(
     State(app): State<Arc<App>>,
     RawQuery(query): RawQuery,
@@ -60,7 +59,7 @@ pub(super) async fn list(
 /// The newest signed head, of what is recorded at this moment; `null` while there is nothing. This call's own line comes after.
 #[utoipa::path(get, path = "/api/v1/audit/head", responses(
     (status = 200, description = "the head, and the public key that it is checked with"),
-    (status = 401, description = "no token"), (status = 503, description = "it can't be written: try again")))]
+    (status = 503, description = "it can't be written: try again")))]
 pub(super) async fn head(State(app): State<Arc<App>>) -> Result<Json<Value>, ApiError> {
     let head = app.audit_heads.sign(app.clock.now()).await.map_err(|error| match error {
         AuditHeadError::Store(error) => ApiError::from(error),
