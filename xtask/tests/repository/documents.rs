@@ -72,7 +72,8 @@ fn links(text: &str) -> Vec<&str> {
 #[test]
 fn security_md_names_only_tests_that_exist() {
     let text = read("docs/security.md");
-    let rows = text.lines().filter(|line| line.starts_with("| ") && line.ends_with("` |"));
+    let (list, _) = text.split_once("\n## Who could do harm").expect("a list, and then what else there is");
+    let rows = list.lines().filter(|line| line.starts_with("| ") && line.ends_with("` |"));
     let named: Vec<&str> = rows.filter_map(|row| row.rsplit('`').nth(1)).collect();
     assert!(named.len() >= 12, "one for each point of the design's list: {named:?}");
     let sources: String = files()
