@@ -29,7 +29,7 @@ pub const OVMF: [(&str, &str); 2] = [
     ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
 ];
 
-const TOOLS: [Tool; 16] = [
+const TOOLS: [Tool; 18] = [
     Tool {
         package: "qemu-system-x86",
         probe: Probe::Program("qemu-system-x86_64"),
