@@ -57,7 +57,14 @@ fn three_bios_machines_become_a_cluster_and_a_uefi_machine_installs_and_is_sent_
     assert_eq!(site.wait_for_phase(&cluster, None, &["ready", "needs_operator", "failed"]), "ready");
     for server in three {
         assert_eq!(text(&site.node(&cluster, server), "phase"), "ready");
-        assert!(site.console(server).contains("lab: the installed system is up"), "{server}");
+        let console = site.console(server);
+        assert!(console.contains("lab: the installed system is up"), "{server}");
+        // That of the agent and that of the installed system: neither may panic because the computer is busy.
+        let kernels: Vec<&str> = console.lines().filter(|line| line.contains("Kernel command line: ")).collect();
+        assert!(
+            kernels.len() >= 2 && kernels.iter().all(|line| line.contains(" no_timer_check panic=10")),
+            "{kernels:?}"
+        );
     }
     assert_eq!(text(&site.node(&single, "uefi-001"), "phase"), "waiting_for_cvm");
 }
