@@ -34,8 +34,8 @@ pub use plane::{BootPlane, BootSettings, SourceCheck, default_allow};
 use refusal::Refusal;
 pub use routes::router;
 pub use script::{
-    BootHost, BootHostError, ScriptNetwork, ScriptValues, TemplateError, TemplateErrors, TemplateFault, Templates,
-    ValueError, lint, lint_file, script_url,
+    BootHost, BootHostError, FOUNDATION_TEMPLATE, ScriptNetwork, ScriptValues, TemplateError, TemplateErrors,
+    TemplateFault, Templates, ValueError, lint, lint_file, script_url,
 };
 pub use session::{BootSession, Bound, RequestCounted, Sessions};
 pub use token::{BootToken, TokenKey};

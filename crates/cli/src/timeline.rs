@@ -1,7 +1,7 @@
 //! A timeline for a person: one line an event, and at the end how long each phase took.
 
 use crate::output::clean;
-use metalform_model::{ClusterStatus, Event, NodeStatus, Timestamp, in_words, kind};
+use metalform_model::{ClusterStatus, Event, NodePhase, NodeStatus, Timestamp, in_words, kind};
 use std::{collections::BTreeMap, time::Duration};
 
 /// How an event's time is shown.
@@ -17,11 +17,39 @@ pub enum Times {
 pub fn event_line(event: &Event, times: Times, name_cluster: bool) -> String {
     let at = match times {
         Times::Absolute => format!("{}Z", &event.at.to_string().get(..23).unwrap_or("never")),
-        Times::Since(start) => format!("{:>8}", format!("+{}", in_words(event.at.since(start)))),
+        Times::Since(start) => since(start, event.at),
     };
-    let cluster = if name_cluster { format!("{:<10}  ", clean(&event.cluster)) } else { String::new() };
-    let server = clean(event.server_id.as_deref().unwrap_or("-"));
-    format!("{at}  {cluster}{server:<12}  {:<22}  {}", clean(&event.kind), clean(&event.message))
+    let cluster = name_cluster.then_some(event.cluster.as_str());
+    columns(&at, cluster, event.server_id.as_deref(), &event.kind, &event.message)
+}
+
+fn since(start: Timestamp, at: Timestamp) -> String {
+    format!("{:>8}", format!("+{}", in_words(at.since(start))))
+}
+
+fn columns(at: &str, cluster: Option<&str>, server_id: Option<&str>, kind: &str, message: &str) -> String {
+    let cluster = cluster.map(|name| format!("{:<10}  ", clean(name))).unwrap_or_default();
+    let server = clean(server_id.unwrap_or("-"));
+    format!("{at}  {cluster}{server:<12}  {:<22}  {}", clean(kind), clean(message))
+}
+
+/// What a cluster waits for, in lines like those of events: one for each node that isn't ready, or one for the cluster itself
+/// when they all are. `started`: the first event, as far as one was heard.
+pub fn waiting_lines(status: &ClusterStatus, now: Timestamp, started: Option<Timestamp>, name_cluster: bool) -> String {
+    let at = since(started.unwrap_or(status.since), now);
+    let cluster = name_cluster.then_some(status.name.as_str());
+    let line = |server_id: Option<&str>, phase: &str, since: Timestamp, late: bool, reason: &str| {
+        let late = if late { ", which is late" } else { "" };
+        let message = format!("{phase} for {}{late}: {reason}", in_words(now.since(since)));
+        columns(&at, cluster, server_id, "still_waiting", &message)
+    };
+    let waiting = status.nodes.iter().filter(|node| node.phase != NodePhase::Ready.as_str());
+    let lines: Vec<String> =
+        waiting.map(|node| line(Some(&node.server_id), &node.phase, node.since, node.late, &node.reason)).collect();
+    match lines.is_empty() {
+        true => line(None, &status.phase, status.since, status.late, &status.reason),
+        false => lines.join("\n"),
+    }
 }
 
 /// What was heard of one cluster, summed up.
@@ -217,6 +245,30 @@ mod tests {
         assert_eq!(
             node_line(&node("server-002", "ready", None), 12, now),
             "server-002    ready                      3m 05s  installing\\u{1b}[31m"
+        );
+    }
+
+    #[test]
+    fn what_is_waited_for_is_said_of_each_node_that_is_not_ready_and_else_of_the_cluster() {
+        let mut status = ClusterStatus {
+            name: "alpha".into(),
+            phase: "waiting_for_nodes".into(),
+            since: Timestamp::from_seconds(0),
+            late: false,
+            reason: "1 of 2 nodes is ready".into(),
+            failure: None,
+            hint: None,
+            nodes: vec![node("server-001", "ready", None), node("server-002", "imaging", Some(45.2))],
+        };
+        let (now, started) = (Timestamp::from_seconds(185), Some(Timestamp::from_seconds(5)));
+        assert_eq!(
+            waiting_lines(&status, now, started, false),
+            " +3m 00s  server-002    still_waiting           imaging for 3m 05s, which is late: installing\\u{1b}[31m"
+        );
+        status.nodes.truncate(1);
+        assert_eq!(
+            waiting_lines(&status, now, None, true),
+            " +3m 05s  alpha       -             still_waiting           waiting_for_nodes for 3m 05s: 1 of 2 nodes is ready"
         );
     }
 }

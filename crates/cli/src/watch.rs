@@ -79,7 +79,7 @@ pub async fn watch(
             continue;
         }
         let status = client.cluster(cluster).await?;
-        display.standing(&status, context.now());
+        display.standing(&status, context.now(), timeline.started)?;
         if !is_over(&status, until) {
             continue;
         }

@@ -22,7 +22,7 @@ mod template;
 mod values;
 
 pub use lint::{TemplateFault, lint};
-pub use template::{TemplateError, TemplateErrors, Templates, lint_file};
+pub use template::{FOUNDATION_TEMPLATE, TemplateError, TemplateErrors, Templates, lint_file};
 pub use values::{BootHost, BootHostError, ScriptNetwork, ScriptValues, ValueError, script_url};
 pub(crate) use values::{is_image_set_name, is_server_id};
 

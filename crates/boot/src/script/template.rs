@@ -16,10 +16,11 @@ use std::{
 /// Name of the template that machines boot with unless something else is said.
 const FOUNDATION: &str = "foundation";
 
-const BUILTIN: [(&str, &str); 2] = [
-    (FOUNDATION, include_str!("../../templates/foundation.ipxe")),
-    ("phoenix-ce", include_str!("../../templates/phoenix-ce.ipxe")),
-];
+/// Its text, for whoever makes a template of their own from it.
+pub const FOUNDATION_TEMPLATE: &str = include_str!("../../templates/foundation.ipxe");
+
+const BUILTIN: [(&str, &str); 2] =
+    [(FOUNDATION, FOUNDATION_TEMPLATE), ("phoenix-ce", include_str!("../../templates/phoenix-ce.ipxe"))];
 
 /// The longest line of a rendered script: a kernel of x86 cuts its command line off at 2048 bytes, and so the token.
 const LONGEST_LINE: usize = 2000;

@@ -43,6 +43,10 @@ use toml::Table;
 /// Addresses of a subnet that no plan may have: those the cloud keeps, and some beside.
 const SPARE_ADDRESSES: u32 = 32;
 
+/// For an emulated machine to ask for its script, and for it to become a node. One minute is usual, and five were seen on a
+/// computer with five times as much to do as it has processors.
+const EMULATED_MACHINE_SECS: f64 = 15.0 * 60.0;
+
 const FREE_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// See whole deployments in seconds, against a simulated IBM Cloud
@@ -235,15 +239,17 @@ async fn start_service(
     Ok((running, file))
 }
 
-/// The world's deadlines at its speed; emulated machines boot as slowly as they do, and keep the real ones. Otherwise thrice as long as real ones would be there and a minute at least: a fault that only a
-/// deadline ends would otherwise keep a demo of seconds waiting for the better part of an hour.
+/// The world's deadlines at its speed: thrice as long as real ones would be there and a minute at least. A fault that only a
+/// deadline ends would otherwise keep a demo of seconds waiting for the better part of an hour. Emulated machines boot as
+/// fast as the computer lets them, whatever the speed.
 fn set_deadlines(table: &mut Table, args: &Demo) {
     let speed = args.speed;
-    let machines = [("order_to_script", 45.0), ("node_ready", 60.0)];
-    let machines = machines.into_iter().filter(|_| !args.machines.are_emulated());
-    for (key, minutes) in machines.chain([("formation", 30.0)]) {
+    for (key, minutes) in [("order_to_script", 45.0), ("node_ready", 60.0), ("formation", 30.0)] {
         let real: f64 = minutes * 60.0;
-        let seconds = (real * 3.0 / speed).max(60.0).min(real);
+        let seconds = match args.machines {
+            Machines::Qemu if key != "formation" => EMULATED_MACHINE_SECS,
+            Machines::Qemu | Machines::Virtual => (real * 3.0 / speed).max(60.0).min(real),
+        };
         set(table, "timeouts", key, &format!("{seconds:.0}s"));
     }
     let shorter = [
@@ -416,4 +422,37 @@ fn cluster_size(text: &str) -> Result<u32, String> {
 /// A speed.
 pub fn positive(text: &str) -> Result<f64, String> {
     text.parse().ok().filter(|n: &f64| n.is_finite() && *n > 0.0).ok_or_else(|| "not a number above 0".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        demo: Demo,
+    }
+
+    /// `order_to_script`, `node_ready`, `formation`.
+    fn deadlines(words: &[&str]) -> [String; 3] {
+        let line = Line::parse_from([&["demo"], words].concat());
+        let mut table = Table::new();
+        set_deadlines(&mut table, &line.demo);
+        ["order_to_script", "node_ready", "formation"].map(|key| table["timeouts"][key].as_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn an_emulated_machine_has_a_quarter_of_an_hour_at_any_speed() {
+        assert_eq!(deadlines(&["--machines", "qemu"]), ["900s", "900s", "60s"]);
+        assert_eq!(deadlines(&["--machines", "qemu", "--speed", "1"]), ["900s", "900s", "1800s"]);
+    }
+
+    #[test]
+    fn a_simulated_machine_has_thrice_its_time_a_minute_at_least_and_never_more_than_a_real_one() {
+        assert_eq!(deadlines(&[]), ["60s", "60s", "60s"]);
+        assert_eq!(deadlines(&["--speed", "60"]), ["135s", "180s", "90s"]);
+        assert_eq!(deadlines(&["--speed", "1"]), ["2700s", "3600s", "1800s"]);
+    }
 }

@@ -10,6 +10,7 @@ mod initrd;
 mod kernel;
 mod namespace;
 mod system_image;
+mod template;
 
 use crate::{error::CliError, output::Output};
 use kernel::Kernel;
@@ -21,8 +22,16 @@ use std::{
     process::Command,
 };
 
-// In the lab's folder: what machines boot, what that is made from, and the machines.
+/// What the kernel of an emulated machine is told beside the rest. `no_timer_check`: it counts timer interrupts during a time
+/// that it takes from the processor's counter, and on a busy computer the emulated one is late with them: "IO-APIC + timer
+/// doesn't work!" is then a panic without a cause. Kernels leave that check out by themselves under KVM. `panic=10`: a kernel
+/// that panics all the same starts again after ten seconds, as nobody is there to press a button. No words for metal, where
+/// the check finds timers that are wired wrongly.
+const KERNEL_WORDS: &str = "no_timer_check panic=10";
+
+// In the lab's folder: what machines boot, the scripts they boot by, what all that is made from, and the machines.
 const IMAGES: &str = "images";
+const TEMPLATES: &str = "templates";
 const BUILD: &str = "build";
 const MACHINES: &str = "machines";
 
@@ -148,7 +157,8 @@ impl Lab {
 
     /// How the simulator is to emulate machines with it.
     pub fn settings(&self, firmware: &[FirmwareChoice]) -> qemu::QemuSettings {
-        let mut settings = qemu::QemuSettings::new(self.folder.path().join(MACHINES), self.folder.path().join(IMAGES));
+        let [machines, images, templates] = [MACHINES, IMAGES, TEMPLATES].map(|name| self.folder.path().join(name));
+        let mut settings = qemu::QemuSettings::new(machines, images, templates);
         for choice in firmware {
             match &choice.server {
                 None => settings.firmware = choice.firmware,
@@ -167,7 +177,7 @@ impl Lab {
 
 fn keep_consoles(folder: TemporaryFolder, with_drives: bool) -> PathBuf {
     let machines = folder.path().join(MACHINES);
-    for made in [IMAGES, BUILD] {
+    for made in [IMAGES, TEMPLATES, BUILD] {
         // What can't be removed is in the system's temporary folder all the same.
         let _ = std::fs::remove_dir_all(folder.path().join(made));
     }
@@ -191,6 +201,7 @@ fn build(out: &Output, folder: &Path) -> Result<(), LabError> {
     let system = work.join("system.img.gz");
     let root = initrd::installed_system(&work, &kernel, &busybox, &cvm)?;
     system_image::build(&packages, &work, &kernel, &root, &system)?;
+    template::write(&folder.join(TEMPLATES))?;
     initrd::image_set(&folder.join(IMAGES), &work, &kernel, &busybox, &agent, &system)
 }
 
@@ -247,7 +258,7 @@ mod tests {
         let parent = TemporaryFolder::create("test").unwrap();
         let lab = TemporaryFolder::create("lab").unwrap();
         let machine = lab.path().join("machines/server-001");
-        for folder in [&machine, &lab.path().join("images"), &lab.path().join("build")] {
+        for folder in [&machine, &lab.path().join("images"), &lab.path().join("templates"), &lab.path().join("build")] {
             fs::create_dir_all(folder).unwrap();
         }
         for file in ["console.log", "qemu.log", "drive-0.raw", "drive-1.raw", "uefi-variables.fd"] {

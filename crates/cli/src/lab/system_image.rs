@@ -1,7 +1,7 @@
 //! The disk of an installed machine: a boot loader (syslinux), a kernel and an initrd, in one partition that begins after
 //! the first MiB. What a node was installed with is written behind it by the installer.
 
-use super::{LabError, debian::Packages, kernel::Kernel, run};
+use super::{KERNEL_WORDS, LabError, debian::Packages, kernel::Kernel, run};
 use std::{
     fs::{self, File},
     io::{Seek, SeekFrom, Write},
@@ -14,8 +14,13 @@ const MIB: u64 = 1 << 20;
 const IMAGE_MIB: u64 = 32;
 const SECTORS_PER_MIB: u32 = 2048;
 
-const BOOT_MENU: &str = "DEFAULT system\nPROMPT 0\nSERIAL 0 115200\nLABEL system\n  LINUX vmlinuz\n  INITRD initrd.img\n  \
-                         APPEND console=ttyS0,115200\n";
+/// What syslinux boots.
+fn boot_menu() -> String {
+    format!(
+        "DEFAULT system\nPROMPT 0\nSERIAL 0 115200\nLABEL system\n  LINUX vmlinuz\n  INITRD initrd.img\n  \
+         APPEND console=ttyS0,115200 {KERNEL_WORDS}\n"
+    )
+}
 
 /// Writes `system`, compressed.
 pub fn build(
@@ -46,7 +51,7 @@ pub fn build(
     let hidden = SECTORS_PER_MIB.to_string();
     run(tool("mformat").args(["-T", &sectors.to_string(), "-h", "16", "-s", "63", "-H", &hidden, "::"]))?;
     let menu = work.join("syslinux.cfg");
-    fs::write(&menu, BOOT_MENU).map_err(LabError::file("write", &menu))?;
+    fs::write(&menu, boot_menu()).map_err(LabError::file("write", &menu))?;
     for (from, to) in [(kernel.image.as_path(), "::vmlinuz"), (root, "::initrd.img"), (&menu, "::syslinux.cfg")] {
         run(tool("mcopy").arg(from).arg(to))?;
     }
@@ -62,4 +67,16 @@ pub fn build(
     drop(file);
     let packed = run(Command::new("gzip").args(["--fast", "--keep", "--no-name", "--force"]).arg(&raw));
     packed.and_then(|_| fs::rename(work.join("system.img.gz"), system).map_err(LabError::file("make", system)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_installed_system_starts_without_the_timer_check_and_again_after_a_panic() {
+        let menu = boot_menu();
+        let words: Vec<&str> = menu.lines().last().unwrap().split_whitespace().collect();
+        assert_eq!(words, ["APPEND", "console=ttyS0,115200", "no_timer_check", "panic=10"]);
+    }
 }

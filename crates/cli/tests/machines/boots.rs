@@ -57,9 +57,36 @@ fn three_bios_machines_become_a_cluster_and_a_uefi_machine_installs_and_is_sent_
     assert_eq!(site.wait_for_phase(&cluster, None, &["ready", "needs_operator", "failed"]), "ready");
     for server in three {
         assert_eq!(text(&site.node(&cluster, server), "phase"), "ready");
-        assert!(site.console(server).contains("lab: the installed system is up"), "{server}");
+        let console = site.console(server);
+        assert!(console.contains("lab: the installed system is up"), "{server}");
+        // That of the agent and that of the installed system: neither may panic because the computer is busy.
+        let kernels: Vec<&str> = console.lines().filter(|line| line.contains("Kernel command line: ")).collect();
+        assert!(
+            kernels.len() >= 2 && kernels.iter().all(|line| line.contains(" no_timer_check panic=10")),
+            "{kernels:?}"
+        );
     }
     assert_eq!(text(&site.node(&single, "uefi-001"), "phase"), "waiting_for_cvm");
+}
+
+#[test]
+fn a_plan_that_is_deployed_again_after_it_was_destroyed_boots_again_at_the_same_address() {
+    if !is_inside() {
+        return run_inside(
+            "boots::a_plan_that_is_deployed_again_after_it_was_destroyed_boots_again_at_the_same_address",
+            WHOLE,
+        );
+    }
+    let site = Site::start("again", &[]);
+    // The second server has a network card of its own, and so another MAC, for the address of the first.
+    for life in ["first", "second"] {
+        let cluster = site.deploy(&["again-001"], 20, |_| {});
+        wait_for(&format!("the agent's first report of the {life} server"), BOOT, || {
+            let steps = steps(&site.events(&cluster, "again-001"));
+            if steps.contains(&"node_report booting".into()) { Ok(()) } else { Err(format!("{steps:?}")) }
+        });
+        site.destroy(&cluster);
+    }
 }
 
 /// What tells an installation, in order; a phase that is reported again is left out.

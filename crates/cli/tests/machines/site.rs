@@ -92,6 +92,11 @@ impl Site {
         name
     }
 
+    /// Destroys a cluster, and waits until nothing of it is left.
+    pub fn destroy(&self, cluster: &str) {
+        self.ask(&["destroy", cluster, "--watch"]).unwrap_or_else(|error| panic!("not destroyed: {error}"));
+    }
+
     /// The documents that the command line answers.
     pub fn ask(&self, words: &[&str]) -> Result<Vec<Value>, String> {
         let mut command = Command::new(METALFORM);

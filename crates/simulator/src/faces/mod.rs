@@ -186,6 +186,8 @@ pub struct RunningSimulator {
     boot_url: String,
     /// Where the boot plane listens, in the configuration for `serve`; `None`: its default.
     boot_listen: Option<SocketAddr>,
+    /// The boot scripts of emulated machines, in that configuration.
+    templates_dir: Option<PathBuf>,
     shared: Arc<Shared>,
     folder: Folder,
     _block: Block,
@@ -197,13 +199,14 @@ pub async fn start(
     clock: Arc<dyn Clock>,
     shutdown: CancellationToken,
 ) -> Result<RunningSimulator, SimulatorError> {
-    let mut emulator = None;
+    let (mut emulator, mut templates_dir) = (None, None);
     let (mut subnet, mut boot_url, mut boot_listen) = (settings.subnet, settings.boot_url, None);
     if let Some(qemu) = settings.qemu {
         let network = subnet.unwrap_or(EMULATED_SUBNET).trunc();
         let listen = SocketAddr::from((Addresses::of(network).service, 80));
         (subnet, boot_url, boot_listen) = (Some(network), format!("http://{}", listen.ip()), Some(listen));
         let images_dir = qemu.images_dir.clone();
+        templates_dir = Some(qemu.templates_dir.clone());
         emulator = Some((Emulator::start(qemu, network).await?, images_dir));
     }
     let block = Block::claim(subnet, settings.prefix_len)?;
@@ -271,6 +274,7 @@ pub async fn start(
         images_dir,
         boot_url,
         boot_listen,
+        templates_dir,
         shared,
         folder,
         _block: block,

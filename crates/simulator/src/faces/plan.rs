@@ -85,11 +85,12 @@ pub(super) fn render_config(simulator: &RunningSimulator, data_dir: Option<&Path
     if !nutanix.is_empty() {
         nutanix.insert_str(0, "\n[nutanix]\n");
     }
+    let templates = simulator.templates_dir.iter().map(|dir| format!("templates_dir = {dir:?}\n")).collect::<String>();
     // Emulated machines have a network of their own, and a profile that no table of IBM's has.
     let (listen, allow, profiles) = match boot_listen {
         None => (String::new(), "127.0.0.0/8".to_owned(), String::new()),
         Some(listen) => (
-            format!("listen = \"{listen}\"\n"),
+            format!("listen = \"{listen}\"\n{templates}"),
             simulator.subnet.to_string(),
             format!("\n[profiles]\nfile = {:?}\n", simulator.folder.profiles()),
         ),

@@ -87,7 +87,7 @@ impl Emulator {
             let powered = Powered { folder, tap: self.network.new_tap().await?, boot_disk_writes: 0, qemu: None };
             self.machines.insert(on.server_id.clone(), powered);
         }
-        self.dhcp.add(on, self.face)?;
+        self.dhcp.add(on, self.face).await?;
         let firmware = self.settings.firmware_for(&on.name);
         let Some(powered) = self.machines.get_mut(&on.server_id) else { return Ok(()) };
         let is_reinitialized = powered.boot_disk_writes != on.boot_disk_writes;
@@ -118,6 +118,8 @@ impl Emulator {
     async fn forget(&mut self, server_id: &str) -> Result<(), QemuError> {
         self.power_off(server_id).await;
         let Some(powered) = self.machines.remove(server_id) else { return Ok(()) };
-        hardware::remove_drives(&powered.folder)
+        // The drives go whatever comes of the address.
+        let removed = hardware::remove_drives(&powered.folder);
+        self.dhcp.remove(server_id).await.and(removed)
     }
 }

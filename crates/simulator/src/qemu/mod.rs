@@ -32,6 +32,8 @@ pub struct QemuSettings {
     pub folder: PathBuf,
     /// The image set that they boot: `[images] dir` of the configuration for `serve`.
     pub images_dir: PathBuf,
+    /// The boot scripts of emulated machines: `[boot] templates_dir` of that configuration.
+    pub templates_dir: PathBuf,
     /// Firmware of the machines that `firmware_of` doesn't name.
     pub firmware: Firmware,
     /// Firmware of single machines, by server name.
@@ -52,10 +54,11 @@ pub enum BootOrder {
 
 impl QemuSettings {
     /// BIOS throughout.
-    pub fn new(folder: PathBuf, images_dir: PathBuf) -> Self {
+    pub fn new(folder: PathBuf, images_dir: PathBuf, templates_dir: PathBuf) -> Self {
         QemuSettings {
             folder,
             images_dir,
+            templates_dir,
             firmware: Firmware::Bios,
             firmware_of: Vec::new(),
             boot_order: BootOrder::DriveFirst,
