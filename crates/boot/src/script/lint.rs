@@ -4,7 +4,7 @@
 use super::{
     commands::{Command, FETCHES, LOADS, Line, command_names},
     flow::{Flow, bare_name},
-    template::Place,
+    template::{Place, read_parts},
 };
 use metalform_model::nearest;
 use std::{
@@ -28,9 +28,12 @@ pub enum TemplateFault {
     /// The first line is not `#!ipxe`.
     #[error("the first line is not `#!ipxe`")]
     NoMagic,
-    /// A place that no value belongs to, or one that is not closed.
+    /// A place that no value belongs to.
     #[error("unknown place `{{{{{0}`")]
     UnknownPlace(String),
+    /// A place that its line doesn't close.
+    #[error("the place `{{{{{0}` is not closed")]
+    UnclosedPlace(String),
     /// A place where a value would not be an argument: a command's name, a label, a setting's name.
     #[error("`{0}` can't stand here")]
     MisplacedPlace(String),
@@ -95,6 +98,7 @@ impl TemplateFault {
                 let known: Vec<String> = Place::NAMES.iter().map(|(name, _)| format!("{{{{{name}}}}}")).collect();
                 return Cow::Owned(format!("known: {}", known.join(" ")));
             }
+            TemplateFault::UnclosedPlace(_) => "write `}}` behind its name, on the same line",
             TemplateFault::MisplacedPlace(_) => "a place stands for one argument, or a part of one",
             TemplateFault::UnknownCommand { meant: Some(meant), .. } => {
                 return Cow::Owned(format!("did you mean `{meant}`?"));
@@ -140,7 +144,7 @@ pub fn lint(text: &str) -> Vec<(usize, TemplateFault)> {
         faults.push((1, TemplateFault::TooLong));
         return faults;
     }
-    check_places(text, &mut faults);
+    faults.extend(read_parts(text).err().unwrap_or_default());
     let flow = Flow::read(text);
     check_labels(&flow.lines, &mut faults);
     let script = Script::of(&flow.lines);
@@ -161,22 +165,8 @@ pub fn lint(text: &str) -> Vec<(usize, TemplateFault)> {
 }
 
 /// Words of a script stand in messages: cut.
-fn shown(word: &str) -> String {
+pub(super) fn shown(word: &str) -> String {
     word.chars().take(40).collect()
-}
-
-/// `{{name}}` as it is written, wherever it stands.
-fn check_places(text: &str, faults: &mut Vec<(usize, TemplateFault)>) {
-    for (index, line) in text.lines().enumerate() {
-        let mut rest = line;
-        while let Some((_, after)) = rest.split_once("{{") {
-            let (name, behind) = after.split_once("}}").unwrap_or((after.trim_end(), ""));
-            if Place::named(name).is_none() {
-                faults.push((index + 1, TemplateFault::UnknownPlace(shown(name))));
-            }
-            rest = behind;
-        }
-    }
 }
 
 fn check_labels(lines: &[Line], faults: &mut Vec<(usize, TemplateFault)>) {

@@ -4,7 +4,7 @@
 //! error at start, with file and line, not a surprise on a console: see [`lint`].
 
 use super::{
-    lint::{TemplateFault, lint},
+    lint::{TemplateFault, lint, shown},
     values::{ScriptValues, ValueError},
 };
 use std::{
@@ -126,7 +126,7 @@ impl fmt::Display for TemplateError {
 struct Template(Vec<Part>);
 
 #[derive(Debug, Clone)]
-enum Part {
+pub(super) enum Part {
     Text(String),
     Place(Place),
 }
@@ -189,6 +189,30 @@ impl Place {
     }
 }
 
+/// Text and places, in order. Both the linter and the renderer read a template by it, so that nothing which the one lets
+/// pass is lost by the other. All faulty places, each with its line; a place is closed in the line that opens it.
+pub(super) fn read_parts(text: &str) -> Result<Vec<Part>, Vec<(usize, TemplateFault)>> {
+    let (mut parts, mut faults) = (Vec::new(), Vec::new());
+    for (index, line) in text.split_inclusive('\n').enumerate() {
+        let mut rest = line;
+        while let Some((before, after)) = rest.split_once("{{") {
+            parts.push(Part::Text(before.to_owned()));
+            let Some((name, behind)) = after.split_once("}}") else {
+                faults.push((index + 1, TemplateFault::UnclosedPlace(shown(after.trim_end()))));
+                rest = "";
+                break;
+            };
+            match Place::named(name) {
+                Some(place) => parts.push(Part::Place(place)),
+                None => faults.push((index + 1, TemplateFault::UnknownPlace(shown(name)))),
+            }
+            rest = behind;
+        }
+        parts.push(Part::Text(rest.to_owned()));
+    }
+    if faults.is_empty() { Ok(parts) } else { Err(faults) }
+}
+
 impl Template {
     fn read(file: &Path) -> Result<Template, Vec<TemplateError>> {
         match std::fs::read_to_string(file) {
@@ -198,21 +222,14 @@ impl Template {
     }
 
     fn parse(file: &Path, text: &str) -> Result<Template, Vec<TemplateError>> {
+        let line_text = |line: usize| text.lines().nth(line.saturating_sub(1)).unwrap_or_default().to_owned();
+        let error = |(line, fault)| TemplateError { file: file.to_owned(), line, text: line_text(line), fault };
+        let errors = |faults: Vec<_>| faults.into_iter().map(error).collect::<Vec<_>>();
         let faults = lint(text);
         if !faults.is_empty() {
-            let line_text = |line: usize| text.lines().nth(line.saturating_sub(1)).unwrap_or_default().to_owned();
-            let error = |(line, fault)| TemplateError { file: file.to_owned(), line, text: line_text(line), fault };
-            return Err(faults.into_iter().map(error).collect());
+            return Err(errors(faults));
         }
-        let mut parts = Vec::new();
-        let mut rest = text;
-        while let Some((before, after)) = rest.split_once("{{") {
-            let (name, behind) = after.split_once("}}").unwrap_or((after, ""));
-            parts.push(Part::Text(before.to_owned()));
-            parts.extend(Place::named(name).map(Part::Place));
-            rest = behind;
-        }
-        parts.push(Part::Text(rest.to_owned()));
+        let parts = read_parts(text).map_err(errors)?;
         Ok(Template(parts))
     }
 

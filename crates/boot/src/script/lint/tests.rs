@@ -208,9 +208,20 @@ fn a_place_stands_for_an_argument() {
     check(":{{server_id}}", &["2: `:{{server_id}}` can't stand here".replace(":{{", "{{").as_str()]);
     check("set {{server_id}} x", &["2: `{{server_id}}` can't stand here"]);
     check("echo ${net{{server_id}}/ip}", &["2: `${net{{server_id}}/ip}` can't stand here"]);
-    check("echo {{server}}\necho {{open", &["2: unknown place `{{server`", "3: unknown place `{{open`"]);
+    check("echo {{server}}\necho {{open", &["2: unknown place `{{server`", "3: the place `{{open` is not closed"]);
     let hint = lint("#!ipxe\necho {{server}}\n").remove(0).1.hint().into_owned();
     assert!(hint.starts_with("known: {{server_id}} {{mgmt_ip}} ") && hint.contains("{{agent_init}}"), "{hint}");
+}
+
+#[test]
+fn a_place_is_closed_in_its_line() {
+    check("echo {{server_id\nreboot || exit 1", &["2: the place `{{server_id` is not closed"]);
+    check("echo {{server_id}\necho }}", &["2: the place `{{server_id}` is not closed"]);
+    check("echo {{server_id\r\necho }}\r", &["2: the place `{{server_id` is not closed"]);
+    check("echo {{mgmt_ip}} {{server_id \\\n echo }}", &["2: the place `{{server_id \\` is not closed"]);
+    check("# {{server_id", &["2: the place `{{server_id` is not closed"]);
+    check("echo }} {{server_id}}", &[]);
+    assert_eq!(lint("#!ipxe\necho {{dns").remove(0).1.hint(), "write `}}` behind its name, on the same line");
 }
 
 #[test]
