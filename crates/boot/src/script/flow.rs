@@ -1,15 +1,15 @@
 //! Where a script can go from each of its commands, and which of its loops never end.
 //!
-//! A loop ends if every way round it passes both `inc X` and an `iseq ${X} N` whose yes leads out of the loop, and nothing
-//! on the way sets `X` again. So a way round that misses either, for every counter there is, is found by taking one of the
+//! A loop ends if every way round it passes both `inc X` and an `iseq ${X} N` which `X` can't be beyond by then, and nothing
+//! on the way sets `X` again: see [`super::counter`]. So a way round that misses either, for every counter there is, is found by taking one of the
 //! two out of the graph and looking whether a loop is left. Rejected: counting how often a label can be reached, which
 //! would have to run the script.
 
-use super::commands::{Ends, Line, Then, read_lines};
+use super::{
+    commands::{Ends, Line, Then, read_lines},
+    counter::{Counter, counters},
+};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-
-/// More counters than this are not looked at: each doubles the work, and no script needs them.
-const COUNTERS: usize = 6;
 
 /// The commands of a script as a graph. A command is known by its place among all commands.
 pub(super) struct Flow {
@@ -17,6 +17,8 @@ pub(super) struct Flow {
     /// Line and command of each place.
     places: Vec<(usize, usize)>,
     edges: Vec<Edges>,
+    /// Where it begins, and where a person's choice can lead to.
+    entries: Vec<usize>,
     reachable: HashSet<usize>,
 }
 
@@ -56,11 +58,24 @@ impl Flow {
         if jumps_anywhere {
             entries.extend(labels.values());
         }
-        let reachable = reach(&edges, entries);
-        Flow { lines, places, edges, reachable }
+        let reachable = reach(&edges, entries.clone());
+        Flow { lines, places, edges, entries, reachable }
     }
 
-    fn command(&self, at: usize) -> &super::commands::Command {
+    pub fn places(&self) -> std::ops::Range<usize> {
+        0..self.places.len()
+    }
+
+    pub fn entries(&self) -> &[usize] {
+        &self.entries
+    }
+
+    /// The places where it goes on after a command that went well, and after one that failed.
+    pub fn leads_to(&self, at: usize) -> (Option<usize>, Option<usize>) {
+        (self.edges[at].well, self.edges[at].failed)
+    }
+
+    pub fn command(&self, at: usize) -> &super::commands::Command {
         let (line, command) = self.places[at];
         &self.lines[line].commands[command]
     }
@@ -72,7 +87,7 @@ impl Flow {
     /// The loops that nothing ends: the line of each one's last jump back.
     pub fn endless_loops(&self) -> Vec<usize> {
         let mut found = BTreeSet::new();
-        let counters = self.counters();
+        let counters = counters(self);
         self.look_for_loops(&self.reachable, &counters, &mut found);
         found.into_iter().collect()
     }
@@ -81,9 +96,7 @@ impl Flow {
         for knot in self.knots(within) {
             let counter = counters.iter().find_map(|(name, counter)| {
                 let inside = |all: &[usize]| all.iter().copied().filter(|at| knot.contains(at)).collect::<Vec<_>>();
-                let leads_out = |at: &usize| self.edges[*at].well.is_none_or(|next| !knot.contains(&next));
-                let exits: Vec<usize> = inside(&counter.exits).into_iter().filter(leads_out).collect();
-                let steps = inside(&counter.steps);
+                let (exits, steps) = (inside(&counter.exits), inside(&counter.steps));
                 let is_set_again = counter.sets.iter().any(|at| knot.contains(at));
                 (!exits.is_empty() && !steps.is_empty() && !is_set_again).then_some((*name, exits, steps))
             });
@@ -103,46 +116,6 @@ impl Flow {
     fn last_jump_back(&self, knot: &HashSet<usize>) -> Option<usize> {
         let is_back = |at: &&usize| self.edges[**at].all().any(|next| next <= **at && knot.contains(&next));
         knot.iter().filter(is_back).max().map(|at| self.line_number(*at))
-    }
-
-    /// What counts up by one from a number, and where it is compared with a greater one.
-    fn counters(&self) -> BTreeMap<&str, Counter> {
-        let mut counters: BTreeMap<&str, Counter> = BTreeMap::new();
-        for at in 0..self.places.len() {
-            let command = self.command(at);
-            let arguments = command.arguments();
-            match (command.name(), arguments) {
-                ("inc", [name]) => counters.entry(bare_name(name)).or_default().steps.push(at),
-                ("inc", [name, by]) if by == "1" => counters.entry(bare_name(name)).or_default().steps.push(at),
-                ("inc" | "read" | "clear" | "choose" | "nslookup", [.., name]) => {
-                    counters.entry(bare_name(name)).or_default().spoil(at);
-                }
-                ("set", [name, value @ ..]) => {
-                    let counter = counters.entry(bare_name(name)).or_default();
-                    counter.sets.push(at);
-                    match value {
-                        [number] if let Ok(number) = number.parse::<u32>() => {
-                            counter.begin = counter.begin.max(number);
-                        }
-                        _ => counter.is_spoilt = true,
-                    }
-                }
-                ("iseq", [a, b]) => {
-                    for (setting, number) in [(a, b), (b, a)] {
-                        if let (Some(name), Ok(number)) = (setting_name(setting), number.parse::<u32>()) {
-                            counters.entry(name).or_default().compared.push((at, number));
-                        }
-                    }
-                }
-                _ => {}
-            }
-        }
-        for counter in counters.values_mut() {
-            let begin = counter.begin;
-            counter.exits = counter.compared.iter().filter(|(_, end)| *end > begin).map(|(at, _)| *at).collect();
-        }
-        counters.retain(|_, counter| !counter.is_spoilt && !counter.exits.is_empty() && !counter.steps.is_empty());
-        counters.into_iter().take(COUNTERS).collect()
     }
 
     /// The lines that fetch an image which is still there from the last round: from where the fetch went well a way leads
@@ -239,36 +212,6 @@ impl Flow {
         }
         knots
     }
-}
-
-/// Where a setting is counted.
-#[derive(Debug, Clone, Default)]
-struct Counter {
-    /// The greatest number it is ever set to; an unset one counts from 0.
-    begin: u32,
-    steps: Vec<usize>,
-    sets: Vec<usize>,
-    compared: Vec<(usize, u32)>,
-    exits: Vec<usize>,
-    is_spoilt: bool,
-}
-
-impl Counter {
-    fn spoil(&mut self, at: usize) {
-        self.sets.push(at);
-        self.is_spoilt = true;
-    }
-}
-
-/// `tries` of `tries:int32`.
-pub(super) fn bare_name(setting: &str) -> &str {
-    setting.split(':').next().unwrap_or_default()
-}
-
-/// `tries` of `${tries}` and `${tries:int32}`.
-fn setting_name(word: &str) -> Option<&str> {
-    let inside = word.strip_prefix("${")?.strip_suffix('}')?;
-    (!inside.contains("${")).then(|| bare_name(inside))
 }
 
 /// Where a command leads to when it went well and when it failed.

@@ -3,7 +3,8 @@
 
 use super::{
     commands::{Command, FETCHES, LOADS, Line, command_names},
-    flow::{Flow, bare_name},
+    counter::bare_name,
+    flow::Flow,
     template::{Place, read_parts},
 };
 use metalform_model::nearest;
@@ -121,7 +122,7 @@ impl TemplateFault {
             TemplateFault::UnknownLabel(_) => "a label is a line that begins with `:`",
             TemplateFault::DuplicateLabel(_) => "rename one of them",
             TemplateFault::EndlessLoop => {
-                "count the rounds: `inc tries`, then `iseq ${tries} 30 && goto give_up ||` with a label outside of the loop"
+                "count the rounds: `set tries:int32 0` before the loop, `inc tries` once a round, then `iseq ${tries} 30 && goto give_up ||` with a label outside of the loop"
             }
             TemplateFault::NoImgfree => "write `imgfree` where the loop begins",
             TemplateFault::UnescapedSetting(_) => {
@@ -232,7 +233,7 @@ impl<'a> Script<'a> {
         for command in commands() {
             match (command.name(), command.arguments()) {
                 ("set", [name, value @ ..]) => sets.entry(bare_name(name)).or_default().push(value),
-                ("inc", [name, ..]) | ("choose" | "nslookup", [.., name]) => drop(script.own.insert(bare_name(name))),
+                ("inc" | "nslookup", [name, ..]) | ("choose", [.., name]) => drop(script.own.insert(bare_name(name))),
                 ("read", [.., name]) => drop(script.foreign.insert(bare_name(name))),
                 _ => {}
             }

@@ -16,6 +16,7 @@
 //! its initrd. Not one for each step: the downloads themselves are seen.
 
 mod commands;
+mod counter;
 mod flow;
 mod lint;
 mod template;

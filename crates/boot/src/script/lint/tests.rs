@@ -143,6 +143,45 @@ fn a_loop_ends_by_a_counter() {
 }
 
 #[test]
+fn a_bound_that_can_be_missed_ends_no_loop() {
+    let never = |line: usize| format!("{line}: this loop never ends");
+    // Counted twice a round: 1, 3, 5.
+    check(":a\ninc n\niseq ${n} 4 && goto x ||\ninc n\ngoto a\n:x", &[&never(6)]);
+    check(":a\ninc n\ninc n\niseq ${n} 3 && goto x ||\ngoto a\n:x", &[&never(6)]);
+    check(":a\ninc n\ndhcp || inc n\niseq ${n} 3 && goto x ||\ngoto a\n:x", &[&never(6)]);
+    check(":a\ninc n\niseq ${n} 4 && goto x ||\ndhcp && goto a || inc n\ngoto a\n:x", &[&never(6)]);
+    // Beyond it from the beginning, set there or counted there.
+    check("set n 9\n:a\ninc n\niseq ${n} 4 && goto x ||\ngoto a\n:x", &[&never(6)]);
+    check("inc n\ninc n\n:a\ninc n\niseq ${n} 2 && goto x ||\ngoto a\n:x", &[&never(7)]);
+    // A second loop that goes on counting where the first one stopped.
+    let first = ":a\ninc n\niseq ${n} 4 && goto b ||\ngoto a\n:b";
+    check(&format!("{first}\ninc n\niseq ${{n}} 4 && goto c ||\ngoto b\n:c"), &[&never(9)]);
+    check(&format!("{first}\ninc n\niseq ${{n}} 8 && goto c ||\ngoto b\n:c"), &[]);
+    check(&format!("set n 0\n{first}\nset n 0\n:d\ninc n\niseq ${{n}} 4 && goto c ||\ngoto d\n:c"), &[]);
+    // An inner one that isn't set back before it begins again.
+    check(":o\ninc o\niseq ${o} 3 && goto x ||\n:i\ninc i\niseq ${i} 5 && goto o ||\ngoto i\n:x", &[&never(8)]);
+    // Texts, not numbers.
+    for compared in ["${n:hex} 3", "${n:hexhyp} 3", "${n:string} 3", "${n} 03", "${n} 0x3", "${n} 3s", "${n} 0"] {
+        check(&format!(":a\ninc n\niseq {compared} && goto x ||\ngoto a\n:x"), &[&never(5)]);
+    }
+    check("set n:int8 0\n:a\ninc n\niseq ${n} 200 && goto x ||\ngoto a\n:x", &[&never(6)]);
+    check("set n:hex 0\n:a\ninc n\niseq ${n} 4 && goto x ||\ngoto a\n:x", &[&never(6)]);
+    // A yes that stays inside.
+    check(":a\ninc n\niseq ${n} 4 && echo four ||\ngoto a", &[&never(5)]);
+}
+
+#[test]
+fn a_bound_that_is_met_ends_its_loop() {
+    check("set n:uint8 0\n:a\ninc n\niseq ${n:uint8} 200 && goto x ||\ngoto a\n:x", &[]);
+    check("set n 3\n:a\niseq ${n} 4000000 && goto x ||\ninc n 1\ngoto a\n:x", &[]);
+    check(":a\ndhcp && inc n || inc n\niseq 9 ${n} && goto x ||\ngoto a\n:x", &[]);
+    check("inc n\n:a\niseq ${n} 5 && echo half ||\ninc n\niseq ${n} 9 && goto x ||\ngoto a\n:x", &[]);
+    check("read n ||\nclear n\n:a\ninc n\niseq ${n} 9 && goto x ||\ngoto a\n:x", &[]);
+    // Set back outside of the loop that it counts.
+    check(":o\ninc o\niseq ${o} 3 && goto x ||\nset i 0\n:i\ninc i\niseq ${i} 5 && goto o ||\ngoto i\n:x", &[]);
+}
+
+#[test]
 fn loops_within_loops_have_each_a_counter() {
     let inner = "set i:int32 0\n:inner\ninc i\niseq ${i} 5 && goto next ||\ndhcp || goto inner\n:next";
     check(&format!(":outer\ninc o\niseq ${{o}} 9 && goto out ||\n{inner}\nntp 10.0.0.1 || goto outer\n:out"), &[]);
