@@ -6,7 +6,7 @@
 //! would have to run the script.
 
 use super::{
-    commands::{Ends, Line, Then, read_lines},
+    commands::{Command, Ends, LOADS, Line, Then, read_lines},
     counter::{Counter, counters},
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -75,12 +75,12 @@ impl Flow {
         (self.edges[at].well, self.edges[at].failed)
     }
 
-    pub fn command(&self, at: usize) -> &super::commands::Command {
+    pub fn command(&self, at: usize) -> &Command {
         let (line, command) = self.places[at];
         &self.lines[line].commands[command]
     }
 
-    fn line_number(&self, at: usize) -> usize {
+    pub fn line_number(&self, at: usize) -> usize {
         self.lines[self.places[at].0].number
     }
 
@@ -137,7 +137,7 @@ impl Flow {
         for at in kept {
             let command = self.command(at);
             let frees_itself = command.options().0.iter().any(|(name, _)| matches!(*name, "--autofree" | "-a"));
-            if !super::commands::LOADS.contains(&command.name()) || frees_itself {
+            if !LOADS.contains(&command.name()) || frees_itself {
                 continue;
             }
             let knots = command.image_name().and_then(|name| by_name.get(name)).unwrap_or(&whole);
@@ -147,6 +147,19 @@ impl Flow {
             }
         }
         lines.into_iter().collect()
+    }
+
+    /// The places that can be reached behind such a command that went well, as long as not all images are freed.
+    pub fn after(&self, begins: impl Fn(&Command) -> bool) -> HashSet<usize> {
+        let beginnings = self.reachable.iter().filter(|at| begins(self.command(**at)));
+        let mut left: Vec<usize> = beginnings.filter_map(|at| self.edges[*at].well).collect();
+        let mut reached = HashSet::new();
+        while let Some(at) = left.pop() {
+            if self.freed_by(at) != Some(None) && reached.insert(at) {
+                left.extend(self.edges[at].all());
+            }
+        }
+        reached
     }
 
     /// What an `imgfree` frees: `Some(None)` is everything.

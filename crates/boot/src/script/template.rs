@@ -4,7 +4,9 @@
 //! error at start, with file and line, not a surprise on a console: see [`lint`].
 
 use super::{
-    lint::{TemplateFault, lint, shown},
+    commands::join_lines,
+    fault::TemplateFault,
+    lint::{lint, shown},
     values::{ScriptValues, ValueError},
 };
 use std::{
@@ -22,7 +24,7 @@ const BUILTIN: [(&str, &str); 2] = [
 ];
 
 /// The longest line of a rendered script: a kernel of x86 cuts its command line off at 2048 bytes, and so the token.
-const LONGEST_LINE: usize = 2000;
+pub(super) const LONGEST_LINE: usize = 2000;
 
 /// All templates by name.
 #[derive(Debug, Clone)]
@@ -242,7 +244,7 @@ impl Template {
                 Part::Place(place) => script.push_str(&place.value(values)?),
             }
         }
-        if script.lines().any(|line| line.len() > LONGEST_LINE) {
+        if join_lines(&script).iter().any(|(_, line)| line.len() > LONGEST_LINE) {
             return Err(ValueError::LINE_TOO_LONG);
         }
         Ok(script)

@@ -257,7 +257,8 @@ fn a_line_that_the_kernel_would_cut_off_makes_no_script() {
     };
     assert!(Templates::builtin().render(Some("phoenix-ce"), &values).unwrap().is_ok());
     let dir = crate::images::TempDir::new();
-    std::fs::write(dir.path().join("long.ipxe"), format!("#!ipxe\necho {}\n", "x".repeat(2000))).unwrap();
+    std::fs::write(dir.path().join("long.ipxe"), format!("#!ipxe\necho {} \\\n{{{{mgmt_ip}}}}\n", "x".repeat(1990)))
+        .unwrap();
     let long = Templates::load(dir.path()).unwrap().render(Some("long"), &values).unwrap();
     assert_eq!(long.unwrap_err(), ValueError::LINE_TOO_LONG);
 }

@@ -112,9 +112,24 @@ fn the_kernel_finds_its_initrd_and_its_consoles() {
     check("kernel k ||\ninitrd http://h/i.img ||", &["2: `kernel` has no `initrd=`"]);
     check("kernel k initrd=i.img ||\ninitrd http://h/i.img?x=1 ||", &[]);
     check("kernel k initrd=other ||\ninitrd --name other http://h/i.img ||", &[]);
-    check("kernel k initrd=${name} ||\ninitrd http://h/i.img ||", &[]);
+    check("set name i.img\nkernel k initrd=${name} ||\ninitrd http://h/i.img ||", &[]);
     check("kernel k initrd=x ||\ninitrd http://h/${name} ||", &["3: `${name}` stands in a URL as it is"]);
-    check("kernel k initrd=i ||\ninitrd http://h/i.img ||", &["2: no image is named `i`, which `initrd=` asks for"]);
+    let not_fetched = |name: &str| format!("2: no image is named `{name}`, which `initrd=` asks for");
+    check("kernel k initrd=i.img ||", &[&not_fetched("i.img")]);
+    check("kernel k initrd=i.img ||\nimgfetch --name i.img http://h/i ||", &[]);
+    check("kernel k initrd=i.img ||\nimgextract --name i.img i.gz ||", &[]);
+    let not_named = |name: &str| format!("3: no `initrd=` names the image `{name}`");
+    check("kernel k initrd=i ||\ninitrd http://h/i.img ||", &[&not_fetched("i"), &not_named("i.img")]);
+    let two = "initrd http://h/j.img ||\ninitrd http://h/i.img ||";
+    check(&format!("kernel k initrd=i.img ||\n{two}"), &[&not_named("j.img")]);
+    check(&format!("kernel k initrd=i.img initrd=j.img ||\n{two}"), &[]);
+    check(&format!("kernel k initrd=i.img,j.img ||\n{two}"), &[]);
+    check(&format!("kernel k initrd=initrd.magic ||\n{two}"), &[]);
+    check("kernel k initrd=initrd.magic ||", &[&not_fetched("initrd.magic")]);
+    check(&format!("set j j.img\nkernel k initrd=i.img initrd=${{j}} ||\n{two}"), &[]);
+    // For a script that is fetched next, or for either of two kernels.
+    check(&format!("{two}\nchain http://h/x ||"), &[]);
+    check(&format!("kernel k initrd=i.img ||\nkernel k initrd=j.img ||\n{two}"), &[]);
     check("kernel k console=tty0 ||\nimgargs k root=/dev/sda ||", &["3: `imgargs` drops the kernel's `console=`"]);
     check("kernel k console=tty0 ||\nimgargs k console=tty0 root=/dev/sda ||", &[]);
 }
@@ -237,7 +252,90 @@ fn the_token_is_shown_on_no_console() {
     check("prompt x{{boot_token}} ||", &[&shown("prompt")]);
     check("imgfetch http://h/{{boot_token}}/x ||", &[&shown("imgfetch")]);
     check("imgfetch http://h/x?t={{boot_token}} ||\nkernel k boot_token={{boot_token}} ||", &[]);
+    check("imgfetch http://h/x#{{boot_token}} ||", &[&shown("imgfetch")]);
+    check("imgfetch --name {{boot_token}} http://h/x ||", &[&shown("imgfetch")]);
+    check(
+        "imgfetch -n{{boot_token}} http://h/x ||",
+        &["2: `imgfetch` has no option `-n{{boot_token}}`", &shown("imgfetch")],
+    );
+    check("initrd http://h/x t={{boot_token}} ||", &[&shown("initrd")]);
+    check("kernel --name {{boot_token}} k ||", &[&shown("kernel")]);
+    check("kernel http://h/{{boot_token}} ||", &[&shown("kernel")]);
+    check("imgargs {{boot_token}} a ||", &[&shown("imgargs")]);
+    check("imgargs k t={{boot_token}} ||", &[]);
+    check("ping {{boot_token}} ||", &[&shown("ping")]);
+    check("imgselect {{boot_token}} ||", &[&shown("imgselect")]);
+    check("chain http://h/x?t={{boot_token}} ||", &[]);
+    let of_setting = |name: &str| format!("3: `{name}` would show the boot token on the console");
+    check("set t {{boot_token}}\nshow t ||", &[&of_setting("show")]);
+    check("set t {{boot_token}}\nread t ||", &[&of_setting("read")]);
+    check("set t {{boot_token}}\nping ${t} ||", &[&of_setting("ping")]);
+    check("set t {{boot_token}}\nisset ${t} && iseq ${t} a ||\nclear t", &[]);
+    // It shows the arguments of images.
+    let kernel = "kernel k boot_token={{boot_token}} || exit 1";
+    check(&format!("{kernel}\nimgstat"), &[&of_setting("imgstat")]);
+    check(
+        &format!("set t {{{{boot_token}}}}\nkernel k t=${{t}} ||\nimgstat"),
+        &["4: `imgstat` would show the boot token on the console"],
+    );
+    check(&format!("{kernel}\nimgfree\nimgstat"), &[]);
+    check(&format!("imgstat\n{kernel}"), &[]);
+    check("kernel k a=b ||\nimgstat", &[]);
     check("set t {{boot_token}}\nset u ${t}\necho ${u}", &["4: `echo` would show the boot token on the console"]);
+}
+
+#[test]
+fn what_is_not_ours_writes_no_arguments_of_the_kernel() {
+    for setting in ["hostname", "net0/domain", "filename", "serial", "hostname:string", "x"] {
+        let fault = format!("2: `${{{setting}}}` stands on the kernel's line as it is");
+        check(&format!("kernel k host=${{{setting}}} ||"), &[&fault]);
+        check(&format!("imgargs k host=${{{setting}}} ||"), &[&fault]);
+    }
+    for setting in ["hostname:uristring", "net0/mac", "mac:hexhyp", "mac:hex", "net0/ip", "netmask", "uuid"] {
+        check(&format!("kernel k a=${{{setting}}} ||"), &[]);
+    }
+    check("set h ${hostname}\nkernel k a=${h} ||", &["3: `${h}` stands on the kernel's line as it is"]);
+    check("set h ${net0/mac}\nkernel k a=${h} ||", &[]);
+    check("set h ${hostname:uristring}\nset i x-${h}\nkernel k a=${i} ||", &[]);
+    check("read h ||\nkernel k a=${h} ||", &["3: `${h}` stands on the kernel's line as it is"]);
+}
+
+#[test]
+fn a_setting_is_no_command() {
+    check("${cmd} ||", &["2: `${cmd}` stands where a command belongs"]);
+    check("set cmd echo\niseq a b && x${cmd} y ||", &["3: `x${cmd}` stands where a command belongs"]);
+}
+
+#[test]
+fn no_command_lacks_what_it_needs() {
+    check("dhcp || goto", &["2: `goto` has no label"]);
+    check("dhcp --timeout || exit 1", &["2: `dhcp` has no value behind `--timeout`"]);
+    check("dhcp -c || exit 1", &["2: `dhcp` has no value behind `-c`"]);
+    check("dhcp -c dhcp --timeout 3000 net0 || exit 1", &[]);
+    check("imgfetch || exit 1", &["2: `imgfetch` has no URL"]);
+    check("imgfetch --timeout http://h/x || exit 1", &["2: `imgfetch` has no URL"]);
+    check("imgfetch --name || exit 1", &["2: `imgfetch` has no value behind `--name`", "2: `imgfetch` has no URL"]);
+    check("sleep || exit 1", &["2: `sleep` has no number of seconds"]);
+    check("iseq ${a} ||", &["2: `iseq` has no two values"]);
+    check("set # x", &["2: `set` has no setting"]);
+    check("set x\nisset ${x} ||\nimgfree\nimgstat\nchain ||\nboot ||", &[]);
+    for (_, fault) in lint("#!ipxe\ngoto\ndhcp --timeout ||\n${x} ||\nkernel k a=${x} ||") {
+        assert!(!fault.hint().is_empty(), "{fault}");
+    }
+}
+
+#[test]
+fn a_line_that_the_kernel_would_cut_off_is_told_before_it_is_rendered() {
+    let line = |bytes: usize| format!("kernel k {} ||", "x".repeat(bytes - 12));
+    assert_eq!(line(2000).len(), 2000);
+    check(&line(2000), &[]);
+    check(&line(2001), &["2: the line is 2001 bytes long, not counting its places"]);
+    check(
+        &format!("kernel k \\\n{}\\\n{} ||", "x".repeat(1000), "y".repeat(1000)),
+        &["2: the line is 2012 bytes long, not counting its places"],
+    );
+    // What a place stands for may be nothing.
+    check(&line(2000).replace("k x", "k{{agent_init}} x"), &[]);
 }
 
 #[test]
