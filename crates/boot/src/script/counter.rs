@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 /// More counters than this are not looked at: each doubles the work, and no script needs them.
 const COUNTERS: usize = 6;
+/// More settings that are counted and compared than this are not followed through the script: each costs a walk.
+const FOLLOWED: usize = 64;
 /// A value that rises more often than this at one command is taken for the next number that something is compared with.
 const EXACT_RISES: usize = 8;
 /// One that rises more often than this is taken for any.
@@ -56,6 +58,7 @@ pub(super) fn counters(flow: &Flow) -> BTreeMap<&str, Counter> {
         }
     }
     counters.retain(|_, counter| !counter.steps.is_empty() && !counter.compared.is_empty());
+    let mut counters: BTreeMap<&str, Counter> = counters.into_iter().take(FOLLOWED).collect();
     for (name, counter) in &mut counters {
         let at_most = highest_values(flow, name, &counter.compared);
         let is_exit = |(at, number): &&(usize, u64)| {

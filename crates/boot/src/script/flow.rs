@@ -6,12 +6,14 @@
 //! would have to run the script.
 
 use super::{
-    commands::{Command, Ends, LOADS, Line, Then, read_lines},
+    commands::{Command, LOADS, Line, read_lines},
     counter::{Counter, counters},
+    walk::{Edges, Walk},
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-/// The commands of a script as a graph. A command is known by its place among all commands.
+/// The commands of a script as a graph: those that can be reached. A command that is reached with different labels in the
+/// settings that are jumped to has several places.
 pub(super) struct Flow {
     pub lines: Vec<Line>,
     /// Line and command of each place.
@@ -19,47 +21,15 @@ pub(super) struct Flow {
     edges: Vec<Edges>,
     /// Where it begins, and where a person's choice can lead to.
     entries: Vec<usize>,
-    reachable: HashSet<usize>,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Edges {
-    well: Option<usize>,
-    failed: Option<usize>,
-}
-
-impl Edges {
-    fn all(self) -> impl Iterator<Item = usize> {
-        self.well.into_iter().chain(self.failed)
-    }
+    /// Lines of jumps to a setting which holds what isn't a label, with what it holds.
+    pub astray: BTreeSet<(usize, String)>,
 }
 
 impl Flow {
     pub fn read(text: &str) -> Flow {
         let lines = read_lines(text);
-        let mut starts = Vec::new();
-        let mut places = Vec::new();
-        let mut labels: HashMap<&str, usize> = HashMap::new();
-        for (at, line) in lines.iter().enumerate() {
-            starts.push(places.len());
-            if let Some(label) = &line.label {
-                // Of two equal ones the first counts.
-                labels.entry(label).or_insert(places.len());
-            }
-            places.extend((0..line.commands.len()).map(|command| (at, command)));
-        }
-        let edges: Vec<Edges> =
-            places.iter().map(|(line, command)| edges_of(&lines, &starts, &labels, *line, *command)).collect();
-        // What a setting names can be any label.
-        let jumps_anywhere = lines.iter().flat_map(|line| &line.commands).any(|command| {
-            command.name() == "goto" && command.arguments().first().is_some_and(|label| label.contains("${"))
-        });
-        let mut entries: Vec<usize> = if places.is_empty() { vec![] } else { vec![0] };
-        if jumps_anywhere {
-            entries.extend(labels.values());
-        }
-        let reachable = reach(&edges, entries.clone());
-        Flow { lines, places, edges, entries, reachable }
+        let Walk { places, edges, entries, astray } = Walk::through(&lines);
+        Flow { lines, places, edges, entries, astray }
     }
 
     pub fn places(&self) -> std::ops::Range<usize> {
@@ -88,7 +58,7 @@ impl Flow {
     pub fn endless_loops(&self) -> Vec<usize> {
         let mut found = BTreeSet::new();
         let counters = counters(self);
-        self.look_for_loops(&self.reachable, &counters, &mut found);
+        self.look_for_loops(&self.places().collect(), &counters, &mut found);
         found.into_iter().collect()
     }
 
@@ -114,16 +84,16 @@ impl Flow {
     }
 
     fn last_jump_back(&self, knot: &HashSet<usize>) -> Option<usize> {
-        let is_back = |at: &&usize| self.edges[**at].all().any(|next| next <= **at && knot.contains(&next));
-        knot.iter().filter(is_back).max().map(|at| self.line_number(*at))
+        let is_before = |next: &usize, at: &usize| self.places[*next] <= self.places[*at];
+        let is_back = |at: &&usize| self.edges[**at].all().any(|next| is_before(&next, at) && knot.contains(&next));
+        knot.iter().filter(is_back).map(|at| self.line_number(*at)).max()
     }
 
     /// The lines that fetch an image which is still there from the last round: from where the fetch went well a way leads
     /// back to it on which nothing frees the image.
     pub fn reloads(&self) -> Vec<usize> {
         // Without what frees everything; then, for each image that is freed by its name, without that, too.
-        let kept: HashSet<usize> =
-            self.reachable.iter().copied().filter(|at| self.freed_by(*at) != Some(None)).collect();
+        let kept: HashSet<usize> = self.places().filter(|at| self.freed_by(*at) != Some(None)).collect();
         let whole = self.knot_of_each(&kept);
         let fetched: HashSet<&str> = kept.iter().filter_map(|at| self.command(*at).image_name()).collect();
         let mut by_name: HashMap<&str, HashMap<usize, usize>> = HashMap::new();
@@ -151,8 +121,8 @@ impl Flow {
 
     /// The places that can be reached behind such a command that went well, as long as not all images are freed.
     pub fn after(&self, begins: impl Fn(&Command) -> bool) -> HashSet<usize> {
-        let beginnings = self.reachable.iter().filter(|at| begins(self.command(**at)));
-        let mut left: Vec<usize> = beginnings.filter_map(|at| self.edges[*at].well).collect();
+        let beginnings = self.places().filter(|at| begins(self.command(*at)));
+        let mut left: Vec<usize> = beginnings.filter_map(|at| self.edges[at].well).collect();
         let mut reached = HashSet::new();
         while let Some(at) = left.pop() {
             if self.freed_by(at) != Some(None) && reached.insert(at) {
@@ -225,53 +195,4 @@ impl Flow {
         }
         knots
     }
-}
-
-/// Where a command leads to when it went well and when it failed.
-fn edges_of(lines: &[Line], starts: &[usize], labels: &HashMap<&str, usize>, line: usize, command: usize) -> Edges {
-    let commands = &lines[line].commands;
-    let this = &commands[command];
-    // A skipped command leaves the result as it is, and what joins it to the next one is looked at all the same.
-    let after = |failed: bool| {
-        let next = (command..commands.len()).find_map(|at| match commands[at].then {
-            Then::IfFailed if failed => Some(Some(at + 1)),
-            Then::IfWell if !failed => Some(Some(at + 1)),
-            Then::Always => Some(Some(at + 1)),
-            Then::EndOfLine => Some(None),
-            Then::IfFailed | Then::IfWell => None,
-        });
-        match next.flatten() {
-            Some(next) => Some(starts[line] + next),
-            None if failed => None,
-            None => starts.get(line + 1).copied(),
-        }
-    };
-    let (well, failed) = (after(false), after(true));
-    match (this.name(), this.ends()) {
-        // To a label that isn't there, or that only a setting names, it can fail; it never goes on with the next line.
-        ("goto", _) => {
-            let to = this.arguments().first().and_then(|label| labels.get(label.as_str()).copied());
-            Edges { well: to, failed: if to.is_some() { None } else { failed } }
-        }
-        (_, Some(Ends::Well)) => Edges { well, failed: None },
-        (_, Some(Ends::NotAtAll)) => Edges { well: None, failed },
-        (_, Some(Ends::Leaves)) => Edges::default(),
-        (_, Some(Ends::EitherWay)) => Edges { well, failed },
-        // A mistyped command is one that will do something once it is mended, nobody knows what: either way, so that what is
-        // behind it is looked at now and not only then.
-        (_, None) => Edges { well, failed },
-    }
-}
-
-fn reach(edges: &[Edges], from: Vec<usize>) -> HashSet<usize> {
-    let mut reached: HashSet<usize> = from.iter().copied().collect();
-    let mut stack = from;
-    while let Some(at) = stack.pop() {
-        for next in edges[at].all() {
-            if reached.insert(next) {
-                stack.push(next);
-            }
-        }
-    }
-    reached
 }

@@ -29,6 +29,8 @@ pub fn lint(text: &str) -> Vec<(usize, TemplateFault)> {
     check_lengths(text, &mut faults);
     let flow = Flow::read(text);
     check_labels(&flow.lines, &mut faults);
+    let astray = flow.astray.iter().map(|(line, label)| (*line, TemplateFault::UnknownLabel(shown(label))));
+    faults.extend(astray);
     let script = Script::of(&flow.lines);
     for line in &flow.lines {
         for (at, command) in line.commands.iter().enumerate() {

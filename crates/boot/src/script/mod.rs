@@ -22,6 +22,7 @@ mod flow;
 mod lint;
 mod template;
 mod values;
+mod walk;
 
 pub use fault::TemplateFault;
 pub use lint::lint;

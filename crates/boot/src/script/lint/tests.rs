@@ -101,6 +101,36 @@ fn what_runs_when_a_goto_finds_no_label_is_looked_at() {
 }
 
 #[test]
+fn a_jump_to_what_the_script_has_set_is_followed() {
+    check("set t a\n:a\ngoto ${t}", &["4: this loop never ends"]);
+    check(":a\nset t a\ndhcp || goto b\nset t c\n:b\ngoto ${t}\n:c", &["7: this loop never ends"]);
+    check(":a\nset t a\ninc n\niseq ${n} 9 && set t c ||\ngoto ${t}\n:c", &[]);
+    check("set t x\ngoto ${t}", &["3: there is no label `:x`"]);
+    check("set t x\ngoto ${t} || exit 1\n:y", &["3: there is no label `:x`"]);
+    check("set t y\nexit 0\n:x\ngoto ${t}\n:y", &[]);
+    // What is behind it is looked at: here nothing else leads there.
+    check("set t a\ngoto ${t}\n:a\ngoto a", &["5: this loop never ends"]);
+    check(
+        "set n 0\n:a\ninc n\niseq ${n} 9 && goto b ||\nkernel http://h/k || exit 1\nset t a\ngoto ${t}\n:b",
+        &["6: the image of the last round is still there when this is fetched again"],
+    );
+    // A part that is gone through twice goes back to each side.
+    check("set t a\ngoto sub\n:a\nset t b\ngoto sub\n:b\nexit 0\n:sub\necho\ngoto ${t}", &[]);
+    // A person's choice makes no loop.
+    check(":a\nset t a\nchoose t || exit 1\ngoto ${t}\n:b", &[]);
+    check(":a\nset t a\nread t || exit 1\ngoto ${t}\n:b\ngoto b", &["7: this loop never ends"]);
+    check(":a\nset t ${u}\ngoto ${t}", &[]);
+}
+
+/// Each of them doubles the places at first.
+#[test]
+fn a_script_with_more_ways_than_can_be_followed_is_read_all_the_same() {
+    let sets: String = (0..600).map(|n| format!("iseq a b && set t{} l{n} ||\n", n % 4)).collect();
+    let script = format!("{sets}goto ${{t0}}\ngoto ${{t1}}\ngoto ${{t2}}\ngoto ${{t3}}\n:a\ngoto a");
+    check(&script, &["607: this loop never ends"]);
+}
+
+#[test]
 fn labels_are_there_and_there_once() {
     check("goto x", &["2: there is no label `:x`"]);
     check("goto ${there}\n:x\n:y", &[]);
