@@ -376,8 +376,10 @@ fn gives_token_to_kernel(script: &Script<'_>, command: &Command) -> bool {
 /// The name of a file under UEFI that is all initrds in one.
 const ALL_INITRDS: &str = "initrd.magic";
 
+/// `{{agent_init}}` begins with a blank of its own.
 fn initrds_named_by(command: &Command) -> impl Iterator<Item = &str> {
-    command.arguments().iter().filter_map(|word| word.strip_prefix("initrd=")).flat_map(|names| names.split(','))
+    let words = command.arguments().iter().filter_map(|word| word.strip_prefix("initrd="));
+    words.map(|names| names.strip_suffix("{{agent_init}}").unwrap_or(names)).flat_map(|names| names.split(','))
 }
 
 fn check_initrds(script: &Script<'_>, command: &Command, found: &mut Vec<TemplateFault>) {

@@ -152,6 +152,8 @@ fn the_kernel_finds_its_initrd_and_its_consoles() {
     check("kernel k initrd=i ||\ninitrd http://h/i.img ||", &[&not_fetched("i"), &not_named("i.img")]);
     let two = "initrd http://h/j.img ||\ninitrd http://h/i.img ||";
     check(&format!("kernel k initrd=i.img ||\n{two}"), &[&not_named("j.img")]);
+    check(&format!("kernel k initrd=i.img{{{{agent_init}}}} a=b ||\n{two}"), &[&not_named("j.img")]);
+    check("kernel k initrd=i.img{{agent_init}} ||", &[&not_fetched("i.img")]);
     check(&format!("kernel k initrd=i.img initrd=j.img ||\n{two}"), &[]);
     check(&format!("kernel k initrd=i.img,j.img ||\n{two}"), &[]);
     check(&format!("kernel k initrd=initrd.magic ||\n{two}"), &[]);
@@ -305,7 +307,7 @@ fn the_token_is_shown_on_no_console() {
     let kernel = "kernel k boot_token={{boot_token}} || exit 1";
     check(&format!("{kernel}\nimgstat"), &[&of_setting("imgstat")]);
     check(
-        &format!("set t {{{{boot_token}}}}\nkernel k t=${{t}} ||\nimgstat"),
+        "set t {{boot_token}}\nkernel k t=${t} ||\nimgstat",
         &["4: `imgstat` would show the boot token on the console"],
     );
     check(&format!("{kernel}\nimgfree\nimgstat"), &[]);
