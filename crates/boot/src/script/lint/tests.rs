@@ -3,6 +3,8 @@
 use super::*;
 use proptest::prelude::*;
 
+mod rounds;
+
 fn faults(text: &str) -> Vec<String> {
     lint(text).into_iter().map(|(line, fault)| format!("{line}: {fault}")).collect()
 }
