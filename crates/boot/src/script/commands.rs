@@ -128,6 +128,23 @@ pub(super) const LOADS: [&str; 4] = ["kernel", "initrd", "module", "imgfetch"];
 /// The other commands whose first plain word is a URL.
 pub(super) const FETCHES: [&str; 5] = ["chain", "imgexec", "imgverify", "sanboot", "sanhook"];
 
+/// How many plain words a command needs at least, and what they are. `None` where none will do.
+pub(super) fn fewest_arguments(command: &str) -> Option<(usize, &'static str)> {
+    Some(match command {
+        "goto" => (1, "label"),
+        "sleep" => (1, "number of seconds"),
+        "kernel" | "initrd" | "module" | "imgfetch" => (1, "URL"),
+        "imgselect" | "imgargs" | "imgextract" => (1, "image"),
+        "imgverify" => (2, "image and signature"),
+        "set" | "clear" | "inc" | "read" | "isset" | "show" | "choose" => (1, "setting"),
+        "iseq" => (2, "two values"),
+        "nslookup" => (2, "setting and host"),
+        "ping" => (1, "host"),
+        "ntp" => (1, "server"),
+        _ => return None,
+    })
+}
+
 /// When the next command of a line runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Then {
@@ -182,6 +199,15 @@ impl Command {
         COMMANDS.iter().find(|(known, _)| *known == name).map(|(_, ends)| *ends)
     }
 
+    /// Whether an option's value is its next word.
+    pub fn takes_value(&self, option: &str) -> bool {
+        match option {
+            "--name" | "-n" | "--timeout" | "-t" => true,
+            "--configurator" | "-c" => matches!(self.name(), "dhcp" | "ifconf"),
+            _ => false,
+        }
+    }
+
     /// The options before the first plain word, each with its value, and from the first plain word on everything.
     pub fn options(&self) -> (Vec<(&str, Option<&str>)>, &[String]) {
         let mut options = Vec::new();
@@ -193,7 +219,7 @@ impl Command {
             }
             if let Some((name, value)) = word.split_once('=') {
                 options.push((name, Some(value)));
-            } else if matches!(word.as_str(), "--name" | "-n" | "--timeout" | "-t") {
+            } else if self.takes_value(word) {
                 options.push((word.as_str(), rest.first().map(String::as_str)));
                 rest = rest.get(1..).unwrap_or_default();
             } else {
@@ -221,6 +247,11 @@ impl Command {
 
 /// Reads a script. Any text can be read.
 pub(super) fn read_lines(text: &str) -> Vec<Line> {
+    join_lines(text).into_iter().map(|(number, line)| read_line(number, &line)).collect()
+}
+
+/// The lines with those that a backslash joins made one, each with the number of its first one, counted from 1.
+pub(super) fn join_lines(text: &str) -> Vec<(usize, String)> {
     let mut joined: Vec<(usize, String)> = Vec::new();
     let mut goes_on = false;
     for (index, line) in text.lines().enumerate() {
@@ -231,7 +262,7 @@ pub(super) fn read_lines(text: &str) -> Vec<Line> {
         }
         goes_on = more;
     }
-    joined.into_iter().map(|(number, line)| read_line(number, &line)).collect()
+    joined
 }
 
 fn read_line(number: usize, line: &str) -> Line {

@@ -1,79 +1,64 @@
 //! Where a script can go from each of its commands, and which of its loops never end.
 //!
-//! A loop ends if every way round it passes both `inc X` and an `iseq ${X} N` whose yes leads out of the loop, and nothing
-//! on the way sets `X` again. So a way round that misses either, for every counter there is, is found by taking one of the
+//! A loop ends if every way round it passes both `inc X` and an `iseq ${X} N` which `X` can't be beyond by then, and nothing
+//! on the way sets `X` again: see [`super::counter`]. So a way round that misses either, for every counter there is, is found by taking one of the
 //! two out of the graph and looking whether a loop is left. Rejected: counting how often a label can be reached, which
 //! would have to run the script.
 
-use super::commands::{Ends, Line, Then, read_lines};
+use super::{
+    commands::{Command, LOADS, Line, read_lines},
+    counter::{Counter, counters},
+    walk::{Edges, Walk},
+};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-/// More counters than this are not looked at: each doubles the work, and no script needs them.
-const COUNTERS: usize = 6;
-
-/// The commands of a script as a graph. A command is known by its place among all commands.
+/// The commands of a script as a graph: those that can be reached. A command that is reached with different labels in the
+/// settings that are jumped to has several places.
 pub(super) struct Flow {
     pub lines: Vec<Line>,
     /// Line and command of each place.
     places: Vec<(usize, usize)>,
     edges: Vec<Edges>,
-    reachable: HashSet<usize>,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Edges {
-    well: Option<usize>,
-    failed: Option<usize>,
-}
-
-impl Edges {
-    fn all(self) -> impl Iterator<Item = usize> {
-        self.well.into_iter().chain(self.failed)
-    }
+    /// Where it begins, and where a person's choice can lead to.
+    entries: Vec<usize>,
+    /// Lines of jumps to a setting which holds what isn't a label, with what it holds.
+    pub astray: BTreeSet<(usize, String)>,
 }
 
 impl Flow {
     pub fn read(text: &str) -> Flow {
         let lines = read_lines(text);
-        let mut starts = Vec::new();
-        let mut places = Vec::new();
-        let mut labels: HashMap<&str, usize> = HashMap::new();
-        for (at, line) in lines.iter().enumerate() {
-            starts.push(places.len());
-            if let Some(label) = &line.label {
-                // Of two equal ones the first counts.
-                labels.entry(label).or_insert(places.len());
-            }
-            places.extend((0..line.commands.len()).map(|command| (at, command)));
-        }
-        let edges: Vec<Edges> =
-            places.iter().map(|(line, command)| edges_of(&lines, &starts, &labels, *line, *command)).collect();
-        // What a setting names can be any label.
-        let jumps_anywhere = lines.iter().flat_map(|line| &line.commands).any(|command| {
-            command.name() == "goto" && command.arguments().first().is_some_and(|label| label.contains("${"))
-        });
-        let mut entries: Vec<usize> = if places.is_empty() { vec![] } else { vec![0] };
-        if jumps_anywhere {
-            entries.extend(labels.values());
-        }
-        let reachable = reach(&edges, entries);
-        Flow { lines, places, edges, reachable }
+        let Walk { places, edges, entries, astray } = Walk::through(&lines);
+        Flow { lines, places, edges, entries, astray }
     }
 
-    fn command(&self, at: usize) -> &super::commands::Command {
+    pub fn places(&self) -> std::ops::Range<usize> {
+        0..self.places.len()
+    }
+
+    pub fn entries(&self) -> &[usize] {
+        &self.entries
+    }
+
+    /// The places where it goes on after a command that went well, and after one that failed.
+    pub fn leads_to(&self, at: usize) -> (Option<usize>, Option<usize>) {
+        (self.edges[at].well, self.edges[at].failed)
+    }
+
+    pub fn command(&self, at: usize) -> &Command {
         let (line, command) = self.places[at];
         &self.lines[line].commands[command]
     }
 
-    fn line_number(&self, at: usize) -> usize {
+    pub fn line_number(&self, at: usize) -> usize {
         self.lines[self.places[at].0].number
     }
 
     /// The loops that nothing ends: the line of each one's last jump back.
     pub fn endless_loops(&self) -> Vec<usize> {
         let mut found = BTreeSet::new();
-        let counters = self.counters();
-        self.look_for_loops(&self.reachable, &counters, &mut found);
+        let counters = counters(self);
+        self.look_for_loops(&self.places().collect(), &counters, &mut found);
         found.into_iter().collect()
     }
 
@@ -81,9 +66,7 @@ impl Flow {
         for knot in self.knots(within) {
             let counter = counters.iter().find_map(|(name, counter)| {
                 let inside = |all: &[usize]| all.iter().copied().filter(|at| knot.contains(at)).collect::<Vec<_>>();
-                let leads_out = |at: &usize| self.edges[*at].well.is_none_or(|next| !knot.contains(&next));
-                let exits: Vec<usize> = inside(&counter.exits).into_iter().filter(leads_out).collect();
-                let steps = inside(&counter.steps);
+                let (exits, steps) = (inside(&counter.exits), inside(&counter.steps));
                 let is_set_again = counter.sets.iter().any(|at| knot.contains(at));
                 (!exits.is_empty() && !steps.is_empty() && !is_set_again).then_some((*name, exits, steps))
             });
@@ -101,56 +84,16 @@ impl Flow {
     }
 
     fn last_jump_back(&self, knot: &HashSet<usize>) -> Option<usize> {
-        let is_back = |at: &&usize| self.edges[**at].all().any(|next| next <= **at && knot.contains(&next));
-        knot.iter().filter(is_back).max().map(|at| self.line_number(*at))
-    }
-
-    /// What counts up by one from a number, and where it is compared with a greater one.
-    fn counters(&self) -> BTreeMap<&str, Counter> {
-        let mut counters: BTreeMap<&str, Counter> = BTreeMap::new();
-        for at in 0..self.places.len() {
-            let command = self.command(at);
-            let arguments = command.arguments();
-            match (command.name(), arguments) {
-                ("inc", [name]) => counters.entry(bare_name(name)).or_default().steps.push(at),
-                ("inc", [name, by]) if by == "1" => counters.entry(bare_name(name)).or_default().steps.push(at),
-                ("inc" | "read" | "clear" | "choose" | "nslookup", [.., name]) => {
-                    counters.entry(bare_name(name)).or_default().spoil(at);
-                }
-                ("set", [name, value @ ..]) => {
-                    let counter = counters.entry(bare_name(name)).or_default();
-                    counter.sets.push(at);
-                    match value {
-                        [number] if let Ok(number) = number.parse::<u32>() => {
-                            counter.begin = counter.begin.max(number);
-                        }
-                        _ => counter.is_spoilt = true,
-                    }
-                }
-                ("iseq", [a, b]) => {
-                    for (setting, number) in [(a, b), (b, a)] {
-                        if let (Some(name), Ok(number)) = (setting_name(setting), number.parse::<u32>()) {
-                            counters.entry(name).or_default().compared.push((at, number));
-                        }
-                    }
-                }
-                _ => {}
-            }
-        }
-        for counter in counters.values_mut() {
-            let begin = counter.begin;
-            counter.exits = counter.compared.iter().filter(|(_, end)| *end > begin).map(|(at, _)| *at).collect();
-        }
-        counters.retain(|_, counter| !counter.is_spoilt && !counter.exits.is_empty() && !counter.steps.is_empty());
-        counters.into_iter().take(COUNTERS).collect()
+        let is_before = |next: &usize, at: &usize| self.places[*next] <= self.places[*at];
+        let is_back = |at: &&usize| self.edges[**at].all().any(|next| is_before(&next, at) && knot.contains(&next));
+        knot.iter().filter(is_back).map(|at| self.line_number(*at)).max()
     }
 
     /// The lines that fetch an image which is still there from the last round: from where the fetch went well a way leads
     /// back to it on which nothing frees the image.
     pub fn reloads(&self) -> Vec<usize> {
         // Without what frees everything; then, for each image that is freed by its name, without that, too.
-        let kept: HashSet<usize> =
-            self.reachable.iter().copied().filter(|at| self.freed_by(*at) != Some(None)).collect();
+        let kept: HashSet<usize> = self.places().filter(|at| self.freed_by(*at) != Some(None)).collect();
         let whole = self.knot_of_each(&kept);
         let fetched: HashSet<&str> = kept.iter().filter_map(|at| self.command(*at).image_name()).collect();
         let mut by_name: HashMap<&str, HashMap<usize, usize>> = HashMap::new();
@@ -164,7 +107,7 @@ impl Flow {
         for at in kept {
             let command = self.command(at);
             let frees_itself = command.options().0.iter().any(|(name, _)| matches!(*name, "--autofree" | "-a"));
-            if !super::commands::LOADS.contains(&command.name()) || frees_itself {
+            if !LOADS.contains(&command.name()) || frees_itself {
                 continue;
             }
             let knots = command.image_name().and_then(|name| by_name.get(name)).unwrap_or(&whole);
@@ -174,6 +117,19 @@ impl Flow {
             }
         }
         lines.into_iter().collect()
+    }
+
+    /// The places that can be reached behind such a command that went well, as long as not all images are freed.
+    pub fn after(&self, begins: impl Fn(&Command) -> bool) -> HashSet<usize> {
+        let beginnings = self.places().filter(|at| begins(self.command(*at)));
+        let mut left: Vec<usize> = beginnings.filter_map(|at| self.edges[at].well).collect();
+        let mut reached = HashSet::new();
+        while let Some(at) = left.pop() {
+            if self.freed_by(at) != Some(None) && reached.insert(at) {
+                left.extend(self.edges[at].all());
+            }
+        }
+        reached
     }
 
     /// What an `imgfree` frees: `Some(None)` is everything.
@@ -239,83 +195,4 @@ impl Flow {
         }
         knots
     }
-}
-
-/// Where a setting is counted.
-#[derive(Debug, Clone, Default)]
-struct Counter {
-    /// The greatest number it is ever set to; an unset one counts from 0.
-    begin: u32,
-    steps: Vec<usize>,
-    sets: Vec<usize>,
-    compared: Vec<(usize, u32)>,
-    exits: Vec<usize>,
-    is_spoilt: bool,
-}
-
-impl Counter {
-    fn spoil(&mut self, at: usize) {
-        self.sets.push(at);
-        self.is_spoilt = true;
-    }
-}
-
-/// `tries` of `tries:int32`.
-pub(super) fn bare_name(setting: &str) -> &str {
-    setting.split(':').next().unwrap_or_default()
-}
-
-/// `tries` of `${tries}` and `${tries:int32}`.
-fn setting_name(word: &str) -> Option<&str> {
-    let inside = word.strip_prefix("${")?.strip_suffix('}')?;
-    (!inside.contains("${")).then(|| bare_name(inside))
-}
-
-/// Where a command leads to when it went well and when it failed.
-fn edges_of(lines: &[Line], starts: &[usize], labels: &HashMap<&str, usize>, line: usize, command: usize) -> Edges {
-    let commands = &lines[line].commands;
-    let this = &commands[command];
-    // A skipped command leaves the result as it is, and what joins it to the next one is looked at all the same.
-    let after = |failed: bool| {
-        let next = (command..commands.len()).find_map(|at| match commands[at].then {
-            Then::IfFailed if failed => Some(Some(at + 1)),
-            Then::IfWell if !failed => Some(Some(at + 1)),
-            Then::Always => Some(Some(at + 1)),
-            Then::EndOfLine => Some(None),
-            Then::IfFailed | Then::IfWell => None,
-        });
-        match next.flatten() {
-            Some(next) => Some(starts[line] + next),
-            None if failed => None,
-            None => starts.get(line + 1).copied(),
-        }
-    };
-    let (well, failed) = (after(false), after(true));
-    match (this.name(), this.ends()) {
-        // To a label that isn't there, or that only a setting names, it can fail; it never goes on with the next line.
-        ("goto", _) => {
-            let to = this.arguments().first().and_then(|label| labels.get(label.as_str()).copied());
-            Edges { well: to, failed: if to.is_some() { None } else { failed } }
-        }
-        (_, Some(Ends::Well)) => Edges { well, failed: None },
-        (_, Some(Ends::NotAtAll)) => Edges { well: None, failed },
-        (_, Some(Ends::Leaves)) => Edges::default(),
-        (_, Some(Ends::EitherWay)) => Edges { well, failed },
-        // A mistyped command is one that will do something once it is mended, nobody knows what: either way, so that what is
-        // behind it is looked at now and not only then.
-        (_, None) => Edges { well, failed },
-    }
-}
-
-fn reach(edges: &[Edges], from: Vec<usize>) -> HashSet<usize> {
-    let mut reached: HashSet<usize> = from.iter().copied().collect();
-    let mut stack = from;
-    while let Some(at) = stack.pop() {
-        for next in edges[at].all() {
-            if reached.insert(next) {
-                stack.push(next);
-            }
-        }
-    }
-    reached
 }

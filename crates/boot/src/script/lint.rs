@@ -2,133 +2,18 @@
 //! on a console somewhere. docs/boot.md shows each with an example.
 
 use super::{
-    commands::{Command, FETCHES, LOADS, Line, command_names},
-    flow::{Flow, bare_name},
-    template::Place,
+    commands::{Command, FETCHES, LOADS, Line, command_names, fewest_arguments, join_lines},
+    counter::bare_name,
+    fault::TemplateFault,
+    flow::Flow,
+    template::{LONGEST_LINE, Part, read_parts},
 };
 use metalform_model::nearest;
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, HashMap, HashSet},
-};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// Longer scripts are not looked into. iPXE holds the whole text in memory, and the loops of a generated monster are
 /// nobody's to check.
 const LONGEST: usize = 64 * 1024;
-
-/// What can be wrong with a template.
-#[derive(Debug, thiserror::Error)]
-pub enum TemplateFault {
-    /// The file or folder can't be read as text.
-    #[error("can't be read: {0}")]
-    Unreadable(std::io::Error),
-    /// Longer than 64 KiB.
-    #[error("is longer than 64 KiB")]
-    TooLong,
-    /// The first line is not `#!ipxe`.
-    #[error("the first line is not `#!ipxe`")]
-    NoMagic,
-    /// A place that no value belongs to, or one that is not closed.
-    #[error("unknown place `{{{{{0}`")]
-    UnknownPlace(String),
-    /// A place where a value would not be an argument: a command's name, a label, a setting's name.
-    #[error("`{0}` can't stand here")]
-    MisplacedPlace(String),
-    /// iPXE has no such command.
-    #[error("iPXE has no command `{name}`")]
-    UnknownCommand {
-        /// As it is written.
-        name: String,
-        /// What was probably meant.
-        meant: Option<&'static str>,
-    },
-    /// The command knows no such option.
-    #[error("`{command}` has no option `{option}`")]
-    UnknownOption {
-        /// The command.
-        command: String,
-        /// As it is written.
-        option: String,
-    },
-    /// The command's failure would end the script.
-    #[error("`{0}` has no failure branch")]
-    NoFailureBranch(String),
-    /// The kernel would not see its initrd under UEFI.
-    #[error("`{0}` has no `initrd=`")]
-    NoInitrdArgument(String),
-    /// `initrd=` names an image that the script doesn't fetch.
-    #[error("no image is named `{0}`, which `initrd=` asks for")]
-    InitrdNotFetched(String),
-    /// `imgargs` replaces what `kernel` was given, the consoles too.
-    #[error("`imgargs` drops the kernel's `console=`")]
-    ConsoleDropped,
-    /// A `goto` to a label that does not exist.
-    #[error("there is no label `:{0}`")]
-    UnknownLabel(String),
-    /// Two lines have the same label; iPXE takes the first one.
-    #[error("the label `:{0}` stands twice")]
-    DuplicateLabel(String),
-    /// A loop that no counter ends.
-    #[error("this loop never ends")]
-    EndlessLoop,
-    /// Going round, an image is fetched while that of the last round is still there.
-    #[error("the image of the last round is still there when this is fetched again")]
-    NoImgfree,
-    /// A setting whose value is not ours stands in a URL.
-    #[error("`${{{0}}}` stands in a URL as it is")]
-    UnescapedSetting(String),
-    /// The token would be shown on the console.
-    #[error("`{0}` would show the boot token on the console")]
-    TokenShown(String),
-}
-
-impl TemplateFault {
-    /// What to write instead.
-    pub fn hint(&self) -> Cow<'static, str> {
-        Cow::Borrowed(match self {
-            TemplateFault::Unreadable(_) => "the service needs read permission, and UTF-8 text",
-            TemplateFault::TooLong => "fetch the rest with `chain`",
-            TemplateFault::NoMagic => {
-                "iPXE knows a script by it; nothing may stand before it, no byte order mark either"
-            }
-            TemplateFault::UnknownPlace(_) => {
-                let known: Vec<String> = Place::NAMES.iter().map(|(name, _)| format!("{{{{{name}}}}}")).collect();
-                return Cow::Owned(format!("known: {}", known.join(" ")));
-            }
-            TemplateFault::MisplacedPlace(_) => "a place stands for one argument, or a part of one",
-            TemplateFault::UnknownCommand { meant: Some(meant), .. } => {
-                return Cow::Owned(format!("did you mean `{meant}`?"));
-            }
-            TemplateFault::UnknownCommand { meant: None, .. } => "ipxe.org/cmd lists the commands",
-            TemplateFault::UnknownOption { command, .. } => {
-                return Cow::Owned(format!("it has {}", options_of(command).unwrap_or_default().join(" ")));
-            }
-            TemplateFault::NoFailureBranch(name) if matches!(name.as_str(), "iseq" | "isset" | "cpuid") => {
-                "end the line with `||`: where the answer is no, the script would end"
-            }
-            TemplateFault::NoFailureBranch(_) => "end the line with `|| goto LABEL`: a failing command ends the script",
-            TemplateFault::NoInitrdArgument(_) => {
-                "put `initrd=FILE` on the kernel's command line; `imgargs` replaces that line as a whole"
-            }
-            TemplateFault::InitrdNotFetched(_) => {
-                "write the image's name: the last part of its URL, or what `--name` says"
-            }
-            TemplateFault::ConsoleDropped => "put all arguments on the `kernel` line",
-            TemplateFault::UnknownLabel(_) => "a label is a line that begins with `:`",
-            TemplateFault::DuplicateLabel(_) => "rename one of them",
-            TemplateFault::EndlessLoop => {
-                "count the rounds: `inc tries`, then `iseq ${tries} 30 && goto give_up ||` with a label outside of the loop"
-            }
-            TemplateFault::NoImgfree => "write `imgfree` where the loop begins",
-            TemplateFault::UnescapedSetting(_) => {
-                "say how it is written: `:uristring` for texts, `:hexhyp` for addresses of network cards"
-            }
-            TemplateFault::TokenShown(_) => {
-                "use {{boot_token}} on the `kernel` line and behind the `?` of a URL only: consoles show paths"
-            }
-        })
-    }
-}
 
 /// The faults of a script or template, each with its line, in the order of lines. Takes any text.
 pub fn lint(text: &str) -> Vec<(usize, TemplateFault)> {
@@ -140,9 +25,12 @@ pub fn lint(text: &str) -> Vec<(usize, TemplateFault)> {
         faults.push((1, TemplateFault::TooLong));
         return faults;
     }
-    check_places(text, &mut faults);
+    faults.extend(read_parts(text).err().unwrap_or_default());
+    check_lengths(text, &mut faults);
     let flow = Flow::read(text);
     check_labels(&flow.lines, &mut faults);
+    let astray = flow.astray.iter().map(|(line, label)| (*line, TemplateFault::UnknownLabel(shown(label))));
+    faults.extend(astray);
     let script = Script::of(&flow.lines);
     for line in &flow.lines {
         for (at, command) in line.commands.iter().enumerate() {
@@ -154,6 +42,10 @@ pub fn lint(text: &str) -> Vec<(usize, TemplateFault)> {
             faults.extend(found.into_iter().map(|fault| (line.number, fault)));
         }
     }
+    let after_kernel = flow.after(|command| gives_token_to_kernel(&script, command));
+    let shown_by = after_kernel.into_iter().filter(|at| flow.command(*at).name() == "imgstat");
+    let shown_at: BTreeSet<usize> = shown_by.map(|at| flow.line_number(at)).collect();
+    faults.extend(shown_at.into_iter().map(|line| (line, TemplateFault::TokenShown("imgstat".to_owned()))));
     faults.extend(flow.endless_loops().into_iter().map(|line| (line, TemplateFault::EndlessLoop)));
     faults.extend(flow.reloads().into_iter().map(|line| (line, TemplateFault::NoImgfree)));
     faults.sort_by_key(|(line, _)| *line);
@@ -161,20 +53,17 @@ pub fn lint(text: &str) -> Vec<(usize, TemplateFault)> {
 }
 
 /// Words of a script stand in messages: cut.
-fn shown(word: &str) -> String {
+pub(super) fn shown(word: &str) -> String {
     word.chars().take(40).collect()
 }
 
-/// `{{name}}` as it is written, wherever it stands.
-fn check_places(text: &str, faults: &mut Vec<(usize, TemplateFault)>) {
-    for (index, line) in text.lines().enumerate() {
-        let mut rest = line;
-        while let Some((_, after)) = rest.split_once("{{") {
-            let (name, behind) = after.split_once("}}").unwrap_or((after.trim_end(), ""));
-            if Place::named(name).is_none() {
-                faults.push((index + 1, TemplateFault::UnknownPlace(shown(name))));
-            }
-            rest = behind;
+/// What places stand for may be nothing, so it doesn't count here; a rendered script is measured once more.
+fn check_lengths(text: &str, faults: &mut Vec<(usize, TemplateFault)>) {
+    for (number, line) in join_lines(text) {
+        let bytes_of = |part: &Part| if let Part::Text(text) = part { text.len() } else { 0 };
+        let bytes: usize = read_parts(&line).iter().flatten().map(bytes_of).sum();
+        if bytes > LONGEST_LINE {
+            faults.push((number, TemplateFault::LineTooLong(bytes)));
         }
     }
 }
@@ -213,12 +102,16 @@ fn has_failure_branch(line: &Line, at: usize) -> bool {
 
 /// What the rules need to know of the script as a whole.
 struct Script<'a> {
-    /// Names of the images that become initrds; `None` if one's name isn't known before the script runs.
+    /// Names of the images that can become initrds; `None` if one's name isn't known before the script runs.
     initrds: Option<Vec<&'a str>>,
     has_initrd: bool,
+    /// What `initrd=` names, wherever; `None` if it does nowhere, or if one's name isn't known before the script runs.
+    named: Option<HashSet<&'a str>>,
     has_console: bool,
-    /// Settings with values that are not the script's own.
+    /// Settings with values that are not the script's own, and can bring along what means something in a URL.
     foreign: HashSet<&'a str>,
+    /// The same for the kernel's line, where a blank means something and `:` doesn't.
+    foreign_on_line: HashSet<&'a str>,
     /// Settings that hold the token.
     secret: HashSet<&'a str>,
     own: HashSet<&'a str>,
@@ -227,64 +120,79 @@ struct Script<'a> {
 impl<'a> Script<'a> {
     fn of(lines: &'a [Line]) -> Script<'a> {
         let commands = || lines.iter().flat_map(|line| &line.commands);
-        let initrds = || commands().filter(|command| matches!(command.name(), "initrd" | "module" | "imgfetch"));
+        // What `imgextract` and `imgdecrypt` make has names, too.
+        let makes_image = |name: &str| matches!(name, "initrd" | "module" | "imgfetch" | "imgextract" | "imgdecrypt");
+        let initrds = || commands().filter(|command| makes_image(command.name()));
+        let for_kernel = || commands().filter(|command| matches!(command.name(), "kernel" | "imgargs"));
+        let named: HashSet<&str> = for_kernel().flat_map(initrds_named_by).collect();
+        let is_known = !named.is_empty() && !named.iter().any(|name| name.contains("${") || name.contains("{{"));
         let mut script = Script {
             initrds: initrds().map(Command::image_name).collect(),
             has_initrd: commands().any(|command| command.name() == "initrd"),
+            named: (is_known && !named.contains(ALL_INITRDS)).then_some(named),
             has_console: commands().any(|command| {
                 command.name() == "kernel" && command.arguments().iter().any(|word| word.starts_with("console="))
             }),
             foreign: HashSet::new(),
+            foreign_on_line: HashSet::new(),
             secret: HashSet::new(),
             own: HashSet::new(),
         };
-        let mut sets: BTreeMap<&str, Vec<&[String]>> = BTreeMap::new();
+        let mut sets: BTreeMap<&str, Vec<&String>> = BTreeMap::new();
+        let mut read = HashSet::new();
         for command in commands() {
             match (command.name(), command.arguments()) {
-                ("set", [name, value @ ..]) => sets.entry(bare_name(name)).or_default().push(value),
-                ("inc", [name, ..]) | ("choose" | "nslookup", [.., name]) => drop(script.own.insert(bare_name(name))),
-                ("read", [.., name]) => drop(script.foreign.insert(bare_name(name))),
+                ("set", [name, value @ ..]) => sets.entry(bare_name(name)).or_default().extend(value),
+                ("inc" | "nslookup", [name, ..]) | ("choose", [.., name]) => drop(script.own.insert(bare_name(name))),
+                ("read", [.., name]) => drop(read.insert(bare_name(name))),
                 _ => {}
             }
         }
         script.own.extend(sets.keys());
-        // What a value is made of, it passes on: as it is, and in any form.
-        let (mut made_of, mut made_of_any_form) = (Passed::new(), Passed::new());
-        for (name, values) in &sets {
-            for word in values.iter().flat_map(|words| words.iter()) {
-                for setting in settings_in(word) {
-                    made_of_any_form.entry(bare_name(setting)).or_default().push(name);
-                    if !is_in_safe_form(setting) {
-                        made_of.entry(bare_name(setting)).or_default().push(name);
-                    }
-                }
-                if script.foreign_in(word).is_some() {
-                    script.foreign.insert(name);
-                }
-                if word.contains("{{boot_token}}") {
-                    script.secret.insert(name);
-                }
-            }
+        script.foreign = script.not_our_own(&sets, &read, is_safe_in_url);
+        script.foreign_on_line = script.not_our_own(&sets, &read, is_safe_on_line);
+        let words = || sets.iter().flat_map(|(name, words)| words.iter().map(move |word| (*name, *word)));
+        let with_token = words().filter(|(_, word)| word.contains("{{boot_token}}"));
+        script.secret = with_token.map(|(name, _)| name).collect();
+        let mut made_of = Passed::new();
+        for (name, word) in words() {
+            settings_in(word).into_iter().for_each(|setting| made_of.entry(bare_name(setting)).or_default().push(name));
         }
-        pass_on(&mut script.foreign, &made_of);
-        pass_on(&mut script.secret, &made_of_any_form);
+        pass_on(&mut script.secret, &made_of);
         script
     }
 
-    /// The first setting of a word that could bring along characters which mean something in a URL.
-    fn foreign_in<'w>(&self, word: &'w str) -> Option<&'w str> {
+    /// The settings that were read from somewhere, and those that are made of such.
+    fn not_our_own(
+        &self,
+        sets: &BTreeMap<&'a str, Vec<&'a String>>,
+        read: &HashSet<&'a str>,
+        is_safe: fn(&str) -> bool,
+    ) -> HashSet<&'a str> {
+        let (mut foreign, mut made_of) = (read.clone(), Passed::new());
+        for (name, word) in sets.iter().flat_map(|(name, words)| words.iter().map(move |word| (*name, *word))) {
+            if self.first_foreign(word, &foreign, is_safe).is_some() {
+                foreign.insert(name);
+            }
+            for setting in settings_in(word).into_iter().filter(|setting| !is_safe(setting)) {
+                made_of.entry(bare_name(setting)).or_default().push(name);
+            }
+        }
+        pass_on(&mut foreign, &made_of);
+        foreign
+    }
+
+    /// The first setting of a word that could bring along characters which mean something where it stands.
+    fn first_foreign<'w>(&self, word: &'w str, foreign: &HashSet<&str>, is_safe: fn(&str) -> bool) -> Option<&'w str> {
         settings_in(word).into_iter().find(|setting| {
-            if setting.contains("${") {
-                return true;
-            }
-            if is_in_safe_form(setting) {
-                return false;
-            }
             let path = bare_name(setting);
-            let name = path.rsplit('/').next().unwrap_or_default();
-            let is_own = self.own.contains(path) && !self.foreign.contains(path);
-            !is_own && !SAFE_SETTINGS.contains(&name)
+            let is_own = self.own.contains(path) && !foreign.contains(path);
+            setting.contains("${") || !(is_own || is_safe(setting))
         })
+    }
+
+    fn foreign_in<'w>(&self, url: &'w str) -> Option<&'w str> {
+        self.first_foreign(url, &self.foreign, is_safe_in_url)
     }
 
     fn shows_token(&self, word: &str) -> bool {
@@ -307,8 +215,15 @@ fn pass_on<'a>(marked: &mut HashSet<&'a str>, made_of: &Passed<'a>) {
     }
 }
 
-fn is_in_safe_form(setting: &str) -> bool {
-    setting.split_once(':').is_some_and(|(_, form)| SAFE_FORMS.contains(&form))
+fn is_safe_in_url(setting: &str) -> bool {
+    let (path, form) = setting.split_once(':').unwrap_or((setting, ""));
+    SAFE_FORMS.contains(&form) || SAFE_SETTINGS.contains(&path.rsplit('/').next().unwrap_or_default())
+}
+
+/// Addresses of network cards with their colons are one word.
+fn is_safe_on_line(setting: &str) -> bool {
+    let (path, form) = setting.split_once(':').unwrap_or((setting, ""));
+    is_safe_in_url(setting) || form == "hex" || (form.is_empty() && path.rsplit('/').next() == Some("mac"))
 }
 
 /// Ways to write a setting that leave only letters, digits, `-`, `.` and `%`.
@@ -374,6 +289,8 @@ fn check_command(script: &Script<'_>, command: &Command, found: &mut Vec<Templat
     let (name, arguments) = (command.name(), command.arguments());
     if name.contains("{{") {
         found.push(TemplateFault::MisplacedPlace(shown(name)));
+    } else if name.contains("${") {
+        found.push(TemplateFault::SettingAsCommand(shown(name)));
     } else if command.ends().is_none() {
         let meant = nearest(name, &command_names());
         found.push(TemplateFault::UnknownCommand { name: shown(name), meant });
@@ -391,9 +308,17 @@ fn check_command(script: &Script<'_>, command: &Command, found: &mut Vec<Templat
             unknown.map(|(option, _)| TemplateFault::UnknownOption { command: name.to_owned(), option: shown(option) }),
         );
     }
-    if matches!(name, "kernel" | "imgargs") && script.has_initrd {
-        check_initrd(script, name, arguments, found);
+    let value_missing = options.iter().filter(|(option, value)| command.takes_value(option) && value.is_none());
+    found.extend(
+        value_missing
+            .map(|(option, _)| TemplateFault::MissingValue { command: name.to_owned(), option: shown(option) }),
+    );
+    if let Some((fewest, missing)) = fewest_arguments(name)
+        && rest.len() < fewest
+    {
+        found.push(TemplateFault::MissingArgument { command: name.to_owned(), missing });
     }
+    check_initrds(script, command, found);
     if name == "imgargs" && script.has_console && !arguments.iter().any(|word| word.starts_with("console=")) {
         found.push(TemplateFault::ConsoleDropped);
     }
@@ -404,32 +329,83 @@ fn check_command(script: &Script<'_>, command: &Command, found: &mut Vec<Templat
             found.push(TemplateFault::UnescapedSetting(shown(setting)));
         }
     }
-    let shows = match name {
-        "echo" | "prompt" | "menu" | "item" | "show" | "read" => arguments.iter().any(|word| script.shows_token(word)),
-        // A path is printed, a query isn't.
-        _ if fetches => rest.first().is_some_and(|url| script.shows_token(url.split('?').next().unwrap_or_default())),
-        _ => false,
-    };
-    if shows {
+    if matches!(name, "kernel" | "imgargs") {
+        let words = rest.iter().skip(1).filter(|word| !word.contains("://"));
+        let foreign = |word| script.first_foreign(word, &script.foreign_on_line, is_safe_on_line);
+        found
+            .extend(words.filter_map(|word| foreign(word)).map(|word| TemplateFault::SettingOnKernelLine(shown(word))));
+    }
+    if shows_token(script, command) {
         found.push(TemplateFault::TokenShown(name.to_owned()));
     }
 }
 
-fn check_initrd(script: &Script<'_>, name: &str, arguments: &[String], found: &mut Vec<TemplateFault>) {
-    let mut named = arguments.iter().filter_map(|word| word.strip_prefix("initrd=")).peekable();
-    if named.peek().is_none() {
-        found.push(TemplateFault::NoInitrdArgument(name.to_owned()));
-    }
-    let Some(initrds) = &script.initrds else { return };
-    for wanted in named.flat_map(|names| names.split(',')) {
-        if !wanted.contains("${") && !wanted.contains("{{") && !initrds.contains(&wanted) {
-            found.push(TemplateFault::InitrdNotFetched(shown(wanted)));
+/// Whether the token stands where a console could show it: everywhere but in a setting, in the query of what is fetched,
+/// and among a kernel's arguments.
+fn shows_token(script: &Script<'_>, command: &Command) -> bool {
+    let (name, arguments) = (command.name(), command.arguments());
+    let (_, rest) = command.options();
+    let options = &arguments[..arguments.len() - rest.len()];
+    let has_token = |words: &[String]| words.iter().any(|word| script.shows_token(word));
+    let has_token_outside_of_query = |url: &String| {
+        let (url, fragment) = url.split_once('#').unwrap_or((url, ""));
+        script.shows_token(url.split('?').next().unwrap_or_default()) || script.shows_token(fragment)
+    };
+    match name {
+        "set" | "clear" | "iseq" | "isset" => false,
+        "show" | "read" => has_token(arguments) || arguments.iter().any(|word| script.secret.contains(bare_name(word))),
+        "kernel" => has_token(options) || rest.first().is_some_and(has_token_outside_of_query),
+        "imgargs" => has_token(options) || rest.first().is_some_and(|image| script.shows_token(image)),
+        _ if LOADS.contains(&name) || FETCHES.contains(&name) => {
+            has_token(options)
+                || rest.first().is_some_and(has_token_outside_of_query)
+                || has_token(rest.get(1..).unwrap_or_default())
         }
+        // It has a fault already.
+        _ if command.ends().is_none() => false,
+        _ => has_token(arguments),
+    }
+}
+
+/// `imgstat` shows the arguments of images.
+fn gives_token_to_kernel(script: &Script<'_>, command: &Command) -> bool {
+    let (_, rest) = command.options();
+    matches!(command.name(), "kernel" | "imgargs") && rest.iter().skip(1).any(|word| script.shows_token(word))
+}
+
+/// The name of a file under UEFI that is all initrds in one.
+const ALL_INITRDS: &str = "initrd.magic";
+
+/// `{{agent_init}}` begins with a blank of its own.
+fn initrds_named_by(command: &Command) -> impl Iterator<Item = &str> {
+    let words = command.arguments().iter().filter_map(|word| word.strip_prefix("initrd="));
+    words.map(|names| names.strip_suffix("{{agent_init}}").unwrap_or(names)).flat_map(|names| names.split(','))
+}
+
+fn check_initrds(script: &Script<'_>, command: &Command, found: &mut Vec<TemplateFault>) {
+    match command.name() {
+        name @ ("kernel" | "imgargs") => {
+            if script.has_initrd && initrds_named_by(command).next().is_none() {
+                found.push(TemplateFault::NoInitrdArgument(name.to_owned()));
+            }
+            let Some(initrds) = &script.initrds else { return };
+            let is_known = |wanted: &&str| !wanted.contains("${") && !wanted.contains("{{");
+            let is_there = |wanted: &&str| initrds.contains(wanted) || (*wanted == ALL_INITRDS && script.has_initrd);
+            let missing = initrds_named_by(command).filter(is_known).filter(|wanted| !is_there(wanted));
+            found.extend(missing.map(|wanted| TemplateFault::InitrdNotFetched(shown(wanted))));
+        }
+        "initrd" => {
+            let (Some(named), Some(name)) = (&script.named, command.image_name()) else { return };
+            if !named.contains(name) {
+                found.push(TemplateFault::InitrdNotNamed(shown(name)));
+            }
+        }
+        _ => {}
     }
 }
 
 /// The options of the commands that boot scripts are made of; `None` where they aren't looked at.
-fn options_of(command: &str) -> Option<&'static [&'static str]> {
+pub(super) fn options_of(command: &str) -> Option<&'static [&'static str]> {
     Some(match command {
         "kernel" | "initrd" | "module" | "imgfetch" => &["--name", "-n", "--timeout", "-t", "--autofree", "-a"],
         "chain" | "imgexec" | "boot" => &["--name", "-n", "--timeout", "-t", "--autofree", "-a", "--replace", "-r"],

@@ -16,12 +16,16 @@
 //! its initrd. Not one for each step: the downloads themselves are seen.
 
 mod commands;
+mod counter;
+mod fault;
 mod flow;
 mod lint;
 mod template;
 mod values;
+mod walk;
 
-pub use lint::{TemplateFault, lint};
+pub use fault::TemplateFault;
+pub use lint::lint;
 pub use template::{FOUNDATION_TEMPLATE, TemplateError, TemplateErrors, Templates, lint_file};
 pub use values::{BootHost, BootHostError, ScriptNetwork, ScriptValues, ValueError, script_url};
 pub(crate) use values::{is_image_set_name, is_server_id};

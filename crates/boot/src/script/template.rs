@@ -4,7 +4,9 @@
 //! error at start, with file and line, not a surprise on a console: see [`lint`].
 
 use super::{
-    lint::{TemplateFault, lint},
+    commands::join_lines,
+    fault::TemplateFault,
+    lint::{lint, shown},
     values::{ScriptValues, ValueError},
 };
 use std::{
@@ -23,7 +25,7 @@ const BUILTIN: [(&str, &str); 2] =
     [(FOUNDATION, FOUNDATION_TEMPLATE), ("phoenix-ce", include_str!("../../templates/phoenix-ce.ipxe"))];
 
 /// The longest line of a rendered script: a kernel of x86 cuts its command line off at 2048 bytes, and so the token.
-const LONGEST_LINE: usize = 2000;
+pub(super) const LONGEST_LINE: usize = 2000;
 
 /// All templates by name.
 #[derive(Debug, Clone)]
@@ -127,7 +129,7 @@ impl fmt::Display for TemplateError {
 struct Template(Vec<Part>);
 
 #[derive(Debug, Clone)]
-enum Part {
+pub(super) enum Part {
     Text(String),
     Place(Place),
 }
@@ -190,6 +192,30 @@ impl Place {
     }
 }
 
+/// Text and places, in order. Both the linter and the renderer read a template by it, so that nothing which the one lets
+/// pass is lost by the other. All faulty places, each with its line; a place is closed in the line that opens it.
+pub(super) fn read_parts(text: &str) -> Result<Vec<Part>, Vec<(usize, TemplateFault)>> {
+    let (mut parts, mut faults) = (Vec::new(), Vec::new());
+    for (index, line) in text.split_inclusive('\n').enumerate() {
+        let mut rest = line;
+        while let Some((before, after)) = rest.split_once("{{") {
+            parts.push(Part::Text(before.to_owned()));
+            let Some((name, behind)) = after.split_once("}}") else {
+                faults.push((index + 1, TemplateFault::UnclosedPlace(shown(after.trim_end()))));
+                rest = "";
+                break;
+            };
+            match Place::named(name) {
+                Some(place) => parts.push(Part::Place(place)),
+                None => faults.push((index + 1, TemplateFault::UnknownPlace(shown(name)))),
+            }
+            rest = behind;
+        }
+        parts.push(Part::Text(rest.to_owned()));
+    }
+    if faults.is_empty() { Ok(parts) } else { Err(faults) }
+}
+
 impl Template {
     fn read(file: &Path) -> Result<Template, Vec<TemplateError>> {
         match std::fs::read_to_string(file) {
@@ -199,21 +225,14 @@ impl Template {
     }
 
     fn parse(file: &Path, text: &str) -> Result<Template, Vec<TemplateError>> {
+        let line_text = |line: usize| text.lines().nth(line.saturating_sub(1)).unwrap_or_default().to_owned();
+        let error = |(line, fault)| TemplateError { file: file.to_owned(), line, text: line_text(line), fault };
+        let errors = |faults: Vec<_>| faults.into_iter().map(error).collect::<Vec<_>>();
         let faults = lint(text);
         if !faults.is_empty() {
-            let line_text = |line: usize| text.lines().nth(line.saturating_sub(1)).unwrap_or_default().to_owned();
-            let error = |(line, fault)| TemplateError { file: file.to_owned(), line, text: line_text(line), fault };
-            return Err(faults.into_iter().map(error).collect());
+            return Err(errors(faults));
         }
-        let mut parts = Vec::new();
-        let mut rest = text;
-        while let Some((before, after)) = rest.split_once("{{") {
-            let (name, behind) = after.split_once("}}").unwrap_or((after, ""));
-            parts.push(Part::Text(before.to_owned()));
-            parts.extend(Place::named(name).map(Part::Place));
-            rest = behind;
-        }
-        parts.push(Part::Text(rest.to_owned()));
+        let parts = read_parts(text).map_err(errors)?;
         Ok(Template(parts))
     }
 
@@ -226,7 +245,7 @@ impl Template {
                 Part::Place(place) => script.push_str(&place.value(values)?),
             }
         }
-        if script.lines().any(|line| line.len() > LONGEST_LINE) {
+        if join_lines(&script).iter().any(|(_, line)| line.len() > LONGEST_LINE) {
             return Err(ValueError::LINE_TOO_LONG);
         }
         Ok(script)

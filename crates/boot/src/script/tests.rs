@@ -257,7 +257,8 @@ fn a_line_that_the_kernel_would_cut_off_makes_no_script() {
     };
     assert!(Templates::builtin().render(Some("phoenix-ce"), &values).unwrap().is_ok());
     let dir = crate::images::TempDir::new();
-    std::fs::write(dir.path().join("long.ipxe"), format!("#!ipxe\necho {}\n", "x".repeat(2000))).unwrap();
+    std::fs::write(dir.path().join("long.ipxe"), format!("#!ipxe\necho {} \\\n{{{{mgmt_ip}}}}\n", "x".repeat(1990)))
+        .unwrap();
     let long = Templates::load(dir.path()).unwrap().render(Some("long"), &values).unwrap();
     assert_eq!(long.unwrap_err(), ValueError::LINE_TOO_LONG);
 }
@@ -367,6 +368,21 @@ fn the_lint_finds_the_seeds_own_faults() {
     assert_eq!(faults(OURS), [""; 0]);
 }
 
+/// It used to render as what stands before it, and the machine ran that.
+#[test]
+fn a_template_with_an_open_place_is_no_template() {
+    let dir = crate::images::TempDir::new();
+    let file = dir.path().join("open.ipxe");
+    std::fs::write(&file, "#!ipxe\necho {{server_id\nchain http://{{boot_host}}/x || exit 1\n").unwrap();
+    for errors in [Templates::load(dir.path()).unwrap_err(), lint_file(&file).unwrap_err()] {
+        let told = format!(
+            "{}:2: the place `{{{{server_id` is not closed (write `}}}}` behind its name, on the same line)",
+            file.display()
+        );
+        assert_eq!(errors.to_string(), told);
+    }
+}
+
 #[test]
 fn a_folder_adds_and_overrides_templates_and_names_file_and_line_of_a_fault() {
     let dir = crate::images::TempDir::new();
@@ -391,7 +407,7 @@ fn a_folder_adds_and_overrides_templates_and_names_file_and_line_of_a_fault() {
         [
             (file.clone(), 2, "unknown place `{{server`".to_owned()),
             (file.clone(), 3, "`boot` has no failure branch".to_owned()),
-            (file.clone(), 4, "unknown place `{{open`".to_owned()),
+            (file.clone(), 4, "the place `{{open` is not closed".to_owned()),
         ]
     );
     assert!(errors.to_string().contains("bad.ipxe:3: "), "{errors}");

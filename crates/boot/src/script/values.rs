@@ -55,7 +55,7 @@ impl ValueError {
         ValueError { value: "squashfs", allowed: "a file of that role in the image set's manifest" };
     pub(super) const LINE_TOO_LONG: ValueError = ValueError {
         value: "the kernel's command line",
-        allowed: "at most 2000 bytes: a shorter [boot] public_url helps",
+        allowed: "at most 2000 bytes: a shorter [boot] public_url helps, or fewer arguments in the template",
     };
 }
 

@@ -3,6 +3,8 @@
 use super::*;
 use proptest::prelude::*;
 
+mod rounds;
+
 fn faults(text: &str) -> Vec<String> {
     lint(text).into_iter().map(|(line, fault)| format!("{line}: {fault}")).collect()
 }
@@ -101,6 +103,36 @@ fn what_runs_when_a_goto_finds_no_label_is_looked_at() {
 }
 
 #[test]
+fn a_jump_to_what_the_script_has_set_is_followed() {
+    check("set t a\n:a\ngoto ${t}", &["4: this loop never ends"]);
+    check(":a\nset t a\ndhcp || goto b\nset t c\n:b\ngoto ${t}\n:c", &["7: this loop never ends"]);
+    check(":a\nset t a\ninc n\niseq ${n} 9 && set t c ||\ngoto ${t}\n:c", &[]);
+    check("set t x\ngoto ${t}", &["3: there is no label `:x`"]);
+    check("set t x\ngoto ${t} || exit 1\n:y", &["3: there is no label `:x`"]);
+    check("set t y\nexit 0\n:x\ngoto ${t}\n:y", &[]);
+    // What is behind it is looked at: here nothing else leads there.
+    check("set t a\ngoto ${t}\n:a\ngoto a", &["5: this loop never ends"]);
+    check(
+        "set n 0\n:a\ninc n\niseq ${n} 9 && goto b ||\nkernel http://h/k || exit 1\nset t a\ngoto ${t}\n:b",
+        &["6: the image of the last round is still there when this is fetched again"],
+    );
+    // A part that is gone through twice goes back to each side.
+    check("set t a\ngoto sub\n:a\nset t b\ngoto sub\n:b\nexit 0\n:sub\necho\ngoto ${t}", &[]);
+    // A person's choice makes no loop.
+    check(":a\nset t a\nchoose t || exit 1\ngoto ${t}\n:b", &[]);
+    check(":a\nset t a\nread t || exit 1\ngoto ${t}\n:b\ngoto b", &["7: this loop never ends"]);
+    check(":a\nset t ${u}\ngoto ${t}", &[]);
+}
+
+/// Each of them doubles the places at first.
+#[test]
+fn a_script_with_more_ways_than_can_be_followed_is_read_all_the_same() {
+    let sets: String = (0..600).map(|n| format!("iseq a b && set t{} l{n} ||\n", n % 4)).collect();
+    let script = format!("{sets}goto ${{t0}}\ngoto ${{t1}}\ngoto ${{t2}}\ngoto ${{t3}}\n:a\ngoto a");
+    check(&script, &["607: this loop never ends"]);
+}
+
+#[test]
 fn labels_are_there_and_there_once() {
     check("goto x", &["2: there is no label `:x`"]);
     check("goto ${there}\n:x\n:y", &[]);
@@ -112,9 +144,26 @@ fn the_kernel_finds_its_initrd_and_its_consoles() {
     check("kernel k ||\ninitrd http://h/i.img ||", &["2: `kernel` has no `initrd=`"]);
     check("kernel k initrd=i.img ||\ninitrd http://h/i.img?x=1 ||", &[]);
     check("kernel k initrd=other ||\ninitrd --name other http://h/i.img ||", &[]);
-    check("kernel k initrd=${name} ||\ninitrd http://h/i.img ||", &[]);
+    check("set name i.img\nkernel k initrd=${name} ||\ninitrd http://h/i.img ||", &[]);
     check("kernel k initrd=x ||\ninitrd http://h/${name} ||", &["3: `${name}` stands in a URL as it is"]);
-    check("kernel k initrd=i ||\ninitrd http://h/i.img ||", &["2: no image is named `i`, which `initrd=` asks for"]);
+    let not_fetched = |name: &str| format!("2: no image is named `{name}`, which `initrd=` asks for");
+    check("kernel k initrd=i.img ||", &[&not_fetched("i.img")]);
+    check("kernel k initrd=i.img ||\nimgfetch --name i.img http://h/i ||", &[]);
+    check("kernel k initrd=i.img ||\nimgextract --name i.img i.gz ||", &[]);
+    let not_named = |name: &str| format!("3: no `initrd=` names the image `{name}`");
+    check("kernel k initrd=i ||\ninitrd http://h/i.img ||", &[&not_fetched("i"), &not_named("i.img")]);
+    let two = "initrd http://h/j.img ||\ninitrd http://h/i.img ||";
+    check(&format!("kernel k initrd=i.img ||\n{two}"), &[&not_named("j.img")]);
+    check(&format!("kernel k initrd=i.img{{{{agent_init}}}} a=b ||\n{two}"), &[&not_named("j.img")]);
+    check("kernel k initrd=i.img{{agent_init}} ||", &[&not_fetched("i.img")]);
+    check(&format!("kernel k initrd=i.img initrd=j.img ||\n{two}"), &[]);
+    check(&format!("kernel k initrd=i.img,j.img ||\n{two}"), &[]);
+    check(&format!("kernel k initrd=initrd.magic ||\n{two}"), &[]);
+    check("kernel k initrd=initrd.magic ||", &[&not_fetched("initrd.magic")]);
+    check(&format!("set j j.img\nkernel k initrd=i.img initrd=${{j}} ||\n{two}"), &[]);
+    // For a script that is fetched next, or for either of two kernels.
+    check(&format!("{two}\nchain http://h/x ||"), &[]);
+    check(&format!("kernel k initrd=i.img ||\nkernel k initrd=j.img ||\n{two}"), &[]);
     check("kernel k console=tty0 ||\nimgargs k root=/dev/sda ||", &["3: `imgargs` drops the kernel's `console=`"]);
     check("kernel k console=tty0 ||\nimgargs k console=tty0 root=/dev/sda ||", &[]);
 }
@@ -140,6 +189,45 @@ fn a_loop_ends_by_a_counter() {
     check("set n 9\n:a\ninc n\niseq ${n} 9 && goto b ||\ndhcp || goto a\n:b", &[&never(6)]);
     check("set n ${m}\n:a\ninc n\niseq ${n} 9 && goto b ||\ndhcp || goto a\n:b", &[&never(6)]);
     check(":a\ninc n 2\niseq ${n} 9 && goto b ||\ndhcp || goto a\n:b", &[&never(5)]);
+}
+
+#[test]
+fn a_bound_that_can_be_missed_ends_no_loop() {
+    let never = |line: usize| format!("{line}: this loop never ends");
+    // Counted twice a round: 1, 3, 5.
+    check(":a\ninc n\niseq ${n} 4 && goto x ||\ninc n\ngoto a\n:x", &[&never(6)]);
+    check(":a\ninc n\ninc n\niseq ${n} 3 && goto x ||\ngoto a\n:x", &[&never(6)]);
+    check(":a\ninc n\ndhcp || inc n\niseq ${n} 3 && goto x ||\ngoto a\n:x", &[&never(6)]);
+    check(":a\ninc n\niseq ${n} 4 && goto x ||\ndhcp && goto a || inc n\ngoto a\n:x", &[&never(6)]);
+    // Beyond it from the beginning, set there or counted there.
+    check("set n 9\n:a\ninc n\niseq ${n} 4 && goto x ||\ngoto a\n:x", &[&never(6)]);
+    check("inc n\ninc n\n:a\ninc n\niseq ${n} 2 && goto x ||\ngoto a\n:x", &[&never(7)]);
+    // A second loop that goes on counting where the first one stopped.
+    let first = ":a\ninc n\niseq ${n} 4 && goto b ||\ngoto a\n:b";
+    check(&format!("{first}\ninc n\niseq ${{n}} 4 && goto c ||\ngoto b\n:c"), &[&never(9)]);
+    check(&format!("{first}\ninc n\niseq ${{n}} 8 && goto c ||\ngoto b\n:c"), &[]);
+    check(&format!("set n 0\n{first}\nset n 0\n:d\ninc n\niseq ${{n}} 4 && goto c ||\ngoto d\n:c"), &[]);
+    // An inner one that isn't set back before it begins again.
+    check(":o\ninc o\niseq ${o} 3 && goto x ||\n:i\ninc i\niseq ${i} 5 && goto o ||\ngoto i\n:x", &[&never(8)]);
+    // Texts, not numbers.
+    for compared in ["${n:hex} 3", "${n:hexhyp} 3", "${n:string} 3", "${n} 03", "${n} 0x3", "${n} 3s", "${n} 0"] {
+        check(&format!(":a\ninc n\niseq {compared} && goto x ||\ngoto a\n:x"), &[&never(5)]);
+    }
+    check("set n:int8 0\n:a\ninc n\niseq ${n} 200 && goto x ||\ngoto a\n:x", &[&never(6)]);
+    check("set n:hex 0\n:a\ninc n\niseq ${n} 4 && goto x ||\ngoto a\n:x", &[&never(6)]);
+    // A yes that stays inside.
+    check(":a\ninc n\niseq ${n} 4 && echo four ||\ngoto a", &[&never(5)]);
+}
+
+#[test]
+fn a_bound_that_is_met_ends_its_loop() {
+    check("set n:uint8 0\n:a\ninc n\niseq ${n:uint8} 200 && goto x ||\ngoto a\n:x", &[]);
+    check("set n 3\n:a\niseq ${n} 4000000 && goto x ||\ninc n 1\ngoto a\n:x", &[]);
+    check(":a\ndhcp && inc n || inc n\niseq 9 ${n} && goto x ||\ngoto a\n:x", &[]);
+    check("inc n\n:a\niseq ${n} 5 && echo half ||\ninc n\niseq ${n} 9 && goto x ||\ngoto a\n:x", &[]);
+    check("read n ||\nclear n\n:a\ninc n\niseq ${n} 9 && goto x ||\ngoto a\n:x", &[]);
+    // Set back outside of the loop that it counts.
+    check(":o\ninc o\niseq ${o} 3 && goto x ||\nset i 0\n:i\ninc i\niseq ${i} 5 && goto o ||\ngoto i\n:x", &[]);
 }
 
 #[test]
@@ -198,7 +286,90 @@ fn the_token_is_shown_on_no_console() {
     check("prompt x{{boot_token}} ||", &[&shown("prompt")]);
     check("imgfetch http://h/{{boot_token}}/x ||", &[&shown("imgfetch")]);
     check("imgfetch http://h/x?t={{boot_token}} ||\nkernel k boot_token={{boot_token}} ||", &[]);
+    check("imgfetch http://h/x#{{boot_token}} ||", &[&shown("imgfetch")]);
+    check("imgfetch --name {{boot_token}} http://h/x ||", &[&shown("imgfetch")]);
+    check(
+        "imgfetch -n{{boot_token}} http://h/x ||",
+        &["2: `imgfetch` has no option `-n{{boot_token}}`", &shown("imgfetch")],
+    );
+    check("initrd http://h/x t={{boot_token}} ||", &[&shown("initrd")]);
+    check("kernel --name {{boot_token}} k ||", &[&shown("kernel")]);
+    check("kernel http://h/{{boot_token}} ||", &[&shown("kernel")]);
+    check("imgargs {{boot_token}} a ||", &[&shown("imgargs")]);
+    check("imgargs k t={{boot_token}} ||", &[]);
+    check("ping {{boot_token}} ||", &[&shown("ping")]);
+    check("imgselect {{boot_token}} ||", &[&shown("imgselect")]);
+    check("chain http://h/x?t={{boot_token}} ||", &[]);
+    let of_setting = |name: &str| format!("3: `{name}` would show the boot token on the console");
+    check("set t {{boot_token}}\nshow t ||", &[&of_setting("show")]);
+    check("set t {{boot_token}}\nread t ||", &[&of_setting("read")]);
+    check("set t {{boot_token}}\nping ${t} ||", &[&of_setting("ping")]);
+    check("set t {{boot_token}}\nisset ${t} && iseq ${t} a ||\nclear t", &[]);
+    // It shows the arguments of images.
+    let kernel = "kernel k boot_token={{boot_token}} || exit 1";
+    check(&format!("{kernel}\nimgstat"), &[&of_setting("imgstat")]);
+    check(
+        "set t {{boot_token}}\nkernel k t=${t} ||\nimgstat",
+        &["4: `imgstat` would show the boot token on the console"],
+    );
+    check(&format!("{kernel}\nimgfree\nimgstat"), &[]);
+    check(&format!("imgstat\n{kernel}"), &[]);
+    check("kernel k a=b ||\nimgstat", &[]);
     check("set t {{boot_token}}\nset u ${t}\necho ${u}", &["4: `echo` would show the boot token on the console"]);
+}
+
+#[test]
+fn what_is_not_ours_writes_no_arguments_of_the_kernel() {
+    for setting in ["hostname", "net0/domain", "filename", "serial", "hostname:string", "x"] {
+        let fault = format!("2: `${{{setting}}}` stands on the kernel's line as it is");
+        check(&format!("kernel k host=${{{setting}}} ||"), &[&fault]);
+        check(&format!("imgargs k host=${{{setting}}} ||"), &[&fault]);
+    }
+    for setting in ["hostname:uristring", "net0/mac", "mac:hexhyp", "mac:hex", "net0/ip", "netmask", "uuid"] {
+        check(&format!("kernel k a=${{{setting}}} ||"), &[]);
+    }
+    check("set h ${hostname}\nkernel k a=${h} ||", &["3: `${h}` stands on the kernel's line as it is"]);
+    check("set h ${net0/mac}\nkernel k a=${h} ||", &[]);
+    check("set h ${hostname:uristring}\nset i x-${h}\nkernel k a=${i} ||", &[]);
+    check("read h ||\nkernel k a=${h} ||", &["3: `${h}` stands on the kernel's line as it is"]);
+}
+
+#[test]
+fn a_setting_is_no_command() {
+    check("${cmd} ||", &["2: `${cmd}` stands where a command belongs"]);
+    check("set cmd echo\niseq a b && x${cmd} y ||", &["3: `x${cmd}` stands where a command belongs"]);
+}
+
+#[test]
+fn no_command_lacks_what_it_needs() {
+    check("dhcp || goto", &["2: `goto` has no label"]);
+    check("dhcp --timeout || exit 1", &["2: `dhcp` has no value behind `--timeout`"]);
+    check("dhcp -c || exit 1", &["2: `dhcp` has no value behind `-c`"]);
+    check("dhcp -c dhcp --timeout 3000 net0 || exit 1", &[]);
+    check("imgfetch || exit 1", &["2: `imgfetch` has no URL"]);
+    check("imgfetch --timeout http://h/x || exit 1", &["2: `imgfetch` has no URL"]);
+    check("imgfetch --name || exit 1", &["2: `imgfetch` has no value behind `--name`", "2: `imgfetch` has no URL"]);
+    check("sleep || exit 1", &["2: `sleep` has no number of seconds"]);
+    check("iseq ${a} ||", &["2: `iseq` has no two values"]);
+    check("set # x", &["2: `set` has no setting"]);
+    check("set x\nisset ${x} ||\nimgfree\nimgstat\nchain ||\nboot ||", &[]);
+    for (_, fault) in lint("#!ipxe\ngoto\ndhcp --timeout ||\n${x} ||\nkernel k a=${x} ||") {
+        assert!(!fault.hint().is_empty(), "{fault}");
+    }
+}
+
+#[test]
+fn a_line_that_the_kernel_would_cut_off_is_told_before_it_is_rendered() {
+    let line = |bytes: usize| format!("kernel k {} ||", "x".repeat(bytes - 12));
+    assert_eq!(line(2000).len(), 2000);
+    check(&line(2000), &[]);
+    check(&line(2001), &["2: the line is 2001 bytes long, not counting its places"]);
+    check(
+        &format!("kernel k \\\n{}\\\n{} ||", "x".repeat(1000), "y".repeat(1000)),
+        &["2: the line is 2012 bytes long, not counting its places"],
+    );
+    // What a place stands for may be nothing.
+    check(&line(2000).replace("k x", "k{{agent_init}} x"), &[]);
 }
 
 #[test]
@@ -208,9 +379,20 @@ fn a_place_stands_for_an_argument() {
     check(":{{server_id}}", &["2: `:{{server_id}}` can't stand here".replace(":{{", "{{").as_str()]);
     check("set {{server_id}} x", &["2: `{{server_id}}` can't stand here"]);
     check("echo ${net{{server_id}}/ip}", &["2: `${net{{server_id}}/ip}` can't stand here"]);
-    check("echo {{server}}\necho {{open", &["2: unknown place `{{server`", "3: unknown place `{{open`"]);
+    check("echo {{server}}\necho {{open", &["2: unknown place `{{server`", "3: the place `{{open` is not closed"]);
     let hint = lint("#!ipxe\necho {{server}}\n").remove(0).1.hint().into_owned();
     assert!(hint.starts_with("known: {{server_id}} {{mgmt_ip}} ") && hint.contains("{{agent_init}}"), "{hint}");
+}
+
+#[test]
+fn a_place_is_closed_in_its_line() {
+    check("echo {{server_id\nreboot || exit 1", &["2: the place `{{server_id` is not closed"]);
+    check("echo {{server_id}\necho }}", &["2: the place `{{server_id}` is not closed"]);
+    check("echo {{server_id\r\necho }}\r", &["2: the place `{{server_id` is not closed"]);
+    check("echo {{mgmt_ip}} {{server_id \\\n echo }}", &["2: the place `{{server_id \\` is not closed"]);
+    check("# {{server_id", &["2: the place `{{server_id` is not closed"]);
+    check("echo }} {{server_id}}", &[]);
+    assert_eq!(lint("#!ipxe\necho {{dns").remove(0).1.hint(), "write `}}` behind its name, on the same line");
 }
 
 #[test]
