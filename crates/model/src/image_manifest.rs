@@ -29,6 +29,9 @@ pub const DEFAULT_FILE: &str = "default";
 /// Longest `default` that is read, in bytes.
 pub const MAX_DEFAULT_BYTES: u64 = 256;
 
+/// Hexadecimal digits of the manifest's digest in the id of a set.
+pub const IMAGE_SET_DIGITS: usize = 12;
+
 /// Longest manifest that is read, in bytes.
 pub const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 
@@ -43,6 +46,18 @@ pub fn is_image_set_id(text: &str) -> bool {
     text.len() <= 64
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+}
+
+/// Whether it is an id as a set gets it with its manifest: a name, `-`, and the first [`IMAGE_SET_DIGITS`] hexadecimal digits of
+/// the manifest's SHA-256. A folder that is called so and has no manifest has lost it.
+pub fn is_made_image_set_id(text: &str) -> bool {
+    text.rsplit_once('-').is_some_and(|(name, digits)| {
+        is_image_set_name(name) && digits.len() == IMAGE_SET_DIGITS && digits.bytes().all(is_lower_hex)
+    })
+}
+
+fn is_lower_hex(byte: u8) -> bool {
+    byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)
 }
 
 /// Whether a file of a set may be called so: no separator, nothing hidden, nothing that means something to a shell or a
@@ -77,9 +92,7 @@ impl ImageManifest {
     /// What is wrong with it, if anything: a document that was read proves only that it has the right fields.
     pub fn fault(&self) -> Option<&'static str> {
         let names = || self.files.iter().map(|file| file.name.as_str());
-        let is_digest = |text: &str, digits| {
-            text.len() == digits && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-        };
+        let is_digest = |text: &str, digits| text.len() == digits && text.bytes().all(is_lower_hex);
         let whole = |role, name: &str| self.with_role(role).is_some_and(|file| file.name == name && file.size > 0);
         if self.format != MANIFEST_FORMAT {
             Some("its format is not 1")
@@ -239,5 +252,17 @@ mod tests {
         assert!(is_image_set_name("ce-2.1") && is_image_file_name("_a+b.iso") && !is_image_set_id("_a"));
         assert!(is_image_set_id(&"a".repeat(64)) && !is_image_set_id(&"a".repeat(65)));
         assert!(!is_image_set_name(&"a".repeat(41)) && !is_image_file_name(&"a".repeat(129)));
+    }
+
+    #[test]
+    fn the_id_of_a_set_that_was_made_is_told_from_a_folder_that_somebody_named() {
+        for id in ["ce-2.1-3f9c01ab77de", "a-000000000000", &format!("{}-3f9c01ab77de", "a".repeat(40))] {
+            assert!(is_made_image_set_id(id) && is_image_set_id(id), "{id}");
+        }
+        for id in
+            ["lab", "ce-2.1", "3f9c01ab77de", "-3f9c01ab77de", "ce-3f9c01ab77d", "ce-3F9C01AB77DE", "ce_3f9c01ab77de"]
+        {
+            assert!(!is_made_image_set_id(id), "{id}");
+        }
     }
 }

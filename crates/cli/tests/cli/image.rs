@@ -108,6 +108,38 @@ fn a_damaged_set_is_told_to_a_person_and_to_a_program() {
 }
 
 #[test]
+fn a_set_without_its_manifest_is_damaged_and_plain_files_are_not() {
+    let folder = installer();
+    let id = import(&folder)["id"].as_str().unwrap().to_owned();
+    let images = folder.path().join("images");
+    fs::remove_file(images.join(&id).join("manifest.json")).unwrap();
+    fs::write(images.join(&id).join("vmlinuz-foundation"), "damaged").unwrap();
+    for (name, text) in [("vmlinuz-foundation", "kernel"), ("initrd-foundation.img", "initrd")] {
+        folder.write(&format!("images/{name}"), text);
+        fs::create_dir_all(images.join("lab")).unwrap();
+        folder.write(&format!("images/lab/{name}"), text);
+    }
+    let listed = image(&folder, &["list", "--json"]).document();
+    let states: Vec<(&Value, &Value)> =
+        listed["sets"].as_array().unwrap().iter().map(|set| (&set["id"], &set["state"])).collect();
+    let (set, lab, plain, damaged) = (json!(id), json!("lab"), json!("plain"), json!("damaged"));
+    assert_eq!(states, [(&Value::Null, &plain), (&set, &damaged), (&lab, &plain)]);
+    let told = format!("{id}: {id} has no manifest.json: nothing says what its files should be\n");
+    let ran = image(&folder, &["verify"]);
+    assert_eq!((ran.code, ran.stdout), (1, told));
+    assert!(ran.stderr.contains("no manifest to verify by: (plain files), lab;"), "{}", ran.stderr);
+    let ran = image(&folder, &["verify", &id]);
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    assert!(ran.stderr.contains("has no manifest.json") && ran.stderr.contains("import its ISO"), "{}", ran.stderr);
+    // A default has to have one, whatever it is called.
+    fs::remove_dir_all(images.join(&id)).unwrap();
+    folder.write("images/default", "lab\n");
+    let ran = image(&folder, &["verify"]);
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    assert!(ran.stdout.starts_with("lab: lab has no manifest.json"), "{}", ran.stdout);
+}
+
+#[test]
 fn to_verify_nothing_is_no_good_news() {
     let folder = Folder::new();
     folder.write("file", "x");
@@ -424,6 +456,11 @@ fn deploy_is_refused_before_anything_is_ordered_while_the_default_set_is_damaged
     assert!(error["message"].as_str().unwrap().contains("is damaged: squashfs.img has SHA-256 "), "{error}");
     assert!(error["hint"].as_str().unwrap().contains("metalform image verify"), "{error}");
     assert_eq!(site.left(), [""; 0]);
+    fs::rename(set.join("manifest.json"), set.join("lost")).unwrap();
+    let refused = site.run(&["deploy", "plan.toml", "--dry-run", "--json"]);
+    let error = &refused.document()["error"];
+    assert_eq!((refused.code, &error["code"]), (1, &json!("images_missing")), "{}", refused.stderr);
+    assert!(error["message"].as_str().unwrap().contains("is damaged: it has no manifest.json"), "{error}");
     fs::remove_dir_all(&set).unwrap();
     let gone = site.run(&["deploy", "plan.toml", "--json"]).document();
     assert!(gone["error"]["message"].as_str().unwrap().starts_with("the default image set "), "{gone}");

@@ -36,7 +36,7 @@ pub async fn run(context: &Context, args: &Verify) -> Result<(), CliError> {
         let verify = |id: String| match store.set(&id).and_then(|set| set.verify(progress)) {
             Ok(faults) => Ok(Verified { id, faults, unusable: None }),
             // Of several, each is told of; the one that was asked for is an error of its own kind.
-            Err(error @ SetError::BadManifest { .. }) if !is_one => {
+            Err(error @ (SetError::BadManifest { .. } | SetError::NoManifest { .. })) if !is_one => {
                 Ok(Verified { id, faults: Vec::new(), unusable: Some(error.to_string()) })
             }
             Err(error) => Err(error),
