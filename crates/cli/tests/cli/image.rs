@@ -11,19 +11,28 @@ use std::{
     process::{Command, Stdio},
 };
 
+/// As much of a kernel and of an archive as import looks at.
+fn boot_files() -> (Vec<u8>, Vec<u8>) {
+    let mut kernel = vec![0; 0x210];
+    kernel[0x1fe..0x200].copy_from_slice(b"\x55\xaa");
+    kernel[0x202..0x206].copy_from_slice(b"HdrS");
+    (kernel, b"070701".to_vec())
+}
+
 /// A folder with an image of an installer in it, and the files it was made of.
 fn installer() -> Folder {
     let folder = Folder::new();
-    for (path, text) in [
-        ("boot/kernel", "kernel"),
-        ("boot/initrd", "initrd"),
-        ("squashfs.img", "squash"),
-        ("images/svm/nutanix_installer_package.tar.p00", "part 0, "),
-        ("images/svm/nutanix_installer_package.tar.p01", "part 1"),
+    let (kernel, initrd) = boot_files();
+    for (path, bytes) in [
+        ("boot/kernel", &*kernel),
+        ("boot/initrd", &*initrd),
+        ("squashfs.img", b"squash"),
+        ("images/svm/nutanix_installer_package.tar.p00", b"part 0, "),
+        ("images/svm/nutanix_installer_package.tar.p01", b"part 1"),
     ] {
         let path = folder.path().join("tree").join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
+        fs::write(path, bytes).unwrap();
     }
     let mut xorriso = Command::new("xorriso");
     xorriso.args(["-as", "mkisofs", "-quiet", "-R", "-o", "CE 2.1.iso", "tree"]).current_dir(folder.path());
@@ -73,12 +82,12 @@ fn an_iso_is_imported_listed_and_verified() {
         "{}",
         again.stdout
     );
-    assert!(again.stderr.contains("vmlinuz-foundation from boot/kernel, 6 B\n"), "{}", again.stderr);
+    assert!(again.stderr.contains("vmlinuz-foundation from boot/kernel, 528 B\n"), "{}", again.stderr);
 
     let listed = image(&folder, &["list", "--json"]).document();
     assert_eq!((&listed["default"], listed["sets"].as_array().unwrap().len()), (&json!(id), 1));
     let set = &listed["sets"][0];
-    assert_eq!((&set["id"], &set["state"], &set["bytes"]), (&json!(id), &json!("complete"), &json!(6 + 6 + 6 + 14)));
+    assert_eq!((&set["id"], &set["state"], &set["bytes"]), (&json!(id), &json!("complete"), &json!(528 + 6 + 6 + 14)));
     let shown = image(&folder, &["list"]);
     assert!(shown.stdout.starts_with(&format!("* {id}")) && shown.stdout.contains("complete"), "{}", shown.stdout);
 
@@ -189,7 +198,7 @@ fn what_is_told_of_sets_stands_in_columns() {
         format!("  initrd-foundation.img                                 6  sha256:{}\n", digest(1)),
         format!("  nutanix_installer_package.tar                        14  sha256:{}\n", digest(2)),
         format!("  squashfs.img                                          6  sha256:{}\n", digest(3)),
-        format!("  vmlinuz-foundation                                    6  sha256:{}\n", digest(4)),
+        format!("  vmlinuz-foundation                                  528  sha256:{}\n", digest(4)),
     ];
     assert_eq!(image(&folder, &args[..4]).stdout, told.concat());
 
@@ -288,10 +297,20 @@ fn a_full_disk_leaves_nothing_behind() {
 #[test]
 fn a_killed_import_is_cleared_away_by_the_next() {
     let folder = installer();
-    // Never ends by itself: a pipe that nobody writes to.
-    let pipe = Command::new("mkfifo").arg(folder.path().join("pipe")).status().unwrap();
-    assert!(pipe.success());
-    let args = ["image", "import", "--kernel", "tree/boot/kernel", "--initrd", "pipe", "--dir", "images"];
+    // Takes long enough to be held in the middle: a file of holes.
+    fs::File::create(folder.path().join("long")).unwrap().set_len(1 << 40).unwrap();
+    let args = [
+        "image",
+        "import",
+        "--kernel",
+        "tree/boot/kernel",
+        "--initrd",
+        "tree/boot/initrd",
+        "--file",
+        "x=long",
+        "--dir",
+        "images",
+    ];
     let mut child = command(&folder, &args).stderr(Stdio::null()).spawn().unwrap();
     let images = folder.path().join("images");
     let deadline = (0..1200).find(|_| {
@@ -299,6 +318,8 @@ fn a_killed_import_is_cleared_away_by_the_next() {
         images.is_dir() && names(&images).iter().any(|name| name.starts_with(".import-"))
     });
     assert!(deadline.is_some(), "it never began");
+    let held = Command::new("kill").args(["-STOP", &child.id().to_string()]).status().unwrap();
+    assert!(held.success());
     import(&folder);
     assert_eq!(names(&images).iter().filter(|name| name.starts_with(".import-")).count(), 1, "its owner lives");
     child.kill().unwrap();
@@ -391,11 +412,11 @@ fn modules_that_nothing_would_load_are_told_of() {
     let folder = Folder::new();
     // As much of a bzImage as says which release it is, and a module for that one.
     let mut kernel = vec![0; 0x3000];
-    kernel[0x202..0x206].copy_from_slice(b"HdrS");
+    kernel[..0x210].copy_from_slice(&boot_files().0);
     kernel[0x20e..0x210].copy_from_slice(&0x1c00_u16.to_le_bytes());
     kernel[0x1e00..0x1e06].copy_from_slice(b"5.10.1");
     fs::write(folder.path().join("kernel"), kernel).unwrap();
-    folder.write("initrd", "initrd");
+    folder.write("initrd", "070701");
     folder.write(
         "module.c",
         "const char info[] __attribute__((section(\".modinfo\"), used)) = \"name=one\\0vermagic=5.10.1 SMP \";\n",
@@ -427,8 +448,10 @@ fn the_configurations_folder_is_the_default_one() {
 fn deploy_is_refused_before_anything_is_ordered_while_the_default_set_is_damaged() {
     let site = Site::start();
     let images = site.world["images_dir"].as_str().unwrap();
-    let kernel = site.folder.write("k", "kernel");
-    let initrd = site.folder.write("i", "initrd");
+    let (kernel, initrd) = (site.folder.path().join("k"), site.folder.path().join("i"));
+    fs::write(&kernel, boot_files().0).unwrap();
+    fs::write(&initrd, boot_files().1).unwrap();
+    let (kernel, initrd) = (kernel.display().to_string(), initrd.display().to_string());
     let squashfs = site.folder.write("s", "squash");
     let file = format!("squashfs.img={squashfs}");
     let import = [

@@ -23,6 +23,7 @@ use crate::{
     FileError, ImageStore, ImportError, Imported, SetError, SetFault, StoredSet, Watch,
     cpio::{CpioError, CpioWriter},
     import::{Growing, finish},
+    opened::open_file,
 };
 use entries::{Added, Entries, INIT, ORDER};
 use kernel::kernel_release;
@@ -302,7 +303,7 @@ fn add_initrd(growing: &mut Growing<'_>, base: &StoredSet, entries: &Entries) ->
             Added::Link(target) => cpio.link(place, target)?,
             Added::Bytes(bytes) => cpio.file(place, 0o644, bytes.len() as u64, &mut bytes.as_slice())?,
             Added::File { from, permissions } => {
-                let mut file = File::open(from).map_err(FileError::of("read", from))?;
+                let mut file = open_file(from)?;
                 let len = file.metadata().map_err(FileError::of("read", from))?.len();
                 cpio.file(place, *permissions, len, &mut file)?;
             }
