@@ -156,7 +156,14 @@ fn a_machine_is_checked_by_hand_against_a_configuration() {
     write("root/dev/sda", "");
     write("root/sys/class/net/eth0/type", "1");
     write("root/sys/class/net/eth0/device/vendor", "x");
-    for (data, code, told) in [("[]", 0, "boot_device: 2 GB"), (r#"["/dev/sdb"]"#, 1, "[disk_missing]")] {
+    for (data, code, told) in [
+        ("[]", 0, "boot_device: 2 GB"),
+        (r#"["/dev/sdb"]"#, 1, "[disk_missing]"),
+        (r#"[{"min_gb":-1}]"#, 1, "min_gb is -1, and has to be a whole number of GB"),
+        (r#"[{"max_gb":"1"}]"#, 1, "max_gb is \"1\", and has to be a whole number of GB"),
+        (r#"[{"size":1}]"#, 1, "a drive can't be read: unknown field `size`"),
+        ("[7]", 1, "a drive is a path below /dev or an object that selects one, and not 7"),
+    ] {
         write("config.json", &config(data));
         let output = Command::new(AGENT)
             .args(["check", "--config"])
@@ -172,10 +179,21 @@ fn a_machine_is_checked_by_hand_against_a_configuration() {
     }
 }
 
+#[test]
+fn a_configuration_without_an_end_is_too_long() {
+    let output = Command::new(AGENT).args(["check", "--config", "/dev/zero"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("/dev/zero is longer than 1048576 bytes"), "{told}");
+}
+
 /// It would install the machine it was asked on.
 #[test]
 fn help_on_booting_is_no_boot() {
     let output = Command::new(AGENT).args(["boot", "--help"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("metalform-agent boot "));
+    let output = Command::new(AGENT).args(["boot", "more"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("`boot` takes nothing more"));
 }

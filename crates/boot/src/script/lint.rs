@@ -14,7 +14,7 @@ use std::{
 
 /// Longer scripts are not looked into. iPXE holds the whole text in memory, and the loops of a generated monster are
 /// nobody's to check.
-const LONGEST: usize = 64 * 1024;
+pub(super) const LONGEST: usize = 64 * 1024;
 
 /// What can be wrong with a template.
 #[derive(Debug, thiserror::Error)]

@@ -6,7 +6,13 @@ use clap::Args;
 use metalform_images::{ImportError, Overlaid, OverlayError};
 use metalform_model::Recipe;
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+/// Of a longer file the beginning is read, which is no document. One without an end would be read for ever.
+const MAX_RECIPE_BYTES: u64 = 64 << 10;
 
 /// Make an image set of another, with more in its initrd
 ///
@@ -121,6 +127,8 @@ fn own_agent() -> Result<PathBuf, CliError> {
 
 fn read_recipe(path: &Path) -> Result<Recipe, CliError> {
     let name = path.display().to_string();
-    let text = std::fs::read(path).map_err(|source| CliError::Unreadable { name, source })?;
+    let mut text = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(MAX_RECIPE_BYTES).read_to_end(&mut text));
+    read.map_err(|source| CliError::Unreadable { name, source })?;
     serde_json::from_slice(&text).map_err(|source| CliError::BadRecipe { path: path.to_owned(), source })
 }
