@@ -191,6 +191,14 @@ pub enum CliError {
     /// A folder of other things.
     #[error("there is no image set in {}, and other things are", .0.display())]
     NoImageSets(PathBuf),
+    /// A default that no machine gets.
+    #[error("the default image set {id:?} is not in {}", .dir.display())]
+    NoDefaultSet {
+        /// What the file `default` says.
+        id: String,
+        /// Where it was looked for.
+        dir: PathBuf,
+    },
     /// A recipe that is none.
     #[error("the recipe in {} can't be used", .path.display())]
     BadRecipe {
@@ -369,6 +377,7 @@ impl CliError {
             | CliError::Overlay(_)
             | CliError::ImageSet(_)
             | CliError::Images(_)
+            | CliError::NoDefaultSet { .. }
             | CliError::Damaged(_)
             | CliError::Output(_)
             | CliError::Start(_)
@@ -410,6 +419,7 @@ impl CliError {
             CliError::Images(_) => "images",
             CliError::NoImageFolder { .. } => "no_image_folder",
             CliError::NoImageSets(_) => "no_image_sets",
+            CliError::NoDefaultSet { .. } => "no_default_set",
             CliError::BadRecipe { .. } => "bad_recipe",
             CliError::Damaged(_) => "image_damaged",
             CliError::Output(_) => "output",
@@ -457,6 +467,9 @@ impl CliError {
             CliError::NoImageFolder { .. } | CliError::NoImageSets(_) => {
                 "name the right one with --dir, or in `[images] dir` of the configuration; `metalform image import ISO` makes a set"
             }
+            CliError::NoDefaultSet { .. } => {
+                "machines get nothing until it names a set: `metalform image list` shows those there are; `metalform image import ISO --default` makes one the default"
+            }
             CliError::BadRecipe { .. } => "docs/images.md shows what a recipe looks like",
             CliError::Damaged(_) => "remove the set's folder and import it again; until then it isn't served",
             CliError::StoppedWatching { cluster } => return Some(format!("`metalform events {cluster} --follow`")),
@@ -500,7 +513,13 @@ impl CliError {
 
     /// Whether what was printed before says it all to a program.
     fn is_told_by_the_outcome(&self) -> bool {
-        matches!(self, CliError::NotReady(_) | CliError::ReleasedMeanwhile { .. } | CliError::Damaged(_))
+        matches!(
+            self,
+            CliError::NotReady(_)
+                | CliError::ReleasedMeanwhile { .. }
+                | CliError::Damaged(_)
+                | CliError::NoDefaultSet { .. }
+        )
     }
 
     /// Tells it: in words on standard error; to a program as one document on standard output.

@@ -87,6 +87,15 @@ impl ImageStore {
         }
     }
 
+    /// What `default` says, where that is no set that is there: machines get nothing then.
+    pub fn lost_default(&self) -> Result<Option<String>, FileError> {
+        if !self.dir.is_dir() {
+            return Ok(None);
+        }
+        let default = self.default_id()?;
+        Ok(default.filter(|id| !is_image_set_id(id) || !self.dir.join(id).is_dir()))
+    }
+
     /// Whether machines get something already, be it plain files.
     pub fn has_default(&self) -> Result<bool, FileError> {
         Ok(self.default_id()?.is_some() || [KERNEL_FILE, INITRD_FILE].iter().any(|name| self.dir.join(name).exists()))
