@@ -185,6 +185,56 @@ pub enum Recipe {
     },
 }
 
+/// Word of a [`Recipe::PhoenixCe`] command that stands for the path of the node's Arizona document.
+pub const ARIZONA_WORD: &str = "{arizona}";
+
+impl Recipe {
+    /// Program and arguments.
+    pub fn command(&self) -> &[String] {
+        match self {
+            Recipe::Command { command, .. } | Recipe::PhoenixCe { command } => command,
+        }
+    }
+
+    /// Why no machine could run it, if none could. A program's own braces stay its own: only a name in them is taken for a
+    /// place that nobody fills, and not where there are blanks around, as in a script for a shell or awk.
+    pub fn fault(&self) -> Option<String> {
+        let command = self.command();
+        let known: &[&str] = match self {
+            Recipe::Command { .. } => &[],
+            Recipe::PhoenixCe { .. } => &[ARIZONA_WORD],
+        };
+        match command.first() {
+            None => return Some("its command is empty".to_owned()),
+            Some(program) if program.trim().is_empty() => {
+                return Some("the program of its command has no name".to_owned());
+            }
+            Some(_) => {}
+        }
+        if let Some(word) = command.iter().find(|word| word.contains('\0')) {
+            return Some(format!("{word:?} in its command holds a zero byte, which no program can be given"));
+        }
+        let unknown = command
+            .iter()
+            .filter(|word| !word.contains(char::is_whitespace))
+            .flat_map(|word| places(word))
+            .find(|place| !known.contains(place))?;
+        Some(match known {
+            [] => format!("nothing is put in the place of {unknown} in its command"),
+            known => format!("nothing is put in the place of {unknown} in its command, only of {}", known.join(", ")),
+        })
+    }
+}
+
+/// Every `{name}` in a word, but not the shell's `${name}`.
+fn places(word: &str) -> impl Iterator<Item = &str> {
+    word.match_indices('{').filter_map(|(at, _)| {
+        let place = &word[at..=at + word[at..].find('}')?];
+        let is_name = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        (!word[..at].ends_with('$') && is_name(&place[1..place.len() - 1])).then_some(place)
+    })
+}
+
 /// Who reports `installed`, which ends the boot attempt.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -241,6 +291,38 @@ mod tests {
         ];
         for change in changes {
             assert!(fault(change).is_some());
+        }
+    }
+
+    #[test]
+    fn a_recipe_that_no_machine_can_run_is_told_from_one_that_may() {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let command = |command: &[&str]| Recipe::Command {
+            command: words(command),
+            files: Vec::new(),
+            installed_by: InstalledBy::Agent,
+        };
+        let phoenix = |command: &[&str]| Recipe::PhoenixCe { command: words(command) };
+        for good in [
+            command(&["/install", ""]),
+            command(&["/bin/sh", "-c", "awk {print} ${x}"]),
+            command(&["/x", "${x}{}{1} {A} {\"a\":1}}{"]),
+            phoenix(&["/phoenix", "--config={arizona}"]),
+        ] {
+            assert_eq!(good.fault(), None, "{good:?}");
+        }
+        for (bad, why) in [
+            (command(&[]), "its command is empty"),
+            (phoenix(&[]), "its command is empty"),
+            (command(&[" "]), "the program of its command has no name"),
+            (command(&["/a", "b\0c"]), r#""b\0c" in its command holds a zero byte, which no program can be given"#),
+            (command(&["/a", "{arizona}"]), "nothing is put in the place of {arizona} in its command"),
+            (
+                phoenix(&["/a", "{arizona}", "x{disk}"]),
+                "nothing is put in the place of {disk} in its command, only of {arizona}",
+            ),
+        ] {
+            assert_eq!(bad.fault().as_deref(), Some(why));
         }
     }
 

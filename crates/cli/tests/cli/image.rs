@@ -182,6 +182,29 @@ fn to_verify_nothing_is_no_good_news() {
     assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (0, "", told));
 }
 
+#[test]
+fn a_default_that_names_no_set_is_an_error_of_verify() {
+    let folder = installer();
+    let id = import(&folder)["id"].as_str().unwrap().to_owned();
+    for default in ["gone-0123456789ab", "", "../x"] {
+        folder.write("images/default", default);
+        let ran = image(&folder, &["verify"]);
+        assert_eq!(
+            (ran.code, ran.stdout),
+            (1, format!("{id}: whole\ndefault: there is no image set {default:?}\n")),
+            "{}",
+            ran.stderr
+        );
+        let told = format!("error: the default image set {default:?} is not in images\n  hint: machines get nothing");
+        assert!(ran.stderr.contains(&told), "{}", ran.stderr);
+        assert!(image(&folder, &["list"]).stderr.contains("which is no set here"));
+    }
+    // Nor is it fine where there is no set at all.
+    fs::remove_dir_all(folder.path().join("images").join(&id)).unwrap();
+    let ran = image(&folder, &["verify", "--json"]);
+    assert_eq!((ran.code, ran.document()), (1, json!({"sets": [], "lost_default": "../x"})), "{}", ran.stderr);
+}
+
 /// As a person sees it, with names longer and shorter than any fixed column.
 #[test]
 fn what_is_told_of_sets_stands_in_columns() {
@@ -382,11 +405,23 @@ fn an_overlay_is_another_set_with_its_recipe_and_template() {
         again.stderr
     );
 
+    let told = "the template lab is none of the built-in ones: the service needs lab.ipxe in";
+    assert!(again.stderr.contains(told), "{}", again.stderr);
+    let builtin = image(&folder, &["overlay", &base, "--template", "phoenix-ce"]);
+    assert!(builtin.code == 0 && !builtin.stderr.contains("built-in"), "{}", builtin.stderr);
+
     folder.write("bad.json", r#"{"kind": "command"}"#);
+    folder.write("empty.json", r#"{"kind": "phoenix-ce", "command": []}"#);
+    folder.write("place.json", r#"{"kind": "command", "command": ["/x", "{disk}"]}"#);
     folder.write("other.json", r#"{"kind": "command", "command": ["x"], "files": ["none.img"]}"#);
     for (args, told) in [
         (&["overlay", &base][..], "there is nothing to add"),
         (&["overlay", &base, "--recipe", "bad.json"], "the recipe in bad.json can't be used"),
+        (&["overlay", &base, "--recipe", "empty.json"], "the recipe can't run: its command is empty"),
+        (
+            &["overlay", &base, "--recipe", "place.json"],
+            "the recipe can't run: nothing is put in the place of {disk} in",
+        ),
         (&["overlay", &base, "--recipe", "other.json"], "the recipe names none.img, which is no file of "),
         (
             &["overlay", &base, "--agent", "tree/boot/kernel", "--recipe", "recipe.json"],

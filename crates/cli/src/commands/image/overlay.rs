@@ -3,6 +3,7 @@
 use super::{Folder, document, named_path, tell, watched};
 use crate::{context::Context, error::CliError};
 use clap::Args;
+use metalform_boot::Templates;
 use metalform_images::{ImportError, Overlaid, OverlayError};
 use metalform_model::Recipe;
 use serde_json::json;
@@ -110,6 +111,13 @@ fn warn(context: &Context, made: &Overlaid) {
         context.out.note(
             "the agent loads the modules, and is started only in a set with a recipe: --agent and --recipe add both",
         );
+    }
+    let template = made.set.manifest.template.as_deref();
+    if let Some(name) = template.filter(|name| !Templates::builtin().has(name)) {
+        context.out.note(&format!(
+            "the template {name} is none of the built-in ones: the service needs \
+             {name}.ipxe in `[boot] templates_dir`"
+        ));
     }
     if made.lacks_init {
         context.out.note(
