@@ -21,7 +21,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use std::{
     fs,
-    io::Write,
+    io::{Read, Write},
     net::Ipv4Addr,
     os::unix::process::CommandExt,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -36,6 +36,9 @@ pub const IN_ROOT: &str = "in-root";
 
 /// How long an installed system tries to send its report.
 const REPORT_LIMIT: Duration = Duration::from_secs(600);
+
+/// Longest file that is read, a configuration or where to report to: both have some kilobytes.
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
 const HELP: &str = "\
 metalform-agent: installs the machine it runs on, as its boot plane says
@@ -167,8 +170,17 @@ fn needed<'a>(options: &[(&str, &'a str)], key: &str) -> Result<&'a str, Wrong> 
     value(options, key).ok_or_else(|| Wrong::usage(format!("`{key}` is missing")))
 }
 
+/// Not to the end: a device may have none.
 fn read(file: &str) -> Result<Vec<u8>, Wrong> {
-    fs::read(file).map_err(|error| Wrong::failed(format!("{file} can't be read: {error}")))
+    let mut bytes = Vec::new();
+    let read = fs::File::open(file).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes));
+    match read {
+        Err(error) => Err(Wrong::failed(format!("{file} can't be read: {error}"))),
+        Ok(_) if bytes.len() as u64 > MAX_FILE_BYTES => {
+            Err(Wrong::failed(format!("{file} is longer than {MAX_FILE_BYTES} bytes, and no document of Metalform is")))
+        }
+        Ok(_) => Ok(bytes),
+    }
 }
 
 fn check_by_hand(words: &[&str]) -> Result<String, Wrong> {

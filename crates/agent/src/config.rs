@@ -4,6 +4,7 @@
 
 use metalform_model::ChosenBy;
 use serde::Deserialize;
+use serde_json::Value;
 use std::{fmt, net::Ipv4Addr};
 
 /// The parts the agent goes by.
@@ -73,7 +74,7 @@ pub struct WantedInterface {
 
 /// A drive by what it is: everything stated must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "DriveText")]
+#[serde(try_from = "Value")]
 pub struct WantedDrive {
     /// `/dev/nvme2n1`.
     pub device: Option<String>,
@@ -90,13 +91,6 @@ pub struct WantedDrive {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
-enum DriveText {
-    Device(String),
-    Selector(Selector),
-}
-
-#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Selector {
     device: Option<String>,
@@ -108,14 +102,27 @@ struct Selector {
     wipe: bool,
 }
 
-impl TryFrom<DriveText> for WantedDrive {
+/// By hand, because an untagged enum says of everything wrong within it only that it is of no form it knows.
+impl TryFrom<Value> for WantedDrive {
     type Error = String;
 
-    fn try_from(text: DriveText) -> Result<Self, String> {
-        let wanted = match text {
-            DriveText::Device(device) => WantedDrive { device: Some(device), ..WantedDrive::default() },
-            DriveText::Selector(Selector { device, serial, model, min_gb, max_gb, wipe }) => {
+    fn try_from(drive: Value) -> Result<Self, String> {
+        let is_size = |size: &Value| size.is_u64() || size.is_null();
+        if let Some((key, size)) =
+            ["min_gb", "max_gb"].iter().filter_map(|key| Some((key, drive.get(key)?))).find(|(_, size)| !is_size(size))
+        {
+            return Err(format!("{key} is {size}, and has to be a whole number of GB"));
+        }
+        let wanted = match drive {
+            Value::String(device) => WantedDrive { device: Some(device), ..WantedDrive::default() },
+            Value::Object(_) => {
+                let selector =
+                    serde_json::from_value(drive).map_err(|error| format!("a drive can't be read: {error}"))?;
+                let Selector { device, serial, model, min_gb, max_gb, wipe } = selector;
                 WantedDrive { device, serial, model, min_gb, max_gb, wipe }
+            }
+            other => {
+                return Err(format!("a drive is a path below /dev or an object that selects one, and not {other}"));
             }
         };
         if wanted.device.as_ref().is_some_and(|device| !device.starts_with("/dev/")) {

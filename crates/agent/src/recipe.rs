@@ -4,7 +4,7 @@ use crate::{
     boot_plane::{BootPlane, PlaneError},
     machine::{Machine, Mount},
 };
-use metalform_model::{ImageFile, ImageManifest, ImageRole, InstalledBy, Recipe};
+use metalform_model::{ARIZONA_WORD, ImageFile, ImageManifest, ImageRole, InstalledBy, Recipe};
 use std::{
     fs::{self, DirBuilder},
     io,
@@ -12,9 +12,6 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
 };
-
-/// Word of a command that stands for the path of the node's Arizona document.
-pub const ARIZONA: &str = "{arizona}";
 
 /// Where that document is, seen from inside of Phoenix' tree.
 const ARIZONA_PATH: &str = "/tmp/metalform/arizona.json";
@@ -229,7 +226,7 @@ pub mod phoenix {
     pub(super) fn in_tree(tree: &Path, command: &[String]) -> Command {
         let mut outer = clean("/proc/self/exe");
         outer.arg(crate::cli::IN_ROOT).arg(tree);
-        outer.args(command.iter().map(|word| word.replace(ARIZONA, ARIZONA_PATH)));
+        outer.args(command.iter().map(|word| word.replace(ARIZONA_WORD, ARIZONA_PATH)));
         outer.env("METALFORM_ARIZONA", ARIZONA_PATH).env("COMMUNITY_EDITION", "1");
         outer
     }
@@ -269,7 +266,7 @@ mod tests {
     }
 
     fn phoenix_ce() -> Recipe {
-        Recipe::PhoenixCe { command: vec!["/usr/bin/python3".into(), "install.py".into(), ARIZONA.into()] }
+        Recipe::PhoenixCe { command: vec!["/usr/bin/python3".into(), "install.py".into(), ARIZONA_WORD.into()] }
     }
 
     #[test]

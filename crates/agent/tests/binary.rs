@@ -180,7 +180,14 @@ fn a_machine_is_checked_by_hand_against_a_configuration() {
     write("root/dev/sda", "");
     write("root/sys/class/net/eth0/type", "1");
     write("root/sys/class/net/eth0/device/vendor", "x");
-    for (data, code, told) in [("[]", 0, "boot_device: 2 GB"), (r#"["/dev/sdb"]"#, 1, "[disk_missing]")] {
+    for (data, code, told) in [
+        ("[]", 0, "boot_device: 2 GB"),
+        (r#"["/dev/sdb"]"#, 1, "[disk_missing]"),
+        (r#"[{"min_gb":-1}]"#, 1, "min_gb is -1, and has to be a whole number of GB"),
+        (r#"[{"max_gb":"1"}]"#, 1, "max_gb is \"1\", and has to be a whole number of GB"),
+        (r#"[{"size":1}]"#, 1, "a drive can't be read: unknown field `size`"),
+        ("[7]", 1, "a drive is a path below /dev or an object that selects one, and not 7"),
+    ] {
         write("config.json", &config(data));
         let output = Command::new(AGENT)
             .args(["check", "--config"])
@@ -194,6 +201,14 @@ fn a_machine_is_checked_by_hand_against_a_configuration() {
         assert_eq!(output.status.code(), Some(code), "{text}");
         assert!(text.contains(told), "{text}");
     }
+}
+
+#[test]
+fn a_configuration_without_an_end_is_too_long() {
+    let output = Command::new(AGENT).args(["check", "--config", "/dev/zero"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("/dev/zero is longer than 1048576 bytes"), "{told}");
 }
 
 /// It would install the machine it was asked on.

@@ -191,6 +191,14 @@ pub enum CliError {
     /// A folder of other things.
     #[error("there is no image set in {}, and other things are", .0.display())]
     NoImageSets(PathBuf),
+    /// A default that no machine gets.
+    #[error("the default image set {id:?} is not in {}", .dir.display())]
+    NoDefaultSet {
+        /// What the file `default` says.
+        id: String,
+        /// Where it was looked for.
+        dir: PathBuf,
+    },
     /// A recipe that is none.
     #[error("the recipe in {} can't be used", .path.display())]
     BadRecipe {
@@ -384,6 +392,7 @@ impl CliError {
             | CliError::Overlay(_)
             | CliError::ImageSet(_)
             | CliError::Images(_)
+            | CliError::NoDefaultSet { .. }
             | CliError::Damaged(_)
             | CliError::Audit(_)
             | CliError::BrokenAudit(_)
@@ -427,6 +436,7 @@ impl CliError {
             CliError::Images(_) => "images",
             CliError::NoImageFolder { .. } => "no_image_folder",
             CliError::NoImageSets(_) => "no_image_sets",
+            CliError::NoDefaultSet { .. } => "no_default_set",
             CliError::BadRecipe { .. } => "bad_recipe",
             CliError::Damaged(_) => "image_damaged",
             CliError::Audit(_) => "audit",
@@ -476,6 +486,9 @@ impl CliError {
             CliError::Images(source) => source.hint(),
             CliError::NoImageFolder { .. } | CliError::NoImageSets(_) => {
                 "name the right one with --dir, or in `[images] dir` of the configuration; `metalform image import ISO` makes a set"
+            }
+            CliError::NoDefaultSet { .. } => {
+                "machines get nothing until it names a set: `metalform image list` shows those there are; `metalform image import ISO --default` makes one the default"
             }
             CliError::BadRecipe { .. } => "docs/images.md shows what a recipe looks like",
             CliError::Damaged(_) => "remove the set's folder and import it again; until then it isn't served",
@@ -530,6 +543,7 @@ impl CliError {
                 | CliError::ReleasedMeanwhile { .. }
                 | CliError::Damaged(_)
                 | CliError::BrokenAudit(_)
+                | CliError::NoDefaultSet { .. }
         )
     }
 

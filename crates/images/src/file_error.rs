@@ -28,10 +28,10 @@ impl FileError {
         self.source.kind() == io::ErrorKind::Interrupted
     }
 
-    /// Whether a file was named that isn't there, or is a folder.
+    /// Whether a file was named that isn't there, or is none.
     pub fn is_usage(&self) -> bool {
-        use io::ErrorKind::{IsADirectory, NotADirectory, NotFound};
-        self.doing == "read" && matches!(self.source.kind(), NotFound | NotADirectory | IsADirectory)
+        use io::ErrorKind::{InvalidInput, IsADirectory, NotADirectory, NotFound};
+        self.doing == "read" && matches!(self.source.kind(), NotFound | NotADirectory | IsADirectory | InvalidInput)
     }
 
     /// What to do about it.
@@ -45,6 +45,7 @@ impl FileError {
             }
             io::ErrorKind::NotFound => "is the path right?",
             io::ErrorKind::IsADirectory => "that is a folder: name a file",
+            io::ErrorKind::InvalidInput => "copy what comes out of it into a file, and name that one",
             io::ErrorKind::NotADirectory => "is the path right? It leads through a file",
             _ => "look at the system's log for faults of the disk or the file system",
         }

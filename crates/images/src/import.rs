@@ -1,11 +1,13 @@
 //! Makes a set out of an installer's ISO, or of files.
 
 use crate::{
-    FileError, ImageStore, LayoutError, SetError, SetFault, Watch,
+    FileError, ImageStore, LayoutError, Looks, SetError, SetFault, Watch,
+    boot_file::{check_boot_file, read_head},
     copy::{CopyFault, Digested, copy_digesting},
     installer_iso::InstallerIso,
     iso::IsoError,
     layout::{file_name, role_of},
+    opened::open_file,
     set::{id_of, manifest_text},
     staging::Staging,
     store::{create, write_synced},
@@ -15,8 +17,7 @@ use metalform_model::{
     is_image_file_name, is_image_set_name,
 };
 use std::{
-    fs::File,
-    io::{self, Read},
+    io::Read,
     path::{Path, PathBuf},
 };
 
@@ -75,8 +76,24 @@ pub enum ImportError {
     #[error("there would be two files {0} in the set")]
     Twice(String),
     /// A kernel or initrd without a byte.
-    #[error("{} is empty", .0.display())]
-    Empty(PathBuf),
+    #[error("{0} is empty")]
+    Empty(String),
+    /// A kernel that no firmware and no iPXE would start.
+    #[error("{file} is no Linux kernel that can be booted: {looks}")]
+    NotAKernel {
+        /// What it is called.
+        file: String,
+        /// What it is instead.
+        looks: Looks,
+    },
+    /// An initrd that no kernel would unpack.
+    #[error("{file} is no initrd: {looks}")]
+    NotAnInitrd {
+        /// What it is called.
+        file: String,
+        /// What it is instead.
+        looks: Looks,
+    },
     /// A folder in the place of an ISO.
     #[error("{} is a folder, and no ISO", .0.display())]
     Folder(PathBuf),
@@ -148,6 +165,14 @@ impl ImportError {
             }
             ImportError::Twice(_) => "give each file of the set once",
             ImportError::Empty(_) => "copy the file again",
+            ImportError::NotAKernel { looks: Looks::Initrd(_), .. }
+            | ImportError::NotAnInitrd { looks: Looks::Kernel, .. } => "are kernel and initrd swapped?",
+            ImportError::NotAKernel { .. } => {
+                "name the file that boots: a bzImage for x86, which is boot/kernel in the installer's ISO"
+            }
+            ImportError::NotAnInitrd { .. } => {
+                "name a cpio archive (`cpio -H newc`), compressed or not, which is boot/initrd in the installer's ISO"
+            }
             ImportError::Folder(_) => {
                 "name the ISO itself; or, if these are its files, the ones that are needed: --kernel PATH --initrd PATH --file NAME=PATH"
             }
@@ -191,7 +216,7 @@ pub fn import(store: &ImageStore, import: &Import, watch: &dyn Watch) -> Result<
         None => default_name(&import.source),
     };
     check_names(&import.files)?;
-    import.files.iter().try_for_each(|(_, path)| check_file(path))?;
+    import.files.iter().try_for_each(|(_, path)| open_file(path).map(drop))?;
     let mut source = Opened::open(&import.source)?;
     if let (Opened::Iso(iso), files) = (&source, &import.files)
         && let Some((name, _)) = files.iter().find(|(name, _)| iso.has(name))
@@ -236,21 +261,14 @@ impl Opened<'_> {
         match source {
             Source::Iso(path) => Ok(Opened::Iso(Box::new(InstallerIso::open(path)?))),
             Source::Files { kernel, initrd } => {
-                check_file(kernel)?;
-                check_file(initrd)?;
+                for (role, path) in [(ImageRole::Kernel, kernel), (ImageRole::Initrd, initrd)] {
+                    let head = read_head(open_file(path)?).map_err(FileError::of("read", path))?;
+                    check_boot_file(role, &path.display().to_string(), &head)?;
+                }
                 Ok(Opened::Files { kernel, initrd })
             }
         }
     }
-}
-
-/// Whether it can be read. Only a plain file is opened: a pipe can be read but once.
-fn check_file(path: &Path) -> Result<(), FileError> {
-    let there = path.metadata().map_err(FileError::of("read", path))?;
-    if there.is_dir() {
-        return Err(FileError::of("read", path)(io::ErrorKind::IsADirectory.into()));
-    }
-    if there.is_file() { File::open(path).map(drop).map_err(FileError::of("read", path)) } else { Ok(()) }
 }
 
 /// A set that is not whole yet.
@@ -263,7 +281,7 @@ pub(crate) struct Growing<'a> {
 impl Growing<'_> {
     /// Copies a plain file into it.
     fn add_file(&mut self, role: ImageRole, name: &str, path: &Path) -> Result<(), ImportError> {
-        let mut file = File::open(path).map_err(FileError::of("read", path))?;
+        let mut file = open_file(path)?;
         let bytes = file.metadata().map_err(FileError::of("read", path))?.len();
         self.watch.begin(name, bytes);
         self.add(role, name, path, &mut file)
@@ -280,7 +298,7 @@ impl Growing<'_> {
         let Digested { size, sha256, md5 } = copied.map_err(|fault| ImportError::of_copy(fault, from, &path))?;
         file.sync_all().map_err(FileError::of("write", &path))?;
         if size == 0 && matches!(role, ImageRole::Kernel | ImageRole::Initrd) {
-            return Err(ImportError::Empty(from.to_owned()));
+            return Err(ImportError::Empty(from.display().to_string()));
         }
         self.files.push(ImageFile { name: name.to_owned(), role, size, sha256, md5 });
         Ok(())

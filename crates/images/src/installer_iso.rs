@@ -2,10 +2,12 @@
 
 use crate::{
     FileError, ImportError, LayoutError, Watch,
+    boot_file::{check_boot_file, read_head},
     copy::digest_of,
     import::{Growing, last},
     iso::{Content, Iso},
     layout::{Found, find_layout},
+    opened::open_iso,
 };
 use std::{
     collections::HashMap,
@@ -31,7 +33,7 @@ impl InstallerIso {
         if path.is_dir() {
             return Err(ImportError::Folder(path.to_owned()));
         }
-        let mut iso = Iso::open(File::open(path).map_err(FileError::of("read", path))?).map_err(fault)?;
+        let mut iso = Iso::open(open_iso(path)?).map_err(fault)?;
         let tree = iso.tree().map_err(fault)?;
         let mut contents: HashMap<&str, &Content> = tree.files().into_iter().collect();
         let layout = |contents: &HashMap<&str, &Content>| {
@@ -52,7 +54,12 @@ impl InstallerIso {
             let parts = found.parts.iter().filter_map(|part| contents.get(part.as_str()).copied().cloned()).collect();
             (found, parts)
         };
-        let found = found.into_iter().map(with_parts).collect();
+        let found: Vec<(Found, Vec<Content>)> = found.into_iter().map(with_parts).collect();
+        for (found, parts) in &found {
+            let head = read_head(Joined { iso: &mut iso, ahead: parts, at: 0, read: 0 });
+            let head = head.map_err(FileError::of("read", path))?;
+            check_boot_file(found.role, &format!("{} in {}", found.parts.join(" + "), path.display()), &head)?;
+        }
         Ok(InstallerIso { path: path.to_owned(), iso, found })
     }
 
@@ -70,7 +77,7 @@ impl InstallerIso {
     /// goes into digests already.
     pub fn copy_into(&mut self, growing: &mut Growing<'_>, sha256: Option<&str>) -> Result<(), ImportError> {
         let InstallerIso { path, iso, found } = self;
-        let mut whole = File::open(&*path).map_err(FileError::of("read", path))?;
+        let mut whole = open_iso(path)?;
         let beside = Beside { watch: growing.watch, is_over: AtomicBool::new(false) };
         thread::scope(|scope| {
             let digest = sha256.map(|should| (should, scope.spawn(|| digest_of(&mut whole, &beside))));

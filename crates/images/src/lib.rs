@@ -10,6 +10,7 @@
 pub mod cpio;
 pub mod iso;
 
+mod boot_file;
 mod copy;
 mod file_error;
 mod import;
@@ -17,12 +18,14 @@ mod installer_iso;
 mod layout;
 mod lock;
 mod made_folders;
+mod opened;
 mod overlay;
 mod set;
 mod staging;
 mod store;
 mod watch;
 
+pub use boot_file::Looks;
 pub use file_error::FileError;
 pub use import::{Import, ImportError, Imported, Source, import};
 pub use layout::{Found, LayoutError, find_layout};

@@ -4,7 +4,9 @@ use crate::{
     FileError, Watch,
     copy::{CopyFault, digest_of},
 };
-use metalform_model::{ImageFile, ImageManifest, MANIFEST_FILE, MAX_MANIFEST_BYTES, SUMS_FILE, is_image_set_id};
+use metalform_model::{
+    IMAGE_SET_DIGITS, ImageFile, ImageManifest, MANIFEST_FILE, MAX_MANIFEST_BYTES, SUMS_FILE, is_image_set_id,
+};
 use sha2::{Digest, Sha256};
 use std::{
     collections::BTreeSet,
@@ -14,9 +16,6 @@ use std::{
     path::{Path, PathBuf},
     time::SystemTime,
 };
-
-/// Hexadecimal digits of the manifest's digest in an id.
-const ID_DIGITS: usize = 12;
 
 /// A set with a manifest that could be read.
 #[derive(Debug, Clone)]
@@ -42,7 +41,7 @@ pub enum SetError {
         /// Where it was looked for.
         dir: PathBuf,
     },
-    /// A folder of files that somebody copied there.
+    /// A folder of files that somebody copied there, or a set that lost it.
     #[error("{id} has no {MANIFEST_FILE}: nothing says what its files should be")]
     NoManifest {
         /// The set.
@@ -79,7 +78,7 @@ impl SetError {
         match self {
             SetError::Unknown { .. } => "`metalform image list` shows the sets there are",
             SetError::NoManifest { .. } => {
-                "import its files with `metalform image import --kernel K --initrd I`, which writes one"
+                "remove the folder and import its ISO or its files again (`metalform image import --kernel K --initrd I`), which writes one"
             }
             SetError::BadManifest { .. } => "remove the set's folder and import it again",
             SetError::File(error) => error.hint(),
@@ -268,5 +267,5 @@ pub(crate) fn manifest_text(manifest: &ImageManifest) -> Result<String, serde_js
 /// `NAME-DIGITS`.
 pub(crate) fn id_of(name: &str, manifest: &[u8]) -> String {
     let digest = hex::encode(Sha256::digest(manifest));
-    format!("{name}-{}", &digest[..ID_DIGITS])
+    format!("{name}-{}", &digest[..IMAGE_SET_DIGITS])
 }

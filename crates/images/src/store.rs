@@ -6,7 +6,9 @@ use crate::{
     made_folders::MadeFolders,
     staging::{Staging, is_name_of_ours, remove_abandoned},
 };
-use metalform_model::{DEFAULT_FILE, INITRD_FILE, KERNEL_FILE, MAX_DEFAULT_BYTES, Recipe, is_image_set_id};
+use metalform_model::{
+    DEFAULT_FILE, INITRD_FILE, KERNEL_FILE, MAX_DEFAULT_BYTES, Recipe, is_image_set_id, is_made_image_set_id,
+};
 use std::{
     fs::{self, File},
     io::{self, Read, Write},
@@ -54,7 +56,7 @@ pub enum State {
     Complete,
     /// What is wrong.
     Damaged(String),
-    /// Without a manifest: nothing says what it should be.
+    /// Somebody's plain files, which never had a manifest: nothing says what they should be.
     Plain,
 }
 
@@ -83,6 +85,15 @@ impl ImageStore {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(FileError::of("read", &path)(error)),
         }
+    }
+
+    /// What `default` says, where that is no set that is there: machines get nothing then.
+    pub fn lost_default(&self) -> Result<Option<String>, FileError> {
+        if !self.dir.is_dir() {
+            return Ok(None);
+        }
+        let default = self.default_id()?;
+        Ok(default.filter(|id| !is_image_set_id(id) || !self.dir.join(id).is_dir()))
     }
 
     /// Whether machines get something already, be it plain files.
@@ -120,12 +131,12 @@ impl ImageStore {
         ids.sort();
         for id in ids {
             let is_default = default.as_ref() == Some(&id);
-            listed.extend(self.look_at(&id).map(|set| Listed { is_default, ..set }));
+            listed.extend(self.look_at(&id, is_default).map(|set| Listed { is_default, ..set }));
         }
         Ok(listed)
     }
 
-    fn look_at(&self, id: &str) -> Option<Listed> {
+    fn look_at(&self, id: &str, is_default: bool) -> Option<Listed> {
         let dir = self.dir.join(id);
         let damaged = |why: String| Listed {
             state: State::Damaged(why),
@@ -152,7 +163,10 @@ impl ImageStore {
                     state,
                 })
             }
-            Err(SetError::NoManifest { .. }) => Some(plain(Some(id.to_owned()), plain_bytes(&dir)?, &dir)),
+            // What was imported had one, and a default has to: the boot plane serves neither without.
+            Err(SetError::NoManifest { .. }) if !is_default && !is_made_image_set_id(id) => {
+                Some(plain(Some(id.to_owned()), plain_bytes(&dir)?, &dir))
+            }
             Err(error) => Some(damaged(error.to_string())),
         }
     }

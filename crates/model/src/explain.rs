@@ -431,7 +431,9 @@ fn refused_image(refused: &RefusedImage) -> Diagnosis {
     let RefusedImage { file, code, .. } = refused;
     let (cause, next) = match code.as_str() {
         "image_unverified" => (
-            format!("{file} is not what the image set's manifest says, so it is not handed out"),
+            format!(
+                "{file} is not what the image set's manifest says, or there is no manifest, so it is not handed out"
+            ),
             "`metalform image verify` names what differs; import the set again",
         ),
         "image_unreadable" => (

@@ -29,6 +29,9 @@ pub const DEFAULT_FILE: &str = "default";
 /// Longest `default` that is read, in bytes.
 pub const MAX_DEFAULT_BYTES: u64 = 256;
 
+/// Hexadecimal digits of the manifest's digest in the id of a set.
+pub const IMAGE_SET_DIGITS: usize = 12;
+
 /// Longest manifest that is read, in bytes.
 pub const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 
@@ -43,6 +46,18 @@ pub fn is_image_set_id(text: &str) -> bool {
     text.len() <= 64
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+}
+
+/// Whether it is an id as a set gets it with its manifest: a name, `-`, and the first [`IMAGE_SET_DIGITS`] hexadecimal digits of
+/// the manifest's SHA-256. A folder that is called so and has no manifest has lost it.
+pub fn is_made_image_set_id(text: &str) -> bool {
+    text.rsplit_once('-').is_some_and(|(name, digits)| {
+        is_image_set_name(name) && digits.len() == IMAGE_SET_DIGITS && digits.bytes().all(is_lower_hex)
+    })
+}
+
+fn is_lower_hex(byte: u8) -> bool {
+    byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)
 }
 
 /// Whether a file of a set may be called so: no separator, nothing hidden, nothing that means something to a shell or a
@@ -77,9 +92,7 @@ impl ImageManifest {
     /// What is wrong with it, if anything: a document that was read proves only that it has the right fields.
     pub fn fault(&self) -> Option<&'static str> {
         let names = || self.files.iter().map(|file| file.name.as_str());
-        let is_digest = |text: &str, digits| {
-            text.len() == digits && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-        };
+        let is_digest = |text: &str, digits| text.len() == digits && text.bytes().all(is_lower_hex);
         let whole = |role, name: &str| self.with_role(role).is_some_and(|file| file.name == name && file.size > 0);
         if self.format != MANIFEST_FORMAT {
             Some("its format is not 1")
@@ -172,6 +185,56 @@ pub enum Recipe {
     },
 }
 
+/// Word of a [`Recipe::PhoenixCe`] command that stands for the path of the node's Arizona document.
+pub const ARIZONA_WORD: &str = "{arizona}";
+
+impl Recipe {
+    /// Program and arguments.
+    pub fn command(&self) -> &[String] {
+        match self {
+            Recipe::Command { command, .. } | Recipe::PhoenixCe { command } => command,
+        }
+    }
+
+    /// Why no machine could run it, if none could. A program's own braces stay its own: only a name in them is taken for a
+    /// place that nobody fills, and not where there are blanks around, as in a script for a shell or awk.
+    pub fn fault(&self) -> Option<String> {
+        let command = self.command();
+        let known: &[&str] = match self {
+            Recipe::Command { .. } => &[],
+            Recipe::PhoenixCe { .. } => &[ARIZONA_WORD],
+        };
+        match command.first() {
+            None => return Some("its command is empty".to_owned()),
+            Some(program) if program.trim().is_empty() => {
+                return Some("the program of its command has no name".to_owned());
+            }
+            Some(_) => {}
+        }
+        if let Some(word) = command.iter().find(|word| word.contains('\0')) {
+            return Some(format!("{word:?} in its command holds a zero byte, which no program can be given"));
+        }
+        let unknown = command
+            .iter()
+            .filter(|word| !word.contains(char::is_whitespace))
+            .flat_map(|word| places(word))
+            .find(|place| !known.contains(place))?;
+        Some(match known {
+            [] => format!("nothing is put in the place of {unknown} in its command"),
+            known => format!("nothing is put in the place of {unknown} in its command, only of {}", known.join(", ")),
+        })
+    }
+}
+
+/// Every `{name}` in a word, but not the shell's `${name}`.
+fn places(word: &str) -> impl Iterator<Item = &str> {
+    word.match_indices('{').filter_map(|(at, _)| {
+        let place = &word[at..=at + word[at..].find('}')?];
+        let is_name = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        (!word[..at].ends_with('$') && is_name(&place[1..place.len() - 1])).then_some(place)
+    })
+}
+
 /// Who reports `installed`, which ends the boot attempt.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -232,6 +295,38 @@ mod tests {
     }
 
     #[test]
+    fn a_recipe_that_no_machine_can_run_is_told_from_one_that_may() {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let command = |command: &[&str]| Recipe::Command {
+            command: words(command),
+            files: Vec::new(),
+            installed_by: InstalledBy::Agent,
+        };
+        let phoenix = |command: &[&str]| Recipe::PhoenixCe { command: words(command) };
+        for good in [
+            command(&["/install", ""]),
+            command(&["/bin/sh", "-c", "awk {print} ${x}"]),
+            command(&["/x", "${x}{}{1} {A} {\"a\":1}}{"]),
+            phoenix(&["/phoenix", "--config={arizona}"]),
+        ] {
+            assert_eq!(good.fault(), None, "{good:?}");
+        }
+        for (bad, why) in [
+            (command(&[]), "its command is empty"),
+            (phoenix(&[]), "its command is empty"),
+            (command(&[" "]), "the program of its command has no name"),
+            (command(&["/a", "b\0c"]), r#""b\0c" in its command holds a zero byte, which no program can be given"#),
+            (command(&["/a", "{arizona}"]), "nothing is put in the place of {arizona} in its command"),
+            (
+                phoenix(&["/a", "{arizona}", "x{disk}"]),
+                "nothing is put in the place of {disk} in its command, only of {arizona}",
+            ),
+        ] {
+            assert_eq!(bad.fault().as_deref(), Some(why));
+        }
+    }
+
+    #[test]
     fn names_of_sets_and_files_stay_within_their_folder_and_their_url() {
         for name in ["", ".", "..", "-a", "a/b", "a b", "é", "a\0", "%2e"] {
             assert!(!is_image_set_id(name) && !is_image_set_name(name) && !is_image_file_name(name), "{name:?}");
@@ -239,5 +334,17 @@ mod tests {
         assert!(is_image_set_name("ce-2.1") && is_image_file_name("_a+b.iso") && !is_image_set_id("_a"));
         assert!(is_image_set_id(&"a".repeat(64)) && !is_image_set_id(&"a".repeat(65)));
         assert!(!is_image_set_name(&"a".repeat(41)) && !is_image_file_name(&"a".repeat(129)));
+    }
+
+    #[test]
+    fn the_id_of_a_set_that_was_made_is_told_from_a_folder_that_somebody_named() {
+        for id in ["ce-2.1-3f9c01ab77de", "a-000000000000", &format!("{}-3f9c01ab77de", "a".repeat(40))] {
+            assert!(is_made_image_set_id(id) && is_image_set_id(id), "{id}");
+        }
+        for id in
+            ["lab", "ce-2.1", "3f9c01ab77de", "-3f9c01ab77de", "ce-3f9c01ab77d", "ce-3F9C01AB77DE", "ce_3f9c01ab77de"]
+        {
+            assert!(!is_made_image_set_id(id), "{id}");
+        }
     }
 }

@@ -61,9 +61,9 @@ pub use formation::{
     FormationState, JobSays, MemberSays, MemberSeen, Refusal, failed_checks,
 };
 pub use image_manifest::{
-    DEFAULT_FILE, INITRD_FILE, ImageFile, ImageManifest, ImageRole, InstalledBy, KERNEL_FILE, MANIFEST_FILE,
-    MANIFEST_FORMAT, MAX_DEFAULT_BYTES, MAX_MANIFEST_BYTES, Recipe, SUMS_FILE, is_image_file_name, is_image_set_id,
-    is_image_set_name,
+    ARIZONA_WORD, DEFAULT_FILE, IMAGE_SET_DIGITS, INITRD_FILE, ImageFile, ImageManifest, ImageRole, InstalledBy,
+    KERNEL_FILE, MANIFEST_FILE, MANIFEST_FORMAT, MAX_DEFAULT_BYTES, MAX_MANIFEST_BYTES, Recipe, SUMS_FILE,
+    is_image_file_name, is_image_set_id, is_image_set_name, is_made_image_set_id,
 };
 pub use installer_call::InstallerCall;
 pub use node::{

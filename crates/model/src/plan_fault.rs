@@ -87,6 +87,7 @@ impl PlanFault {
         "unknown_profile",
         "profile_without_data_drives",
         "too_many_drives",
+        "drive_too_large",
         "cvm_shares_a_drive",
         "wipes_any_drive",
         "drives_not_by_profile",

@@ -137,6 +137,19 @@ const TABLE: &[Row] = &[
     // Drives.
     ("mgmt_ip = \"10.240.0.12\"", "data_drives = []", &[(ERROR, "empty_list", 23, "nodes[1].data_drives")]),
     ("mgmt_ip = \"10.240.0.12\"", "data_drives = [\"nvme2n1\"]", &[(ERROR, "bad_device", 23, "nodes[1].data_drives[0]")]),
+    ("mgmt_ip = \"10.240.0.12\"", "data_drives = [\"/dev/nvme1n1p1\"]", &[(ERROR, "bad_device", 23, "nodes[1].data_drives[0]")]),
+    ("mgmt_ip = \"10.240.0.12\"", "data_drives = [\"/dev/nvme0\"]", &[(ERROR, "bad_device", 23, "nodes[1].data_drives[0]")]),
+    ("mgmt_ip = \"10.240.0.12\"", "data_drives = [\"/dev/sda1\"]", &[(ERROR, "bad_device", 23, "nodes[1].data_drives[0]")]),
+    ("mgmt_ip = \"10.240.0.12\"", "data_drives = [\"/dev/null\"]", &[(ERROR, "bad_device", 23, "nodes[1].data_drives[0]")]),
+    ("mgmt_ip = \"10.240.0.12\"", "data_drives = [\"/dev/mem\"]", &[(ERROR, "bad_device", 23, "nodes[1].data_drives[0]")]),
+    ("mgmt_ip = \"10.240.0.12\"", "data_drives = [\"/dev/dm0\"]", &[(ERROR, "bad_device", 23, "nodes[1].data_drives[0]")]),
+    ("mgmt_ip = \"10.240.0.12\"", "data_drives = [\"/dev/loop0\"]", &[(ERROR, "bad_device", 23, "nodes[1].data_drives[0]")]),
+    ("mgmt_ip = \"10.240.0.12\"", "data_drives = [\"/dev/mmcblk0p1\"]", &[(ERROR, "bad_device", 23, "nodes[1].data_drives[0]")]),
+    ("mgmt_ip = \"10.240.0.12\"", "data_drives = [\"/dev/sr0\"]", &[(ERROR, "bad_device", 23, "nodes[1].data_drives[0]")]),
+    ("mgmt_ip = \"10.240.0.12\"", "data_drives = [\"/dev/nvme12n1\", \"/dev/sdaa\", \"/dev/vdb\", \"/dev/mmcblk0\"]", &[]),
+    ("mgmt_ip = \"10.240.0.12\"", "data_drives = [{ min_gb = 3200 }]", &[]),
+    ("mgmt_ip = \"10.240.0.12\"", "data_drives = [{ min_gb = 3000 }, { model = \"x\", min_gb = 3201 }]", &[(ERROR, "drive_too_large", 23, "nodes[1].data_drives[1].min_gb")]),
+    ("mgmt_ip = \"10.240.0.12\"", "profile = \"bx2-metal-96x384\"\ndata_drives = [{ min_gb = 9999 }]", &[(WARNING, "profile_without_data_drives", 23, "nodes[1].profile")]),
     ("mgmt_ip = \"10.240.0.12\"", "data_drives = [\"/dev/../etc\"]", &[(ERROR, "bad_device", 23, "nodes[1].data_drives[0]")]),
     ("mgmt_ip = \"10.240.0.12\"", "data_drives = [\"/dev/sda\", \"/dev/sda\"]", &[(ERROR, "duplicate_value", 23, "nodes[1].data_drives[1]")]),
     ("mgmt_ip = \"10.240.0.12\"", "data_drives = [{}]", &[(ERROR, "bad_selector", 23, "nodes[1].data_drives[0]")]),
@@ -174,6 +187,8 @@ const TABLE: &[Row] = &[
     ("mgmt_ip = \"10.240.0.12\"", "existing = true\ncvm_ip = \"10.240.0.102\"", &[(WARNING, "hypervisor_unknown", 21, "nodes[1].ahv_ip")]),
     ("mgmt_ip = \"10.240.0.12\"", "existing = true\ncvm_ip = \"10.240.0.102\"\nahv_ip = \"10.240.0.52\"", &[]),
     ("mgmt_ip = \"10.240.0.12\"", "existing = true\ncvm_ip = \"10.240.0.102\"\nahv_ip = \"10.240.0.52\"\nzone = \"us-south-1\"", &[(WARNING, "key_has_no_effect", 26, "nodes[1].zone")]),
+    ("mgmt_ip = \"10.240.0.12\"", "existing = true\ncvm_ip = \"10.240.0.102\"\nahv_ip = \"10.240.0.52\"\ndata_drives = [\"/dev/sda\"]", &[(WARNING, "key_has_no_effect", 26, "nodes[1].data_drives")]),
+    ("mgmt_ip = \"10.240.0.12\"", "existing = true\ncvm_ip = \"10.240.0.102\"\nahv_ip = \"10.240.0.52\"\ndata_drives = []", &[]),
 ];
 
 #[test]

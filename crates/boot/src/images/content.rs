@@ -58,7 +58,9 @@ impl From<FolderFault> for ImageFault {
         match fault {
             FolderFault::NoSet => ImageFault::Missing,
             FolderFault::Unreadable(error) => ImageFault::Unreadable(Arc::new(error)),
-            FolderFault::NoDefault(_) | FolderFault::BadManifest { .. } => ImageFault::Unverified(fault.to_string()),
+            FolderFault::NoDefault(_) | FolderFault::BadManifest { .. } | FolderFault::NoManifest { .. } => {
+                ImageFault::Unverified(fault.to_string())
+            }
         }
     }
 }

@@ -2,14 +2,17 @@
 //! and both files are small.
 
 use crate::script::is_image_set_name;
-use metalform_model::{DEFAULT_FILE, ImageManifest, MANIFEST_FILE, MAX_DEFAULT_BYTES, MAX_MANIFEST_BYTES};
+use metalform_model::{
+    DEFAULT_FILE, ImageManifest, MANIFEST_FILE, MAX_DEFAULT_BYTES, MAX_MANIFEST_BYTES, is_made_image_set_id,
+};
 use std::{
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
 };
 
-/// A set's folder. Without a manifest, every plain file in it is one of the set's.
+/// A set's folder. Without a manifest, every plain file in it is one of the set's: the images folder itself may be so, and a
+/// folder that somebody made. A set that was imported, or that is the default, must have one, or a damaged file would go out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SetFolder {
     pub dir: PathBuf,
@@ -29,6 +32,9 @@ pub(crate) enum FolderFault {
     /// The manifest is there and says nothing that can be relied on.
     #[error("the manifest in {dir} can't be used: {why}", dir = dir.display())]
     BadManifest { dir: PathBuf, why: String },
+    /// A set that was made with a manifest, or is the default, has none.
+    #[error("{dir} has no {MANIFEST_FILE}: nothing says what its files should be", dir = dir.display())]
+    NoManifest { dir: PathBuf },
     /// The system says no.
     #[error("the image set can't be read")]
     Unreadable(#[source] io::Error),
@@ -51,6 +57,12 @@ impl SetFolder {
             return Err(FolderFault::NoDefault(id.clone()));
         }
         let manifest = read_manifest(&dir)?;
+        if let (Some(id), None) = (id, &manifest)
+            && dir.is_dir()
+            && (is_made_image_set_id(id) || default.is_some() || is_default(images, id))
+        {
+            return Err(FolderFault::NoManifest { dir });
+        }
         Ok(SetFolder { dir, id: id.map(str::to_owned), manifest })
     }
 
@@ -61,6 +73,11 @@ impl SetFolder {
             None => self.id.is_some() || name != DEFAULT_FILE,
         }
     }
+}
+
+/// For a set that was asked for by its name: it is the same set.
+fn is_default(images: &Path, id: &str) -> bool {
+    read_default(images).is_ok_and(|default| default.as_deref() == Some(id))
 }
 
 fn read_default(images: &Path) -> Result<Option<String>, FolderFault> {

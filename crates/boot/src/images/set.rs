@@ -95,6 +95,10 @@ fn locate(images: &Path, set: Option<&str>) -> Result<SetFolder, ImageSetError> 
         FolderFault::BadManifest { dir, why } => {
             ImageSetError::Unverified { dir, why: format!("its manifest can't be used: {why}") }
         }
+        FolderFault::NoManifest { dir } => ImageSetError::Unverified {
+            dir,
+            why: format!("it has no {}, and nothing says what its files should be", metalform_model::MANIFEST_FILE),
+        },
         FolderFault::Unreadable(source) => {
             let file = metalform_model::MANIFEST_FILE.to_owned();
             ImageSetError::Unreadable { file, dir: images.into(), source }

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// Longer scripts are not looked into. iPXE holds the whole text in memory, and the loops of a generated monster are
 /// nobody's to check.
-const LONGEST: usize = 64 * 1024;
+pub(super) const LONGEST: usize = 64 * 1024;
 
 /// The faults of a script or template, each with its line, in the order of lines. Takes any text.
 pub fn lint(text: &str) -> Vec<(usize, TemplateFault)> {

@@ -6,12 +6,13 @@
 use super::{
     commands::join_lines,
     fault::TemplateFault,
-    lint::{lint, shown},
+    lint::{LONGEST, lint, shown},
     values::{ScriptValues, ValueError},
 };
 use std::{
     collections::BTreeMap,
     fmt,
+    io::Read,
     path::{Path, PathBuf},
 };
 
@@ -218,10 +219,17 @@ pub(super) fn read_parts(text: &str) -> Result<Vec<Part>, Vec<(usize, TemplateFa
 
 impl Template {
     fn read(file: &Path) -> Result<Template, Vec<TemplateError>> {
-        match std::fs::read_to_string(file) {
-            Err(error) => Err(vec![TemplateError::unreadable(file, error)]),
-            Ok(text) => Template::parse(file, &text),
+        // Not to the end: a device may have none. Bytes first, because the limit may lie within a character.
+        let mut bytes = Vec::new();
+        let read = std::fs::File::open(file).and_then(|file| file.take(LONGEST as u64 + 1).read_to_end(&mut bytes));
+        let unreadable = |error| vec![TemplateError::unreadable(file, error)];
+        read.map_err(unreadable)?;
+        if bytes.len() > LONGEST {
+            let fault = TemplateFault::TooLong;
+            return Err(vec![TemplateError { file: file.into(), line: 0, text: String::new(), fault }]);
         }
+        let text = String::from_utf8(bytes).map_err(|error| unreadable(std::io::Error::other(error)))?;
+        Template::parse(file, &text)
     }
 
     fn parse(file: &Path, text: &str) -> Result<Template, Vec<TemplateError>> {

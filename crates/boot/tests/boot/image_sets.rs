@@ -124,6 +124,39 @@ async fn a_manifest_that_says_nothing_stops_the_whole_set() {
     }
 }
 
+/// Without it nothing could be compared: a damaged kernel would go out as if it were good.
+#[tokio::test]
+async fn a_set_that_lost_its_manifest_is_not_served_and_a_folder_that_never_had_one_is() {
+    const MADE: &str = "ce-0123456789ab";
+    let world = world(false);
+    let images = world.images.path();
+    write_set(images, MADE);
+    for id in [MADE, "ce-1"] {
+        fs::remove_file(images.join(id).join("manifest.json")).unwrap();
+    }
+    for name in ["vmlinuz-foundation", "manifest.json", "SHA256SUMS"] {
+        assert_eq!(text(&world, &format!("{MADE}/{name}")).await, "503 image_unverified", "{name}");
+    }
+    assert!(ImageSet::open_named(images, Some(MADE)).is_err());
+    assert_eq!(text(&world, "ce-1/vmlinuz-foundation").await, "KERNEL", "somebody's own folder");
+    assert_eq!(text(&world, "vmlinuz-foundation").await, "kernel", "plain files");
+    assert_eq!(text(&world, "ce-ba9876543210/vmlinuz-foundation").await, "404 unknown_image");
+    for default in [MADE, "ce-1"] {
+        fs::write(images.join("default"), default).unwrap();
+        for name in ["vmlinuz-foundation", "SHA256SUMS", &format!("{default}/vmlinuz-foundation")] {
+            assert_eq!(text(&world, name).await, "503 image_unverified", "{default}: {name}");
+        }
+        let error = world.plane.check_images().await.unwrap_err();
+        assert!(matches!(error, ImageSetError::Unverified { .. }), "{error}");
+        assert!(
+            error
+                .to_string()
+                .ends_with("is damaged: it has no manifest.json, and nothing says what its files should be")
+        );
+        assert!(ImageSet::default_manifest(images).is_err());
+    }
+}
+
 #[tokio::test]
 async fn a_default_that_is_not_there_is_no_reason_to_serve_something_else() {
     for default in ["gone", "", "../ce-1", "ce-1/..", "ce-1\nce-1"] {

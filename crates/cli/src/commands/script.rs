@@ -7,6 +7,9 @@ use metalform_boot::{TemplateError, TemplateErrors, lint_file};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
+/// Characters of a line that are shown.
+const SHOWN: usize = 200;
+
 /// Show the boot script of a node, its token left out; or check scripts of your own
 #[derive(Debug, Args)]
 pub struct Script {
@@ -58,9 +61,17 @@ fn in_words(error: &TemplateError) -> String {
     };
     let mut told = format!("{}: {}", clean(&place), clean(&error.fault.to_string()));
     if !error.text.is_empty() {
-        told += &format!("\n    {}", clean(&error.text));
+        told += &format!("\n    {}", clean(&cut(&error.text)));
     }
     format!("{told}\n  hint: {}", clean(&error.fault.hint()))
+}
+
+/// Enough of a line to find it by.
+fn cut(line: &str) -> String {
+    match line.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}… ({} characters)", &line[..end], line.chars().count()),
+        None => line.to_owned(),
+    }
 }
 
 fn document(error: &TemplateError) -> Value {

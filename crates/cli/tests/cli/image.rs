@@ -11,19 +11,28 @@ use std::{
     process::{Command, Stdio},
 };
 
+/// As much of a kernel and of an archive as import looks at.
+fn boot_files() -> (Vec<u8>, Vec<u8>) {
+    let mut kernel = vec![0; 0x210];
+    kernel[0x1fe..0x200].copy_from_slice(b"\x55\xaa");
+    kernel[0x202..0x206].copy_from_slice(b"HdrS");
+    (kernel, b"070701".to_vec())
+}
+
 /// A folder with an image of an installer in it, and the files it was made of.
 fn installer() -> Folder {
     let folder = Folder::new();
-    for (path, text) in [
-        ("boot/kernel", "kernel"),
-        ("boot/initrd", "initrd"),
-        ("squashfs.img", "squash"),
-        ("images/svm/nutanix_installer_package.tar.p00", "part 0, "),
-        ("images/svm/nutanix_installer_package.tar.p01", "part 1"),
+    let (kernel, initrd) = boot_files();
+    for (path, bytes) in [
+        ("boot/kernel", &*kernel),
+        ("boot/initrd", &*initrd),
+        ("squashfs.img", b"squash"),
+        ("images/svm/nutanix_installer_package.tar.p00", b"part 0, "),
+        ("images/svm/nutanix_installer_package.tar.p01", b"part 1"),
     ] {
         let path = folder.path().join("tree").join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
+        fs::write(path, bytes).unwrap();
     }
     let mut xorriso = Command::new("xorriso");
     xorriso.args(["-as", "mkisofs", "-quiet", "-R", "-o", "CE 2.1.iso", "tree"]).current_dir(folder.path());
@@ -73,12 +82,12 @@ fn an_iso_is_imported_listed_and_verified() {
         "{}",
         again.stdout
     );
-    assert!(again.stderr.contains("vmlinuz-foundation from boot/kernel, 6 B\n"), "{}", again.stderr);
+    assert!(again.stderr.contains("vmlinuz-foundation from boot/kernel, 528 B\n"), "{}", again.stderr);
 
     let listed = image(&folder, &["list", "--json"]).document();
     assert_eq!((&listed["default"], listed["sets"].as_array().unwrap().len()), (&json!(id), 1));
     let set = &listed["sets"][0];
-    assert_eq!((&set["id"], &set["state"], &set["bytes"]), (&json!(id), &json!("complete"), &json!(6 + 6 + 6 + 14)));
+    assert_eq!((&set["id"], &set["state"], &set["bytes"]), (&json!(id), &json!("complete"), &json!(528 + 6 + 6 + 14)));
     let shown = image(&folder, &["list"]);
     assert!(shown.stdout.starts_with(&format!("* {id}")) && shown.stdout.contains("complete"), "{}", shown.stdout);
 
@@ -105,6 +114,38 @@ fn a_damaged_set_is_told_to_a_person_and_to_a_program() {
     let again = image(&folder, &["import", "CE 2.1.iso"]);
     assert_eq!(again.code, 1);
     assert!(again.stderr.contains("error: nothing was imported\n  cause: "), "{}", again.stderr);
+}
+
+#[test]
+fn a_set_without_its_manifest_is_damaged_and_plain_files_are_not() {
+    let folder = installer();
+    let id = import(&folder)["id"].as_str().unwrap().to_owned();
+    let images = folder.path().join("images");
+    fs::remove_file(images.join(&id).join("manifest.json")).unwrap();
+    fs::write(images.join(&id).join("vmlinuz-foundation"), "damaged").unwrap();
+    for (name, text) in [("vmlinuz-foundation", "kernel"), ("initrd-foundation.img", "initrd")] {
+        folder.write(&format!("images/{name}"), text);
+        fs::create_dir_all(images.join("lab")).unwrap();
+        folder.write(&format!("images/lab/{name}"), text);
+    }
+    let listed = image(&folder, &["list", "--json"]).document();
+    let states: Vec<(&Value, &Value)> =
+        listed["sets"].as_array().unwrap().iter().map(|set| (&set["id"], &set["state"])).collect();
+    let (set, lab, plain, damaged) = (json!(id), json!("lab"), json!("plain"), json!("damaged"));
+    assert_eq!(states, [(&Value::Null, &plain), (&set, &damaged), (&lab, &plain)]);
+    let told = format!("{id}: {id} has no manifest.json: nothing says what its files should be\n");
+    let ran = image(&folder, &["verify"]);
+    assert_eq!((ran.code, ran.stdout), (1, told));
+    assert!(ran.stderr.contains("no manifest to verify by: (plain files), lab;"), "{}", ran.stderr);
+    let ran = image(&folder, &["verify", &id]);
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    assert!(ran.stderr.contains("has no manifest.json") && ran.stderr.contains("import its ISO"), "{}", ran.stderr);
+    // A default has to have one, whatever it is called.
+    fs::remove_dir_all(images.join(&id)).unwrap();
+    folder.write("images/default", "lab\n");
+    let ran = image(&folder, &["verify"]);
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    assert!(ran.stdout.starts_with("lab: lab has no manifest.json"), "{}", ran.stdout);
 }
 
 #[test]
@@ -141,6 +182,29 @@ fn to_verify_nothing_is_no_good_news() {
     assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (0, "", told));
 }
 
+#[test]
+fn a_default_that_names_no_set_is_an_error_of_verify() {
+    let folder = installer();
+    let id = import(&folder)["id"].as_str().unwrap().to_owned();
+    for default in ["gone-0123456789ab", "", "../x"] {
+        folder.write("images/default", default);
+        let ran = image(&folder, &["verify"]);
+        assert_eq!(
+            (ran.code, ran.stdout),
+            (1, format!("{id}: whole\ndefault: there is no image set {default:?}\n")),
+            "{}",
+            ran.stderr
+        );
+        let told = format!("error: the default image set {default:?} is not in images\n  hint: machines get nothing");
+        assert!(ran.stderr.contains(&told), "{}", ran.stderr);
+        assert!(image(&folder, &["list"]).stderr.contains("which is no set here"));
+    }
+    // Nor is it fine where there is no set at all.
+    fs::remove_dir_all(folder.path().join("images").join(&id)).unwrap();
+    let ran = image(&folder, &["verify", "--json"]);
+    assert_eq!((ran.code, ran.document()), (1, json!({"sets": [], "lost_default": "../x"})), "{}", ran.stderr);
+}
+
 /// As a person sees it, with names longer and shorter than any fixed column.
 #[test]
 fn what_is_told_of_sets_stands_in_columns() {
@@ -157,7 +221,7 @@ fn what_is_told_of_sets_stands_in_columns() {
         format!("  initrd-foundation.img                                 6  sha256:{}\n", digest(1)),
         format!("  nutanix_installer_package.tar                        14  sha256:{}\n", digest(2)),
         format!("  squashfs.img                                          6  sha256:{}\n", digest(3)),
-        format!("  vmlinuz-foundation                                    6  sha256:{}\n", digest(4)),
+        format!("  vmlinuz-foundation                                  528  sha256:{}\n", digest(4)),
     ];
     assert_eq!(image(&folder, &args[..4]).stdout, told.concat());
 
@@ -256,10 +320,20 @@ fn a_full_disk_leaves_nothing_behind() {
 #[test]
 fn a_killed_import_is_cleared_away_by_the_next() {
     let folder = installer();
-    // Never ends by itself: a pipe that nobody writes to.
-    let pipe = Command::new("mkfifo").arg(folder.path().join("pipe")).status().unwrap();
-    assert!(pipe.success());
-    let args = ["image", "import", "--kernel", "tree/boot/kernel", "--initrd", "pipe", "--dir", "images"];
+    // Takes long enough to be held in the middle: a file of holes.
+    fs::File::create(folder.path().join("long")).unwrap().set_len(1 << 40).unwrap();
+    let args = [
+        "image",
+        "import",
+        "--kernel",
+        "tree/boot/kernel",
+        "--initrd",
+        "tree/boot/initrd",
+        "--file",
+        "x=long",
+        "--dir",
+        "images",
+    ];
     let mut child = command(&folder, &args).stderr(Stdio::null()).spawn().unwrap();
     let images = folder.path().join("images");
     let deadline = (0..1200).find(|_| {
@@ -267,6 +341,8 @@ fn a_killed_import_is_cleared_away_by_the_next() {
         images.is_dir() && names(&images).iter().any(|name| name.starts_with(".import-"))
     });
     assert!(deadline.is_some(), "it never began");
+    let held = Command::new("kill").args(["-STOP", &child.id().to_string()]).status().unwrap();
+    assert!(held.success());
     import(&folder);
     assert_eq!(names(&images).iter().filter(|name| name.starts_with(".import-")).count(), 1, "its owner lives");
     child.kill().unwrap();
@@ -329,11 +405,23 @@ fn an_overlay_is_another_set_with_its_recipe_and_template() {
         again.stderr
     );
 
+    let told = "the template lab is none of the built-in ones: the service needs lab.ipxe in";
+    assert!(again.stderr.contains(told), "{}", again.stderr);
+    let builtin = image(&folder, &["overlay", &base, "--template", "phoenix-ce"]);
+    assert!(builtin.code == 0 && !builtin.stderr.contains("built-in"), "{}", builtin.stderr);
+
     folder.write("bad.json", r#"{"kind": "command"}"#);
+    folder.write("empty.json", r#"{"kind": "phoenix-ce", "command": []}"#);
+    folder.write("place.json", r#"{"kind": "command", "command": ["/x", "{disk}"]}"#);
     folder.write("other.json", r#"{"kind": "command", "command": ["x"], "files": ["none.img"]}"#);
     for (args, told) in [
         (&["overlay", &base][..], "there is nothing to add"),
         (&["overlay", &base, "--recipe", "bad.json"], "the recipe in bad.json can't be used"),
+        (&["overlay", &base, "--recipe", "empty.json"], "the recipe can't run: its command is empty"),
+        (
+            &["overlay", &base, "--recipe", "place.json"],
+            "the recipe can't run: nothing is put in the place of {disk} in",
+        ),
         (&["overlay", &base, "--recipe", "other.json"], "the recipe names none.img, which is no file of "),
         (
             &["overlay", &base, "--agent", "tree/boot/kernel", "--recipe", "recipe.json"],
@@ -359,11 +447,11 @@ fn modules_that_nothing_would_load_are_told_of() {
     let folder = Folder::new();
     // As much of a bzImage as says which release it is, and a module for that one.
     let mut kernel = vec![0; 0x3000];
-    kernel[0x202..0x206].copy_from_slice(b"HdrS");
+    kernel[..0x210].copy_from_slice(&boot_files().0);
     kernel[0x20e..0x210].copy_from_slice(&0x1c00_u16.to_le_bytes());
     kernel[0x1e00..0x1e06].copy_from_slice(b"5.10.1");
     fs::write(folder.path().join("kernel"), kernel).unwrap();
-    folder.write("initrd", "initrd");
+    folder.write("initrd", "070701");
     folder.write(
         "module.c",
         "const char info[] __attribute__((section(\".modinfo\"), used)) = \"name=one\\0vermagic=5.10.1 SMP \";\n",
@@ -395,8 +483,10 @@ fn the_configurations_folder_is_the_default_one() {
 fn deploy_is_refused_before_anything_is_ordered_while_the_default_set_is_damaged() {
     let site = Site::start();
     let images = site.world["images_dir"].as_str().unwrap();
-    let kernel = site.folder.write("k", "kernel");
-    let initrd = site.folder.write("i", "initrd");
+    let (kernel, initrd) = (site.folder.path().join("k"), site.folder.path().join("i"));
+    fs::write(&kernel, boot_files().0).unwrap();
+    fs::write(&initrd, boot_files().1).unwrap();
+    let (kernel, initrd) = (kernel.display().to_string(), initrd.display().to_string());
     let squashfs = site.folder.write("s", "squash");
     let file = format!("squashfs.img={squashfs}");
     let import = [
@@ -424,6 +514,11 @@ fn deploy_is_refused_before_anything_is_ordered_while_the_default_set_is_damaged
     assert!(error["message"].as_str().unwrap().contains("is damaged: squashfs.img has SHA-256 "), "{error}");
     assert!(error["hint"].as_str().unwrap().contains("metalform image verify"), "{error}");
     assert_eq!(site.left(), [""; 0]);
+    fs::rename(set.join("manifest.json"), set.join("lost")).unwrap();
+    let refused = site.run(&["deploy", "plan.toml", "--dry-run", "--json"]);
+    let error = &refused.document()["error"];
+    assert_eq!((refused.code, &error["code"]), (1, &json!("images_missing")), "{}", refused.stderr);
+    assert!(error["message"].as_str().unwrap().contains("is damaged: it has no manifest.json"), "{error}");
     fs::remove_dir_all(&set).unwrap();
     let gone = site.run(&["deploy", "plan.toml", "--json"]).document();
     assert!(gone["error"]["message"].as_str().unwrap().starts_with("the default image set "), "{gone}");

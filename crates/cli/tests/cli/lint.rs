@@ -57,3 +57,14 @@ missing.ipxe: can't be read: No such file or directory (os error 2)
             "fault": "iPXE has no command `imgfech`", "hint": "did you mean `imgfetch`?"})
     );
 }
+
+#[test]
+fn what_has_no_end_is_too_long_and_a_long_line_is_not_printed_whole() {
+    let folder = Folder::new();
+    let ran = lint(&folder, &["/dev/zero"]);
+    assert_eq!((ran.code, ran.stdout.lines().next()), (2, Some("/dev/zero: is longer than 64 KiB")), "{}", ran.stderr);
+    folder.write("long.ipxe", &format!("#!ipxe\nimgfech {}\n", "é".repeat(30_000)));
+    let ran = lint(&folder, &["long.ipxe"]);
+    let told = format!("    imgfech {}… (30008 characters)\n", "é".repeat(192));
+    assert!(ran.code == 2 && ran.stdout.contains(&told) && ran.stdout.len() < 3000, "{}", ran.stdout);
+}

@@ -1,9 +1,9 @@
 //! Certificates in PEM, as TLS libraries take them for roots.
 
 use super::OverlayError;
-use crate::FileError;
+use crate::{FileError, opened::open_file};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
-use std::{fs::File, io::Read, path::Path};
+use std::{io::Read, path::Path};
 
 /// Bundles of all the roots there are have a quarter of it.
 const MAX_BYTES: u64 = 1 << 20;
@@ -13,7 +13,7 @@ const KEY: &[u8] = b"PRIVATE KEY";
 /// The file as it is, once every certificate in it could be read; it has to hold at least one, and no key.
 pub(super) fn read_certificates(path: &Path) -> Result<Vec<u8>, OverlayError> {
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(FileError::of("read", path))?;
+    let file = open_file(path)?;
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(FileError::of("read", path))?;
     match fault(&bytes) {
         Some(why) => Err(OverlayError::BadCa { path: path.to_owned(), why }),

@@ -1,12 +1,11 @@
 //! What is added to an initrd, place by place: decided and looked at before a byte is copied.
 
 use super::{Overlay, OverlayError, certificates::read_certificates, module::Modules};
-use crate::{FileError, cpio::check_file};
+use crate::{FileError, cpio::check_file, opened::open_file};
 use object::read::elf::{FileHeader, ProgramHeader};
 use std::{
     collections::BTreeMap,
-    fs::File,
-    io::{self, Read},
+    io::Read,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
@@ -96,10 +95,7 @@ pub(super) fn collect(what: &Overlay, modules: &Modules, release: &str) -> Resul
         if let Some(flag) = reserved_for(&place) {
             return Err(OverlayError::Reserved { place, flag });
         }
-        let there = path.metadata().map_err(FileError::of("read", path))?;
-        if there.is_dir() {
-            return Err(FileError::of("read", path)(io::ErrorKind::IsADirectory.into()).into());
-        }
+        let there = open_file(path)?.metadata().map_err(FileError::of("read", path))?;
         check_file(&place, there.len())?;
         let permissions = if there.permissions().mode() & 0o111 == 0 { 0o644 } else { 0o755 };
         insert(&mut entries, place, Added::File { from: path.clone(), permissions })?;
@@ -138,7 +134,7 @@ fn insert(entries: &mut Entries, place: String, added: Added) -> Result<(), Over
 fn check_agent(path: &Path) -> Result<(), OverlayError> {
     let bad = |why| OverlayError::BadAgent { path: path.to_owned(), why };
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(FileError::of("read", path))?;
+    let file = open_file(path)?;
     file.take(MAX_PROGRAM_BYTES).read_to_end(&mut bytes).map_err(FileError::of("read", path))?;
     let no_program = |_| bad("it is no 64-bit ELF program");
     let header = object::elf::FileHeader64::<object::Endianness>::parse(bytes.as_slice()).map_err(no_program)?;
@@ -153,7 +149,7 @@ fn check_agent(path: &Path) -> Result<(), OverlayError> {
 /// A script of a shell that the vendor's initrd has, or a program: Linux starts these two kinds, and panics at others.
 fn check_init(path: &Path) -> Result<(), OverlayError> {
     let mut beginning = Vec::new();
-    let file = File::open(path).map_err(FileError::of("read", path))?;
+    let file = open_file(path)?;
     file.take(4).read_to_end(&mut beginning).map_err(FileError::of("read", path))?;
     match beginning.starts_with(b"#!") || beginning == b"\x7fELF" {
         true => Ok(()),

@@ -23,6 +23,7 @@ use crate::{
     FileError, ImageStore, ImportError, Imported, SetError, SetFault, StoredSet, Watch,
     cpio::{CpioError, CpioWriter},
     import::{Growing, finish},
+    opened::open_file,
 };
 use entries::{Added, Entries, INIT, ORDER};
 use kernel::kernel_release;
@@ -116,6 +117,12 @@ pub enum OverlayError {
         /// The set.
         id: String,
     },
+    /// The recipe's command can't be started.
+    #[error("the recipe can't run: {why}")]
+    BadRecipe {
+        /// What is wrong with it.
+        why: String,
+    },
     /// The recipe needs a file that the set doesn't have.
     #[error("the recipe names {file}, which is no file of {id}")]
     RecipeFile {
@@ -182,6 +189,7 @@ impl OverlayError {
             | OverlayError::Twice(_)
             | OverlayError::Reserved { .. }
             | OverlayError::NoRecipe { .. }
+            | OverlayError::BadRecipe { .. }
             | OverlayError::RecipeFile { .. }
             | OverlayError::Module(_)
             | OverlayError::BadAgent { .. }
@@ -211,6 +219,7 @@ impl OverlayError {
             OverlayError::NoRecipe { .. } => {
                 "say how it runs the installer with --recipe FILE.json; docs/images.md shows what one looks like"
             }
+            OverlayError::BadRecipe { .. } => "docs/images.md shows what a recipe looks like",
             OverlayError::RecipeFile { .. } => {
                 "import the set with that file (`image import --file`), or mend the recipe"
             }
@@ -238,7 +247,10 @@ pub fn overlay(store: &ImageStore, what: &Overlay, watch: &dyn Watch) -> Result<
     }
     let base = store.set(&what.base).map_err(OverlayError::Base)?;
     let recipe = what.recipe.clone().or_else(|| base.manifest.recipe.clone());
-    check_recipe(recipe.as_ref(), &base)?;
+    if let Some(why) = what.recipe.as_ref().and_then(Recipe::fault) {
+        return Err(OverlayError::BadRecipe { why });
+    }
+    check_files(recipe.as_ref(), &base)?;
     if recipe.is_none() && (what.agent.is_some() || what.init.is_some()) {
         return Err(OverlayError::NoRecipe { id: base.id });
     }
@@ -282,7 +294,7 @@ pub fn overlay(store: &ImageStore, what: &Overlay, watch: &dyn Watch) -> Result<
     Ok(Overlaid { set, modules: modules_in_order, expected: modules.expected.into_iter().collect(), lacks_init })
 }
 
-fn check_recipe(recipe: Option<&Recipe>, base: &StoredSet) -> Result<(), OverlayError> {
+fn check_files(recipe: Option<&Recipe>, base: &StoredSet) -> Result<(), OverlayError> {
     let Some(Recipe::Command { files, .. }) = recipe else { return Ok(()) };
     match files.iter().find(|file| base.manifest.file(file).is_none()) {
         Some(file) => Err(OverlayError::RecipeFile { file: file.clone(), id: base.id.clone() }),
@@ -302,7 +314,7 @@ fn add_initrd(growing: &mut Growing<'_>, base: &StoredSet, entries: &Entries) ->
             Added::Link(target) => cpio.link(place, target)?,
             Added::Bytes(bytes) => cpio.file(place, 0o644, bytes.len() as u64, &mut bytes.as_slice())?,
             Added::File { from, permissions } => {
-                let mut file = File::open(from).map_err(FileError::of("read", from))?;
+                let mut file = open_file(from)?;
                 let len = file.metadata().map_err(FileError::of("read", from))?.len();
                 cpio.file(place, *permissions, len, &mut file)?;
             }

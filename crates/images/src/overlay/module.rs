@@ -3,10 +3,11 @@
 //! All of it stands in a module's own `.modinfo` section, as texts `key=value`; the tables that `depmod` makes are not needed.
 
 use super::kernel::is_release;
+use crate::opened::open_file;
 use object::{Object, ObjectSection};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, File},
+    fs,
     io::{self, Read},
     path::{Path, PathBuf},
 };
@@ -91,7 +92,7 @@ impl Module {
     fn read(path: &Path) -> Result<Module, ModuleError> {
         let unreadable = |source| ModuleError::Unreadable { path: path.to_owned(), source };
         let no_module = |why: &str| ModuleError::NoModule { path: path.to_owned(), why: why.to_owned() };
-        let file = File::open(path).map_err(unreadable)?;
+        let file = open_file(path).map_err(|error| unreadable(error.source))?;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut bytes = Vec::new();
         let mut read =

@@ -1,6 +1,6 @@
 //! Whole imports: all or nothing.
 
-use crate::support::{Folder, items, make_iso, noise, run};
+use crate::support::{Folder, initrd, items, kernel, make_iso, noise, run};
 use metalform_images::{ImageStore, Import, ImportError, Imported, SetFault, Source, State, Unwatched, Watch, import};
 use metalform_model::{ImageRole, MANIFEST_FILE};
 use std::{
@@ -16,8 +16,8 @@ const AHV: &str = "AHV-DVD-x86_64-el8.nutanix.20230302.101026.iso.iso";
 fn ce() -> Folder {
     let folder = Folder::new();
     for (path, bytes) in [
-        ("boot/kernel", noise(1, 40_000)),
-        ("boot/initrd", noise(2, 90_000)),
+        ("boot/kernel", kernel(noise(1, 40_000))),
+        ("boot/initrd", initrd(noise(2, 90_000))),
         ("squashfs.img", noise(3, 3_000_000)),
         (&format!("images/hypervisor/kvm/{AHV}"), noise(4, 1_500_000)),
         ("images/svm/nutanix_installer_package.tar.p00", noise(5, 2_000_000)),
@@ -36,8 +36,8 @@ fn of_iso(iso: &Path) -> Import {
 }
 
 fn of_files(folder: &Folder) -> Import {
-    let kernel = folder.write("k", "kernel");
-    let initrd = folder.write("i", "initrd");
+    let kernel = folder.write("k", kernel("kernel"));
+    let initrd = folder.write("i", initrd("initrd"));
     Import {
         source: Source::Files { kernel, initrd },
         files: Vec::new(),
@@ -203,17 +203,22 @@ fn a_refused_import_takes_the_folders_away_that_it_made_and_no_other() {
 #[test]
 fn imports_side_by_side_take_no_folder_from_each_other() {
     let folder = Folder::new();
-    let empty = folder.write("empty", "");
+    struct Ended;
+    impl Watch for Ended {
+        fn begin(&self, _: &str, _: u64) {}
+        fn advance(&self, _: u64) {}
+        fn is_stopped(&self) -> bool {
+            true
+        }
+    }
     let good = of_files(&folder);
-    let refused = Import { source: Source::Files { kernel: empty.clone(), initrd: empty }, ..good.clone() };
+    let (goes_on, ends): (&dyn Watch, &dyn Watch) = (&Unwatched, &Ended);
     for round in 0..20 {
         let store = ImageStore::new(folder.join(&format!("images-{round}")));
         let ids: Vec<Option<String>> = std::thread::scope(|scope| {
-            let start = |what| {
-                let store = &store;
-                scope.spawn(move || import(store, what, &Unwatched))
-            };
-            let started: Vec<_> = [&good, &refused, &good, &refused].map(start).into();
+            let (store, good) = (&store, &good);
+            let start = |watch: &'static dyn Watch| scope.spawn(move || import(store, good, watch));
+            let started: Vec<_> = [goes_on, ends, goes_on, ends].map(start).into();
             started.into_iter().map(|import| import.join().unwrap().ok().map(|set| set.id)).collect()
         });
         let id = ids[0].clone().expect("it was good");
@@ -261,11 +266,11 @@ fn what_cannot_be_is_refused_before_anything_is_copied() {
 #[test]
 fn a_kernel_that_is_a_link_in_the_iso_is_followed() {
     let folder = Folder::new();
-    folder.write("tree/other/place/linux", "kernel");
-    folder.write("tree/boot/initrd", "initrd");
+    folder.write("tree/other/place/linux", kernel("kernel"));
+    folder.write("tree/boot/initrd", initrd("initrd"));
     symlink("../other/place/linux", folder.join("tree/boot/kernel")).unwrap();
     let manifest = imported(&store(&folder), &of_iso(&make_iso(&folder, &["-R"]))).manifest;
-    assert_eq!(manifest.with_role(ImageRole::Kernel).unwrap().size, 6);
+    assert_eq!(manifest.with_role(ImageRole::Kernel).unwrap().size, kernel("kernel").len() as u64);
 }
 
 #[test]
@@ -311,7 +316,7 @@ fn the_same_import_onto_a_damaged_set_says_so() {
     let folder = Folder::new();
     let store = store(&folder);
     let id = imported(&store, &of_files(&folder)).id;
-    fs::write(store.dir().join(&id).join("vmlinuz-foundation"), "kerneL").unwrap();
+    fs::write(store.dir().join(&id).join("vmlinuz-foundation"), kernel("kerneL")).unwrap();
     let error = import(&store, &of_files(&folder), &Unwatched).unwrap_err();
     let ImportError::ThereButDamaged { faults, .. } = &error else { panic!("{error:?}") };
     assert_eq!(faults.iter().map(SetFault::code).collect::<Vec<_>>(), ["digest"]);
@@ -324,9 +329,9 @@ fn what_cannot_be_used_is_refused_before_or_after_and_leaves_nothing() {
     let store = store(&folder);
     let good = of_files(&folder);
     let empty = folder.write("empty", "");
-    let file = folder.join("k");
+    let (file, initrd) = (folder.join("k"), folder.join("i"));
     let with = |name: &str| Import { files: vec![(name.to_owned(), file.clone())], ..good.clone() };
-    let source = |kernel: &Path| Source::Files { kernel: kernel.to_owned(), initrd: file.clone() };
+    let source = |kernel: &Path| Source::Files { kernel: kernel.to_owned(), initrd: initrd.clone() };
     for (what, told) in [
         (Import { name: Some("a b".to_owned()), ..good.clone() }, "\"a b\" can't be the name of an image set"),
         (with("../x"), "\"../x\" can't be the name of a file in an image set"),
@@ -342,6 +347,69 @@ fn what_cannot_be_used_is_refused_before_or_after_and_leaves_nothing() {
         assert!(error.to_string().contains(told), "{error}");
         assert!(!error.hint().is_empty());
         assert_eq!(left(&store), [""; 0], "{error}");
+    }
+}
+
+/// What nothing would boot is found out here, and not on the console of a server.
+#[test]
+fn a_kernel_or_initrd_that_is_something_else_is_refused_with_what_it_looks_like() {
+    let folder = Folder::new();
+    let store = store(&folder);
+    let (random, text) = (folder.write("random", noise(1, 100_000)), folder.write("text", "<html>"));
+    let (k, i) = (folder.write("k", kernel("")), folder.write("i", initrd("")));
+    for (kernel, initrd, told, hint) in [
+        (&random, &i, "random is no Linux kernel that can be booted: it looks like nothing known (", "a bzImage"),
+        (&i, &k, "i is no Linux kernel that can be booted: it looks like a gzip file", "swapped"),
+        (&text, &i, "text is no Linux kernel that can be booted: it looks like text", "a bzImage"),
+        (&k, &k, "k is no initrd: it looks like a Linux kernel", "swapped"),
+        (&k, &random, "random is no initrd: it looks like nothing known (", "cpio -H newc"),
+    ] {
+        let source = Source::Files { kernel: kernel.clone(), initrd: initrd.clone() };
+        let error = import(&store, &Import { source, ..of_files(&folder) }, &Unwatched).unwrap_err();
+        let is = error.to_string();
+        assert!(is.contains(told) && error.hint().contains(hint), "{is}: {}", error.hint());
+        assert_eq!(left(&store), [""; 0], "{error}");
+    }
+    for (kernel, initrd, told) in [
+        (
+            initrd(""),
+            initrd(""),
+            "boot/kernel in DIR/made.iso is no Linux kernel that can be booted: it looks like a gzip file",
+        ),
+        (kernel(""), kernel(""), "boot/initrd in DIR/made.iso is no initrd: it looks like a Linux kernel"),
+        (kernel(""), Vec::new(), "boot/initrd in DIR/made.iso is empty"),
+    ] {
+        folder.write("tree/boot/kernel", kernel);
+        folder.write("tree/boot/initrd", initrd);
+        let error = import(&store, &of_iso(&make_iso(&folder, &["-R"])), &Unwatched).unwrap_err();
+        assert_eq!(error.to_string().replace(folder.path().to_str().unwrap(), "DIR"), told);
+        assert_eq!(left(&store), [""; 0], "{error}");
+    }
+}
+
+/// Opening a pipe would wait, and reading some devices would never end, where nobody can end it.
+#[test]
+fn only_regular_files_are_read() {
+    let folder = Folder::new();
+    let store = store(&folder);
+    run("mkfifo", &["ff"], folder.path());
+    let (pipe, zero) = (folder.join("ff"), std::path::PathBuf::from("/dev/zero"));
+    let good = of_files(&folder);
+    let Source::Files { kernel, initrd } = good.source.clone() else { unreachable!() };
+    for (file, is) in [(pipe, "it is a pipe, and no file"), (zero, "it is a device, and no file")] {
+        let source = |source| Import { source, ..good.clone() };
+        for what in [
+            of_iso(&file),
+            source(Source::Files { kernel: file.clone(), initrd: initrd.clone() }),
+            source(Source::Files { kernel: kernel.clone(), initrd: file.clone() }),
+            Import { files: vec![("x".to_owned(), file.clone())], ..good.clone() },
+        ] {
+            let error = import(&store, &what, &Unwatched).unwrap_err();
+            let told = format!("{}: {}", error, std::error::Error::source(&error).unwrap());
+            assert_eq!(told, format!("could not read {}: {is}", file.display()));
+            assert!(error.is_usage() && error.hint().contains("into a file"), "{error}");
+            assert_eq!(left(&store), [""; 0]);
+        }
     }
 }
 
@@ -413,7 +481,7 @@ fn only_the_first_set_becomes_the_default_by_itself() {
 fn plain_files_stay_the_default_until_another_is_asked_for() {
     let folder = Folder::new();
     let store = store(&folder);
-    folder.write("images/vmlinuz-foundation", "kernel");
+    folder.write("images/vmlinuz-foundation", "plain");
     folder.write("images/initrd-foundation.img", "initrd");
     let id = imported(&store, &of_files(&folder)).id;
     let shown = |store: &ImageStore| -> Vec<(Option<String>, bool, State)> {
@@ -434,7 +502,7 @@ fn every_way_of_being_damaged_is_told() {
         store.set(id).unwrap().verify(&Unwatched).unwrap().iter().map(SetFault::code).collect()
     };
     assert_eq!(codes(&id), [""; 0]);
-    fs::write(set.join("vmlinuz-foundation"), "kerneL").unwrap();
+    fs::write(set.join("vmlinuz-foundation"), kernel("kerneL")).unwrap();
     assert_eq!(codes(&id), ["digest"]);
     assert!(matches!(store.list().unwrap()[0].state, State::Complete), "only verify reads the bytes");
     fs::write(set.join("vmlinuz-foundation"), "longer kernel").unwrap();

@@ -24,6 +24,7 @@ struct World {
 /// The beginning of a bzImage that says its release.
 fn kernel(release: &str) -> Vec<u8> {
     let mut image = vec![0; 0x3000];
+    image[0x1fe..0x200].copy_from_slice(b"\x55\xaa");
     image[0x202..0x206].copy_from_slice(b"HdrS");
     image[0x20e..0x210].copy_from_slice(&0x1c00_u16.to_le_bytes());
     let text = format!("{release} (builder@somewhere) #1 SMP Tue Jan 2\0");
@@ -192,7 +193,7 @@ fn modules_for_another_kernel_are_refused_with_both_names() {
 }
 
 fn without_header(world: &World) -> PathBuf {
-    world.folder.write("raw", vec![1; 0x3000])
+    world.folder.write("raw", crate::support::kernel([1; 0x3000]))
 }
 
 #[test]

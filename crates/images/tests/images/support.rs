@@ -80,6 +80,20 @@ pub fn noise(seed: u64, len: usize) -> Vec<u8> {
     bytes
 }
 
+/// As much of a bzImage as tells that it is one; the rest is `rest`.
+pub fn kernel(rest: impl AsRef<[u8]>) -> Vec<u8> {
+    let mut image = vec![0; 0x210];
+    image[0x1fe..0x200].copy_from_slice(b"\x55\xaa");
+    image[0x202..0x206].copy_from_slice(b"HdrS");
+    image.extend(rest.as_ref());
+    image
+}
+
+/// What begins like a compressed archive, and goes on with `rest`.
+pub fn initrd(rest: impl AsRef<[u8]>) -> Vec<u8> {
+    [b"\x1f\x8b\x08\0", rest.as_ref()].concat()
+}
+
 /// What a tree holds: by path, the bytes of a file, the target of a link, or nothing for a folder.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Item {

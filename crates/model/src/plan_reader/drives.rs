@@ -122,6 +122,7 @@ impl PlanReader<'_> {
             self.walker.fault(PlanFault::error("empty_list", path, why, instead));
             return None;
         }
+        self.check_sizes(&path, &drives, profile);
         if quantity == 0 {
             let why = format!("{why} by IBM's table; the drives that the plan lists are taken on trust");
             let instead =
@@ -140,6 +141,21 @@ impl PlanReader<'_> {
             self.walker.fault(PlanFault::error("cvm_shares_a_drive", path, why, instead).as_warning());
         }
         Some(drives)
+    }
+
+    /// No machine of the profile would have such a drive, which would show when it is paid for.
+    fn check_sizes(&mut self, path: &str, drives: &[DataDrive], profile: &Profile) {
+        let largest = profile.data_gb.max(profile.boot_gb);
+        for (at, drive) in drives.iter().enumerate() {
+            let DataDrive::Selector(DriveSelector { min_gb: Some(min_gb), .. }) = drive else { continue };
+            // Of a profile without data drives nothing is known.
+            if profile.data_quantity > 0 && *min_gb > largest {
+                let why = format!("no drive of {} is that large: its largest has {largest} GB", profile.name);
+                let instead = format!("write {} at most, or another profile", profile.data_gb);
+                let fault = PlanFault::error("drive_too_large", format!("{path}[{at}].min_gb"), why, instead);
+                self.walker.fault(fault.with_value(&min_gb.to_string()));
+            }
+        }
     }
 
     /// "By the profile" can only be said of what the profile says.

@@ -72,6 +72,12 @@ impl PlanReader<'_> {
                 if says_profile {
                     self.not_by_profile(&t, "an existing node was not ordered by a profile", "leave the key out");
                 }
+                if matches!(&drives, Field::Good(drives) if !drives.is_empty()) {
+                    let why = "an existing node is imaged already, and keeps the drives it has";
+                    let instead = "leave data_drives out, or write existing = false";
+                    let path = t.key("data_drives");
+                    self.walker.fault(PlanFault::error("key_has_no_effect", path, why, instead).as_warning());
+                }
                 (Some(None), drives.or(vec![]))
             }
             Some(false) => {

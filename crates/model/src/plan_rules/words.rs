@@ -165,11 +165,21 @@ pub(crate) fn node_position(text: &str) -> Checked {
     ensure(good, "bad_node_position", "not a position in a block", "write \"A\", \"B\", \"C\" or \"D\"")
 }
 
+/// Names as Linux gives them (Documentation/admin-guide/devices.txt; NVMe namespaces): letters count SCSI, virtio, Xen and
+/// IDE drives, whose partitions end in a number; NVMe and MMC drives have numbers, and `p` before that of a partition.
+fn is_whole_drive(name: &str) -> bool {
+    let is_number = |text: &str| matches!(text.len(), 1..=4) && text.bytes().all(|b| b.is_ascii_digit());
+    let is_letters = |text: &str| matches!(text.len(), 1..=3) && text.bytes().all(|b| b.is_ascii_lowercase());
+    if let Some((controller, namespace)) = name.strip_prefix("nvme").and_then(|rest| rest.split_once('n')) {
+        return is_number(controller) && is_number(namespace);
+    }
+    let lettered = ["sd", "vd", "xvd", "hd"].iter().any(|kind| name.strip_prefix(kind).is_some_and(is_letters));
+    lettered || name.strip_prefix("mmcblk").is_some_and(is_number)
+}
+
 pub(crate) fn device(text: &str) -> Checked {
-    let name = text.strip_prefix("/dev/").unwrap_or_default();
-    let good = matches!(name.len(), 1..=32) && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
     ensure(
-        good,
+        text.strip_prefix("/dev/").is_some_and(is_whole_drive),
         "bad_device",
         "not the path of a whole drive",
         "write \"/dev/nvme2n1\", or a table with serial, model or min_gb such as { serial = \"S5XANG0N\" }",

@@ -21,7 +21,6 @@ pub fn run(context: &Context, args: &List) -> Result<(), CliError> {
     let store = args.folder.store(context)?;
     let sets = store.list().map_err(CliError::Images)?;
     let default = store.default_id().map_err(CliError::Images)?;
-    let is_lost = default.as_ref().is_some_and(|_| !sets.iter().any(|set| set.is_default));
     if context.json {
         let sets: Vec<Value> = sets.iter().map(document).collect();
         return context.out.json(&json!({"dir": store.dir(), "default": default, "sets": sets}));
@@ -32,7 +31,7 @@ pub fn run(context: &Context, args: &List) -> Result<(), CliError> {
             .note(&format!("no image sets in {}: `metalform image import ISO` makes one", store.dir().display()));
     }
     lines(&sets).iter().try_for_each(|line| context.out.data(line))?;
-    if let (true, Some(id)) = (is_lost, default) {
+    if let Some(id) = store.lost_default().map_err(CliError::Images)? {
         context.out.note(&format!(
             "the default is {id:?}, which is no set here: `metalform image import ISO --default` names another"
         ));

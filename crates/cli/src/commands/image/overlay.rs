@@ -3,10 +3,17 @@
 use super::{Folder, document, named_path, tell, watched};
 use crate::{context::Context, error::CliError};
 use clap::Args;
+use metalform_boot::Templates;
 use metalform_images::{ImportError, Overlaid, OverlayError};
 use metalform_model::Recipe;
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+/// Of a longer file the beginning is read, which is no document. One without an end would be read for ever.
+const MAX_RECIPE_BYTES: u64 = 64 << 10;
 
 /// Make an image set of another, with more in its initrd
 ///
@@ -105,6 +112,13 @@ fn warn(context: &Context, made: &Overlaid) {
             "the agent loads the modules, and is started only in a set with a recipe: --agent and --recipe add both",
         );
     }
+    let template = made.set.manifest.template.as_deref();
+    if let Some(name) = template.filter(|name| !Templates::builtin().has(name)) {
+        context.out.note(&format!(
+            "the template {name} is none of the built-in ones: the service needs \
+             {name}.ipxe in `[boot] templates_dir`"
+        ));
+    }
     if made.lacks_init {
         context.out.note(
             "a set with a recipe starts /metalform/init, which was not given: it has to be in the set's initrd already; \
@@ -121,6 +135,8 @@ fn own_agent() -> Result<PathBuf, CliError> {
 
 fn read_recipe(path: &Path) -> Result<Recipe, CliError> {
     let name = path.display().to_string();
-    let text = std::fs::read(path).map_err(|source| CliError::Unreadable { name, source })?;
+    let mut text = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(MAX_RECIPE_BYTES).read_to_end(&mut text));
+    read.map_err(|source| CliError::Unreadable { name, source })?;
     serde_json::from_slice(&text).map_err(|source| CliError::BadRecipe { path: path.to_owned(), source })
 }

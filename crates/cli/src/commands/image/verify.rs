@@ -27,16 +27,18 @@ struct Verified {
 /// Runs it.
 pub async fn run(context: &Context, args: &Verify) -> Result<(), CliError> {
     let store = args.folder.store(context)?;
+    let is_one = args.set.is_some();
+    let lost_default = if is_one { None } else { store.lost_default().map_err(CliError::Images)? };
     let ids = match &args.set {
         Some(id) => vec![id.clone()],
-        None => with_manifest(context, &store)?,
+        None => with_manifest(context, &store, lost_default.is_some())?,
     };
-    let is_one = args.set.is_some();
+    let dir = store.dir().to_owned();
     let verified = watched(move |progress| {
         let verify = |id: String| match store.set(&id).and_then(|set| set.verify(progress)) {
             Ok(faults) => Ok(Verified { id, faults, unusable: None }),
             // Of several, each is told of; the one that was asked for is an error of its own kind.
-            Err(error @ SetError::BadManifest { .. }) if !is_one => {
+            Err(error @ (SetError::BadManifest { .. } | SetError::NoManifest { .. })) if !is_one => {
                 Ok(Verified { id, faults: Vec::new(), unusable: Some(error.to_string()) })
             }
             Err(error) => Err(error),
@@ -47,14 +49,19 @@ pub async fn run(context: &Context, args: &Verify) -> Result<(), CliError> {
         Err(SetError::Stopped) => return Err(CliError::Interrupted),
         verified => verified.map_err(CliError::ImageSet)?,
     };
-    tell(context, &verified)?;
+    tell(context, &verified, lost_default.as_deref())?;
     let damaged: Vec<Value> = verified.iter().filter(|set| set.is_damaged()).map(Verified::document).collect();
-    if damaged.is_empty() { Ok(()) } else { Err(CliError::Damaged(Value::Array(damaged))) }
+    match lost_default {
+        _ if !damaged.is_empty() => Err(CliError::Damaged(Value::Array(damaged))),
+        // Whole sets are of no use to machines that get none of them.
+        Some(id) => Err(CliError::NoDefaultSet { id, dir }),
+        None => Ok(()),
+    }
 }
 
 /// All there are. None is fine in a folder for images, and a mistake in any other: whoever misspelled it would take it for
 /// good news.
-fn with_manifest(context: &Context, store: &ImageStore) -> Result<Vec<String>, CliError> {
+fn with_manifest(context: &Context, store: &ImageStore, is_default_lost: bool) -> Result<Vec<String>, CliError> {
     let dir = store.dir();
     let is_empty = store.is_empty().map_err(|error| match error.source.kind() {
         ErrorKind::NotFound | ErrorKind::NotADirectory => {
@@ -67,7 +74,7 @@ fn with_manifest(context: &Context, store: &ImageStore) -> Result<Vec<String>, C
         return Ok(Vec::new());
     }
     let sets = store.list().map_err(CliError::Images)?;
-    if sets.is_empty() {
+    if sets.is_empty() && !is_default_lost {
         return Err(CliError::NoImageSets(dir.to_owned()));
     }
     let (plain, with): (Vec<_>, Vec<_>) = sets.into_iter().partition(|set| set.state == State::Plain);
@@ -80,10 +87,14 @@ fn with_manifest(context: &Context, store: &ImageStore) -> Result<Vec<String>, C
     Ok(with.into_iter().filter_map(|set| set.id).collect())
 }
 
-fn tell(context: &Context, verified: &[Verified]) -> Result<(), CliError> {
+fn tell(context: &Context, verified: &[Verified], lost_default: Option<&str>) -> Result<(), CliError> {
     if context.json {
         let sets: Vec<Value> = verified.iter().map(Verified::document).collect();
-        return context.out.json(&json!({"sets": sets}));
+        let mut document = json!({"sets": sets});
+        if let Some(id) = lost_default {
+            document["lost_default"] = json!(id);
+        }
+        return context.out.json(&document);
     }
     for set in verified {
         if !set.is_damaged() {
@@ -93,6 +104,9 @@ fn tell(context: &Context, verified: &[Verified]) -> Result<(), CliError> {
         for fault in told {
             context.out.data(&format!("{}: {}", set.id, clean(&fault)))?;
         }
+    }
+    if let Some(id) = lost_default {
+        context.out.data(&format!("default: there is no image set {id:?}"))?;
     }
     Ok(())
 }
