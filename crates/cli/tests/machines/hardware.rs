@@ -17,7 +17,7 @@ struct Case {
 
 const CASES: [Case; 5] = [
     Case { fault: "disk_missing", code: "disk_missing", named: "no drive" },
-    Case { fault: "disk_too_small", code: "disk_too_small", named: "800" },
+    Case { fault: "disk_too_small", code: "disk_too_small", named: "at least 864 GB" },
     Case { fault: "disk_in_use", code: "disk_in_use", named: "/dev/nvme1n1" },
     Case { fault: "disk_has_partitions", code: "disk_has_partitions", named: "/dev/nvme1n1" },
     Case { fault: "little_memory", code: "memory_too_small", named: "memory" },
