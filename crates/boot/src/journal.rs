@@ -70,6 +70,13 @@ struct Item {
     waiter: Option<oneshot::Sender<()>>,
 }
 
+impl Item {
+    /// Whoever waited for it was told that it failed.
+    fn is_given_up(&self) -> bool {
+        self.waiter.as_ref().is_some_and(oneshot::Sender::is_closed)
+    }
+}
+
 #[derive(Default)]
 struct Queue {
     items: VecDeque<Item>,
@@ -142,12 +149,18 @@ impl Journal {
     fn push(&self, item: Item) {
         let mut queue = self.shared.queue();
         if queue.items.len() >= CAPACITY {
-            let least = queue.items.iter().position(|item| item.record.is_refusal()).unwrap_or(0);
-            if let Some(Item { record, .. }) = queue.items.remove(least) {
-                if let Some(at) = record.at() {
+            // What nobody waits for any more would not be written, and goes first.
+            let least = match queue.items.iter().position(Item::is_given_up) {
+                None if matches!(item.record, Record::Mark) => return,
+                given_up => given_up,
+            };
+            let least = least.or_else(|| queue.items.iter().position(|item| item.record.is_refusal())).unwrap_or(0);
+            if let Some(dropped) = queue.items.remove(least).filter(|dropped| !dropped.is_given_up()) {
+                if let Some(at) = dropped.record.at() {
                     let count = queue.lost.map_or(0, |(count, _)| count);
                     queue.lost = Some((count + 1, at));
                 }
+                let record = dropped.record;
                 tracing::warn!(?record, "the store is away and {CAPACITY} records wait: dropped the least of them");
             }
         }
@@ -242,7 +255,7 @@ fn lost_line(count: usize, at: Timestamp) -> Record {
 async fn write(shared: &Shared, recorder: &dyn Recorder, item: Item) {
     let mut pause = FIRST_RETRY;
     loop {
-        if item.waiter.as_ref().is_some_and(oneshot::Sender::is_closed) {
+        if item.is_given_up() {
             return;
         }
         let written = item.record.write(recorder, shared.deadline).await;
@@ -336,6 +349,26 @@ mod tests {
         let kept = (1..=CAPACITY).filter(|target| target % 10 != 5).skip(50);
         let expected: Vec<usize> = std::iter::once(0).chain(kept).chain(CAPACITY + 1..=CAPACITY + 150).collect();
         assert_eq!(taken, expected);
+    }
+
+    #[tokio::test]
+    async fn no_record_makes_room_for_somebody_who_only_waits() {
+        let shelf = Arc::new(Shelf::default());
+        let journal = Journal::start(shelf.clone(), Duration::from_millis(1));
+        journal.record(record(0, "ok"));
+        journal.wait_until(Duration::from_secs(5), |shared| shared.away.load(Ordering::Relaxed)).await;
+        for target in 1..CAPACITY {
+            journal.record(record(target, "ok"));
+        }
+        for _ in 0..20 {
+            assert!(journal.caught_up().await.is_err(), "the store is away");
+        }
+        // And who has given up waiting goes before any record does.
+        journal.record(record(CAPACITY, "ok"));
+        shelf.takes.store(true, Ordering::Relaxed);
+        assert_eq!(journal.flush(Duration::from_secs(10)).await, 0);
+        let taken: Vec<usize> = shelf.taken.lock().unwrap().iter().map(|entry| entry.target.parse().unwrap()).collect();
+        assert_eq!(taken, (0..=CAPACITY).collect::<Vec<_>>());
     }
 
     #[tokio::test]

@@ -4,7 +4,12 @@
 //! machine whose token was used by another can't go on unnoticed. 2xx means committed.
 
 use super::report::in_limits;
-use crate::{Bound, Refusal, query::read_query, session::is_usable, visit::Visit};
+use crate::{
+    BootAttemptRef, BootNode, Bound, Refusal,
+    query::{BootQuery, read_query},
+    session::is_usable,
+    visit::Visit,
+};
 use axum::{
     Extension, Json,
     body::Body,
@@ -34,15 +39,11 @@ async fn exchange(visit: &Visit, uri: &Uri, body: Body) -> Result<Response, Refu
     if query.has_more {
         return Err(Refusal::UnknownParameter);
     }
+    admitted(visit, &query).await?;
     // The record of the script that began this round may still wait for the store: without it, a machine that started
-    // again would be taken for a second one.
+    // again would be taken for a second one. So the node is looked at again; strangers don't get as far as to wait.
     plane.journal.caught_up().await.map_err(|_| Refusal::StoreAway)?;
-    let node = plane.node_named(&visit.target).await?;
-    plane.check_source(visit.source, node.mgmt_ip.ok_or(Refusal::ForeignAddress)?)?;
-    let attempt = plane.check_token(&query, &node)?;
-    if !attempt.open {
-        return Err(Refusal::NotInstalling);
-    }
+    let (node, attempt) = admitted(visit, &query).await?;
     let bad = |reason| Refusal::BadSession { reason };
     let body = in_limits(body, bad).await?;
     let Exchange { key } = serde_json::from_slice(&body).map_err(|error| bad(error.to_string()))?;
@@ -56,4 +57,13 @@ async fn exchange(visit: &Visit, uri: &Uri, body: Body) -> Result<Response, Refu
     }
     visit.grant_recorded(&node).await?;
     Ok(Json(json!({ "server_id": node.server_id, "key": key })).into_response())
+}
+
+/// The node that asks from its own address with the token of its open attempt.
+async fn admitted(visit: &Visit, query: &BootQuery<'_>) -> Result<(BootNode, BootAttemptRef), Refusal> {
+    let plane = &visit.plane;
+    let node = plane.node_named(&visit.target).await?;
+    plane.check_source(visit.source, node.mgmt_ip.ok_or(Refusal::ForeignAddress)?)?;
+    let attempt = plane.check_token(query, &node)?;
+    if attempt.open { Ok((node, attempt)) } else { Err(Refusal::NotInstalling) }
 }

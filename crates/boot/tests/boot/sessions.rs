@@ -240,6 +240,16 @@ async fn without_the_store_no_session_is_begun_and_nothing_signed_is_taken() {
 }
 
 #[tokio::test]
+async fn who_may_not_begin_a_session_is_told_so_before_anything_waits_for_the_store() {
+    let world = World::new();
+    *world.store.recorder.lock().unwrap() = Mode::Fails;
+    let stranger = Request::post(session_path()).body(Body::from(exchange(&key_of(1)))).unwrap();
+    assert_eq!(world.send(stranger, Ipv4Addr::new(10, 0, 0, 8)).await.code(), "foreign_address");
+    let wrong = "/boot/session/server-001?t=wrong";
+    assert_eq!(world.post(wrong, exchange(&key_of(1))).await.code(), "token_wrong");
+}
+
+#[tokio::test]
 async fn what_a_machine_says_of_its_own_address_is_not_believed() {
     let forwarded = || {
         let request = Request::get(config_path()).header("X-Forwarded-For", NODE_IP.to_string());
