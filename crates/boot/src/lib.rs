@@ -23,7 +23,6 @@ mod recent_parts;
 mod refusal;
 mod routes;
 mod script;
-mod script_pace;
 mod session;
 mod token;
 mod visit;

@@ -8,17 +8,22 @@ use crate::{
     query::BootQuery,
     recent_parts::RecentParts,
     script::is_server_id,
-    script_pace::ScriptPace,
 };
 use ipnet::IpNet;
-use metalform_model::{AuditEntry, Clock, audit_action};
+use metalform_model::{AuditEntry, Clock, Pace, audit_action};
 use std::{
     future::Future,
     net::{IpAddr, Ipv4Addr},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
+
+/// Scripts for one node in a row: any number while its attempt is open, but not in a tight loop, since each fetch is a round,
+/// an event and two records. A machine that is too fast is parked, as one that has to wait.
+const SCRIPTS_AT_ONCE: u32 = 20;
+/// And then one in so long. iPXE, parked or going round in a script of ours, asks every 10 s.
+const SCRIPTS_APART: Duration = Duration::from_secs(3);
 
 /// How it is set up.
 #[derive(Debug, Clone)]
@@ -80,7 +85,8 @@ pub struct BootPlane {
     pub(crate) journal: Journal,
     pub(crate) images: Images,
     pub(crate) recent_parts: RecentParts,
-    pub(crate) scripts: ScriptPace,
+    /// How often each node gets its script.
+    pub(crate) scripts: Mutex<Pace>,
 }
 
 impl BootPlane {
@@ -106,8 +112,14 @@ impl BootPlane {
             }));
         }
         let images = Images::new(settings.images_dir.clone());
-        let (scripts, recent_parts) = (ScriptPace::default(), RecentParts::default());
+        let (scripts, recent_parts) = (Mutex::new(Pace::new(SCRIPTS_AT_ONCE, SCRIPTS_APART)), RecentParts::default());
         Arc::new(BootPlane { directory, sessions, key, settings, clock, journal, images, recent_parts, scripts })
+    }
+
+    /// Counts a script that goes out to a node, unless it comes too soon. Only nodes that have shown their token get here.
+    pub(crate) fn counts_script(&self, server_id: &str) -> bool {
+        let mut scripts = self.scripts.lock().unwrap_or_else(PoisonError::into_inner);
+        scripts.take(server_id, self.clock.now()).is_ok()
     }
 
     /// Waits until everything seen so far is recorded, `limit` at most. Answers how many records are left; they are lost

@@ -24,6 +24,7 @@ mod formation;
 mod image_manifest;
 mod installer_call;
 mod node;
+mod pace;
 mod plan;
 mod plan_fault;
 mod plan_hash;
@@ -70,6 +71,7 @@ pub use node::{
     BootAttempt, BootProgress, CvmAnswer, CvmProgress, NodePhase, NodeRecord, PartialImage, PowerAction, PowerCall,
     RefusedImage, ServerSeen, ServerStatus, SessionSeen, StepSeen,
 };
+pub use pace::{Pace, TooFast};
 pub use plan::{
     ChosenBy, ClusterPlan, DataDrive, DriveSelector, FormationChoice, NodePlan, Placement, Plan, Role, Start,
 };

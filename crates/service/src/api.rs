@@ -12,7 +12,6 @@ mod headers;
 mod lockout;
 mod nodes;
 mod openapi;
-mod pace;
 mod page;
 mod policy;
 mod tokens;

@@ -39,7 +39,7 @@ async fn offer(visit: &Visit, method: &Method, uri: &Uri) -> Result<Response, Re
         return Err(Refusal::NotInstalling);
     }
     let text = render(visit, &node, mgmt_ip)?;
-    if !plane.scripts.allows(&node.server_id, plane.clock.now()) {
+    if !plane.counts_script(&node.server_id) {
         return Err(Refusal::TooManyScripts);
     }
     visit.grant(Some(&node));

@@ -8,7 +8,6 @@ use super::{
     caller::Caller,
     error::{AuditCode, RefusalCode},
     lockout::{Failure, Lockout},
-    pace::{Pace, TooFast},
     policy::Policy,
 };
 use crate::token_text::TokenText;
@@ -18,7 +17,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use metalform_model::{ApiRole, AuditEntry, Scope, TokenStanding, audit_action};
+use metalform_model::{ApiRole, AuditEntry, Pace, Scope, TokenStanding, TooFast, audit_action};
 use metalform_store::StoreError;
 use serde_json::json;
 use std::{
@@ -35,10 +34,22 @@ pub(super) struct Gate {
 }
 
 /// What is remembered of who failed and who hurries: in memory alone.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Limits {
     lockout: Mutex<Lockout>,
     pace: Mutex<Pace>,
+}
+
+/// Calls of one credential at once: far above what the command line and a page in a browser ask; it keeps a program in a
+/// loop from taking the service's time from everybody else.
+const CALLS_AT_ONCE: u32 = 1000;
+/// And then one in so long: 100 a second.
+const CALLS_APART: Duration = Duration::from_millis(10);
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { lockout: Mutex::default(), pace: Mutex::new(Pace::new(CALLS_AT_ONCE, CALLS_APART)) }
+    }
 }
 
 /// What is guarded is right after every step, so that a panic leaves it usable.

@@ -49,9 +49,9 @@ struct Source {
 /// What a failed call is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// Refused for what it is; to be recorded. `uncounted`: refusals of a lock-out before it that stand in no line yet.
+    /// Refused for what it is; to be recorded.
     Refused {
-        /// How many.
+        /// Refusals of a lock-out before it that stand in no line yet.
         unrecorded: u32,
     },
     /// Refused unread until then.
