@@ -15,6 +15,7 @@ mod output;
 mod plan_faults;
 mod plan_text;
 mod server;
+mod server_events;
 mod stop_signal;
 mod table;
 mod timeline;

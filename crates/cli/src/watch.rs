@@ -5,7 +5,7 @@
 //! be reached. Before it ends, the rest of the timeline is read, so that whoever watched has seen it whole.
 
 use crate::{
-    client::Client, context::Context, display::Display, error::CliError, event_stream::EventStream,
+    client::Client, context::Context, display::Display, error::CliError, event_stream::follow_events,
     stop_signal::StopSignal, timeline::Timeline,
 };
 use metalform_model::{ClusterPhase, ClusterStatus, Timestamp, kind};
@@ -63,7 +63,7 @@ pub async fn watch(
     display: &Display<'_>,
 ) -> Result<Outcome, CliError> {
     let mut timeline = Timeline::after(after);
-    let mut events = EventStream::follow(client, cluster, after);
+    let mut events = follow_events(client, cluster, after);
     let mut look = interval(LOOK_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

@@ -3,7 +3,7 @@
 use crate::{
     context::Context,
     error::CliError,
-    event_stream::EventStream,
+    event_stream::follow_events,
     timeline::{Times, event_line},
 };
 use clap::Args;
@@ -23,7 +23,7 @@ pub struct Events {
 pub async fn run(context: &Context, args: &Events) -> Result<(), CliError> {
     let client = context.client().await?;
     if args.follow {
-        let mut stream = EventStream::follow(&client, &args.cluster, 0);
+        let mut stream = follow_events(&client, &args.cluster, 0);
         while let Some(event) = stream.next().await {
             show(context, &event?)?;
             if context.out.reader_is_gone() {

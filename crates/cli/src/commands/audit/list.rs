@@ -1,6 +1,6 @@
 //! `metalform audit list`: the lines that are asked for, oldest first.
 
-use crate::{audit_stream::AuditStream, context::Context, error::CliError, output::clean};
+use crate::{audit_stream::follow_audit, context::Context, error::CliError, output::clean};
 use clap::Args;
 use metalform_model::Timestamp;
 use metalform_store::AuditLine;
@@ -101,7 +101,7 @@ pub async fn run(context: &Context, args: &List) -> Result<(), CliError> {
         context.out.data(&columns(["SEQ", "TIME", "WHO", "ACTION", "OUTCOME", "SOURCE", "TARGET"]))?;
     }
     if args.follow {
-        let mut stream = AuditStream::follow(&client, filter, args.after);
+        let mut stream = follow_audit(&client, filter, args.after);
         while let Some(line) = stream.next().await {
             show(&line?)?;
             if context.out.reader_is_gone() {
