@@ -95,6 +95,20 @@ fn write_pair(folder: &Folder, name: &str, hosts: &[&str], years: (i32, i32)) ->
 }
 
 #[test]
+fn what_the_first_start_makes_is_its_owners_alone_but_for_what_clients_need() {
+    let (folder, _) = furnished("");
+    let _service = start(&folder);
+    let of = |name: &str| mode(&path(&folder, &format!("data/{name}")));
+    assert_eq!(of(""), 0o700);
+    for name in
+        ["token", "secret.key", "metalform.db", "audit.key", "audit.heads", "lock", "tls/ca.key", "tls/server.pem"]
+    {
+        assert_eq!(of(name), 0o600, "{name}");
+    }
+    assert_eq!([of("audit.pub"), of("tls/ca.pem"), of("tls")], [0o644, 0o644, 0o755]);
+}
+
+#[test]
 fn the_first_start_makes_a_service_that_other_peoples_clients_trust_by_one_file() {
     let (folder, host) = furnished("");
     let service = start(&folder);

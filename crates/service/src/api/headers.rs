@@ -1,8 +1,9 @@
 //! What every answer of the control plane tells a browser: believe the content type, frame nothing, load nothing, keep
 //! nothing, and tell nobody where you came from.
 //!
-//! `Strict-Transport-Security` is left out: with a certificate that a browser doesn't know it takes the way in away from
-//! a person, for every service on the host, and it means nothing over plain HTTP.
+//! `Strict-Transport-Security` isn't among them: with a certificate that a browser doesn't know it takes the way in away from
+//! a person, for every service on the host, and it means nothing over plain HTTP. `serve` adds it where the operator's own
+//! certificate is used.
 
 use axum::{
     http::{HeaderName, HeaderValue, header},
