@@ -384,7 +384,12 @@ fn what_cannot_be_added_is_refused() {
         files: places.iter().map(|place| ((*place).to_owned(), file.clone())).collect(),
         ..world.nothing()
     };
-    let recipe = Recipe::Command { command: Vec::new(), files: vec!["none".into()], installed_by: InstalledBy::Agent };
+    let command = |words: &[&str]| Recipe::Command {
+        command: words.iter().map(|word| (*word).to_owned()).collect(),
+        files: vec!["none".into()],
+        installed_by: InstalledBy::Agent,
+    };
+    let (recipe, empty_recipe) = (command(&["/install"]), command(&[]));
     let phoenix = Overlay { recipe: Some(phoenix()), ..world.nothing() };
     for (what, told) in [
         (world.nothing(), "there is nothing to add"),
@@ -410,6 +415,7 @@ fn what_cannot_be_added_is_refused() {
         (Overlay { ca: Some(second), ..world.nothing() }, "certificate 2 of it can't be read ("),
         (Overlay { ca: Some(long), ..world.nothing() }, "it is longer than 1048576 bytes"),
         (Overlay { files: vec![("a".into(), world.folder.path().into())], ..world.nothing() }, "could not read"),
+        (Overlay { recipe: Some(empty_recipe), ..world.nothing() }, "the recipe can't run: its command is empty"),
         (Overlay { recipe: Some(recipe), ..world.nothing() }, "the recipe names none, which is no file of ce-"),
     ] {
         let is = world.refused(&what);
