@@ -153,7 +153,7 @@ impl PlanReader<'_> {
                 let why = format!("no drive of {} is that large: its largest has {largest} GB", profile.name);
                 let instead = format!("write {} at most, or another profile", profile.data_gb);
                 let fault = PlanFault::error("drive_too_large", format!("{path}[{at}].min_gb"), why, instead);
-                self.walker.fault(fault.with_value(&min_gb.to_string()));
+                self.walker.fault(fault.with_value(min_gb.to_string()));
             }
         }
     }
