@@ -77,13 +77,40 @@ pub(crate) fn remove_abandoned(dir: &Path) -> Result<(), FileError> {
     let fault = || FileError::of("read the folder", dir);
     for entry in fs::read_dir(dir).map_err(fault())? {
         let entry = entry.map_err(fault())?;
-        let is_ours = is_name_of_ours(&entry.file_name().to_string_lossy()) && holds_ours_alone(&entry.path());
-        if is_ours && entry.file_type().is_ok_and(|kind| kind.is_dir()) && is_abandoned(&entry.path()) {
+        if is_left_over(&entry) {
             // Not ours to remove, or removed by somebody else: no reason to refuse an import.
             let _ = fs::remove_dir_all(entry.path());
         }
     }
     Ok(())
+}
+
+/// What imports left that are no more: names and bytes, by name. Without the store's lock, so that it needs no right to write
+/// there: one that begins in this moment may be among them.
+pub(crate) fn left_overs(dir: &Path) -> Result<Vec<(String, u64)>, FileError> {
+    let fault = || FileError::of("read the folder", dir);
+    let mut left = Vec::new();
+    for entry in fs::read_dir(dir).map_err(fault())? {
+        let entry = entry.map_err(fault())?;
+        if is_left_over(&entry) {
+            let bytes = bytes_in(&entry.path()) + bytes_in(&entry.path().join(SET));
+            left.push((entry.file_name().to_string_lossy().into_owned(), bytes));
+        }
+    }
+    left.sort();
+    Ok(left)
+}
+
+/// Of the files right in it, as far as they can be seen.
+fn bytes_in(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    let files = entries.filter_map(|entry| entry.ok()?.metadata().ok()).filter(fs::Metadata::is_file);
+    files.map(|file| file.len()).sum()
+}
+
+fn is_left_over(entry: &fs::DirEntry) -> bool {
+    let is_ours = is_name_of_ours(&entry.file_name().to_string_lossy()) && holds_ours_alone(&entry.path());
+    is_ours && entry.file_type().is_ok_and(|kind| kind.is_dir()) && is_abandoned(&entry.path())
 }
 
 /// `.import-PID-N`, as [`Staging::create`] makes them: others may have hidden folders that begin like that.

@@ -4,7 +4,7 @@ use crate::{
     FileError, SetError, StoredSet,
     lock::{LOCK, Lock},
     made_folders::MadeFolders,
-    staging::{Staging, is_name_of_ours, remove_abandoned},
+    staging::{Staging, is_name_of_ours, left_overs, remove_abandoned},
 };
 use metalform_model::{
     DEFAULT_FILE, INITRD_FILE, KERNEL_FILE, MAX_DEFAULT_BYTES, Recipe, is_image_set_id, is_made_image_set_id,
@@ -181,6 +181,11 @@ impl ImageStore {
             }
         }
         Ok(true)
+    }
+
+    /// What imports left that were killed, by name, with its bytes; the next import removes it.
+    pub fn left_overs(&self) -> Result<Vec<(String, u64)>, FileError> {
+        if self.dir.is_dir() { left_overs(&self.dir) } else { Ok(Vec::new()) }
     }
 
     /// A folder for a new set. Makes the store's folder if need be, which goes again with the new one if nothing comes of it;

@@ -317,38 +317,82 @@ fn a_full_disk_leaves_nothing_behind() {
     assert!(ran.stderr.contains("No space left on device") && ran.stderr.contains("hint: make room"), "{}", ran.stderr);
 }
 
-#[test]
-fn a_killed_import_is_cleared_away_by_the_next() {
-    let folder = installer();
-    // Takes long enough to be held in the middle: a file of holes.
+/// An import that takes long enough to be held in the middle, of a file of holes; `before` is put before the command.
+fn long_import(folder: &Folder, before: &[&str]) -> std::process::Child {
     fs::File::create(folder.path().join("long")).unwrap().set_len(1 << 40).unwrap();
-    let args = [
-        "image",
-        "import",
-        "--kernel",
-        "tree/boot/kernel",
-        "--initrd",
-        "tree/boot/initrd",
-        "--file",
-        "x=long",
-        "--dir",
-        "images",
-    ];
-    let mut child = command(&folder, &args).stderr(Stdio::null()).spawn().unwrap();
-    let images = folder.path().join("images");
-    let deadline = (0..1200).find(|_| {
+    let args = ["image", "import", "--kernel", "tree/boot/kernel", "--initrd", "tree/boot/initrd", "--file", "x=long"];
+    let script = "exec \"$@\" --dir images";
+    let program = env!("CARGO_BIN_EXE_metalform");
+    let words = [&["-c", script, "sh"], before, &[program], &args].concat();
+    let mut shell = Command::new("sh");
+    shell.args(words).current_dir(folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
+    let child = shell.spawn().unwrap();
+    wait_for(|| hidden(folder) == 1, "it never began");
+    signal(&child, "STOP");
+    child
+}
+
+fn wait_for(mut holds: impl FnMut() -> bool, what: &str) {
+    let done = (0..1200).any(|_| {
         std::thread::sleep(std::time::Duration::from_millis(50));
-        images.is_dir() && names(&images).iter().any(|name| name.starts_with(".import-"))
+        holds()
     });
-    assert!(deadline.is_some(), "it never began");
-    let held = Command::new("kill").args(["-STOP", &child.id().to_string()]).status().unwrap();
-    assert!(held.success());
+    assert!(done, "{what}");
+}
+
+fn signal(child: &std::process::Child, name: &str) {
+    assert!(Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap().success());
+}
+
+/// How many imports go on, or were killed.
+fn hidden(folder: &Folder) -> usize {
+    let images = folder.path().join("images");
+    if images.is_dir() { names(&images).iter().filter(|name| name.starts_with(".import-")).count() } else { 0 }
+}
+
+#[test]
+fn a_killed_import_is_told_of_and_cleared_away_by_the_next() {
+    let folder = installer();
+    let mut child = long_import(&folder, &[]);
     import(&folder);
-    assert_eq!(names(&images).iter().filter(|name| name.starts_with(".import-")).count(), 1, "its owner lives");
+    assert_eq!(hidden(&folder), 1, "its owner lives");
+    assert_eq!(image(&folder, &["list", "--json"]).document()["left_over"], json!([]));
     child.kill().unwrap();
     child.wait().unwrap();
+    for command in ["list", "verify"] {
+        let ran = image(&folder, &[command]);
+        let told = format!(".import-{}-0 was left by an import that was killed, ", child.id());
+        assert!(ran.code == 0 && ran.stderr.contains(&told), "{command}: {}", ran.stderr);
+    }
+    let left = &image(&folder, &["list", "--json"]).document()["left_over"];
+    assert!(left[0]["bytes"].as_u64().unwrap() >= 528, "{left}");
     import(&folder);
-    assert_eq!(names(&images).iter().filter(|name| name.starts_with(".import-")).count(), 0);
+    assert_eq!(hidden(&folder), 0);
+}
+
+#[test]
+fn the_end_of_a_terminal_ends_an_import_as_ctrl_c_does_but_not_under_nohup() {
+    for name in ["HUP", "INT"] {
+        let folder = installer();
+        let mut child = long_import(&folder, &[]);
+        signal(&child, name);
+        signal(&child, "CONT");
+        let ended = child.wait().unwrap();
+        assert_eq!((ended.code(), hidden(&folder)), (Some(1), 0), "{name}: {ended}");
+    }
+    let folder = installer();
+    let mut child = long_import(&folder, &["nohup"]);
+    signal(&child, "HUP");
+    signal(&child, "CONT");
+    let grown = |folder: &Folder| -> u64 {
+        let hidden = names(&folder.path().join("images")).into_iter().find(|name| name.starts_with(".import-"));
+        let file = folder.path().join("images").join(hidden.expect("it goes on")).join("set/x");
+        file.metadata().map_or(0, |file| file.len())
+    };
+    let before = grown(&folder);
+    wait_for(|| grown(&folder) > before, "it ended under nohup");
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[test]

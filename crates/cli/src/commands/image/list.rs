@@ -1,6 +1,6 @@
 //! `metalform image list`: the image sets there are, at a glance.
 
-use super::Folder;
+use super::{Folder, tell_left_overs};
 use crate::{context::Context, error::CliError};
 use clap::Args;
 use indicatif::HumanBytes;
@@ -21,9 +21,11 @@ pub fn run(context: &Context, args: &List) -> Result<(), CliError> {
     let store = args.folder.store(context)?;
     let sets = store.list().map_err(CliError::Images)?;
     let default = store.default_id().map_err(CliError::Images)?;
+    let left = store.left_overs().map_err(CliError::Images)?;
     if context.json {
+        let left: Vec<Value> = left.iter().map(|(name, bytes)| json!({"name": name, "bytes": bytes})).collect();
         let sets: Vec<Value> = sets.iter().map(document).collect();
-        return context.out.json(&json!({"dir": store.dir(), "default": default, "sets": sets}));
+        return context.out.json(&json!({"dir": store.dir(), "default": default, "sets": sets, "left_over": left}));
     }
     if sets.is_empty() {
         context
@@ -31,6 +33,7 @@ pub fn run(context: &Context, args: &List) -> Result<(), CliError> {
             .note(&format!("no image sets in {}: `metalform image import ISO` makes one", store.dir().display()));
     }
     lines(&sets).iter().try_for_each(|line| context.out.data(line))?;
+    tell_left_overs(context, &left);
     if let Some(id) = store.lost_default().map_err(CliError::Images)? {
         context.out.note(&format!(
             "the default is {id:?}, which is no set here: `metalform image import ISO --default` names another"

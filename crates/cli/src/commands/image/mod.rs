@@ -7,6 +7,7 @@ mod verify;
 
 use crate::{context::Context, error::CliError, image_progress::ImageProgress, stop_signal::StopSignal};
 use clap::{Args, Subcommand};
+use indicatif::HumanBytes;
 use metalform_images::ImageStore;
 use metalform_model::{ImageFile, ImageManifest};
 use serde_json::{Value, json};
@@ -54,9 +55,19 @@ pub async fn run(context: &Context, args: &Image) -> Result<(), CliError> {
     }
 }
 
+/// Names what a killed import left, which takes room and isn't seen by `ls`.
+fn tell_left_overs(context: &Context, left: &[(String, u64)]) {
+    for (name, bytes) in left {
+        context.out.note(&format!(
+            "{name} was left by an import that was killed, {}: the next import removes it",
+            HumanBytes(*bytes)
+        ));
+    }
+}
+
 /// Does what takes long where it holds up nobody. Ctrl-C lets it end in its own way, which leaves nothing behind.
 async fn watched<T: Send + 'static>(work: impl FnOnce(&ImageProgress) -> T + Send + 'static) -> Result<T, CliError> {
-    let mut signals = StopSignal::listen()?;
+    let mut signals = StopSignal::listen_for_hang_up_too()?;
     let progress = Arc::new(ImageProgress::new());
     let inner = Arc::clone(&progress);
     let mut work = tokio::task::spawn_blocking(move || work(&inner));

@@ -1,6 +1,6 @@
 //! `metalform image verify`: whether image sets are what their manifests say, byte for byte.
 
-use super::{Folder, watched};
+use super::{Folder, tell_left_overs, watched};
 use crate::{context::Context, error::CliError, output::clean};
 use clap::Args;
 use metalform_images::{ImageStore, SetError, SetFault, State};
@@ -34,6 +34,9 @@ pub async fn run(context: &Context, args: &Verify) -> Result<(), CliError> {
         None => with_manifest(context, &store, lost_default.is_some())?,
     };
     let dir = store.dir().to_owned();
+    if !is_one {
+        tell_left_overs(context, &store.left_overs().map_err(CliError::Images)?);
+    }
     let verified = watched(move |progress| {
         let verify = |id: String| match store.set(&id).and_then(|set| set.verify(progress)) {
             Ok(faults) => Ok(Verified { id, faults, unusable: None }),
