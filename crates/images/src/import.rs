@@ -61,6 +61,9 @@ pub struct Imported {
     pub was_there: bool,
     /// It is the default now.
     pub is_default: bool,
+    /// The ISO's names are of the kind that cuts off what is longer, and no installer package was among them: it may be there
+    /// all the same.
+    pub may_lack_installer: bool,
 }
 
 /// Why nothing was imported. Nothing stays behind.
@@ -225,8 +228,11 @@ pub fn import(store: &ImageStore, import: &Import, watch: &dyn Watch) -> Result<
     }
     // From here on it takes minutes.
     let mut growing = Growing { staging: store.stage()?, files: Vec::new(), watch };
+    let mut may_lack_installer = false;
     let source = match &mut source {
         Opened::Iso(iso) => {
+            may_lack_installer = iso.may_hide_the_installer()
+                && !import.files.iter().any(|(name, _)| role_of(name) == ImageRole::Installer);
             iso.copy_into(&mut growing, import.sha256.as_deref())?;
             iso.source()
         }
@@ -247,7 +253,8 @@ pub fn import(store: &ImageStore, import: &Import, watch: &dyn Watch) -> Result<
         recipe: None,
         files: std::mem::take(&mut growing.files),
     };
-    finish(store, growing.staging, manifest, import.make_default, watch)
+    let made = finish(store, growing.staging, manifest, import.make_default, watch)?;
+    Ok(Imported { may_lack_installer, ..made })
 }
 
 /// A source that was looked at.
@@ -345,7 +352,7 @@ pub(crate) fn finish(
         store.set_default(&id)?;
     }
     let is_default = store.default_id()?.as_ref() == Some(&id);
-    Ok(Imported { id, manifest, was_there: !is_new, is_default })
+    Ok(Imported { id, manifest, was_there: !is_new, is_default, may_lack_installer: false })
 }
 
 fn check_names(files: &[(String, PathBuf)]) -> Result<(), ImportError> {

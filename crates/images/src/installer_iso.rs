@@ -5,10 +5,11 @@ use crate::{
     boot_file::{check_boot_file, read_head},
     copy::digest_of,
     import::{Growing, last},
-    iso::{Content, Iso},
+    iso::{Content, Iso, IsoError, Names},
     layout::{Found, find_layout},
     opened::open_iso,
 };
+use metalform_model::ImageRole;
 use std::{
     collections::HashMap,
     fs::File,
@@ -36,8 +37,9 @@ impl InstallerIso {
         let mut iso = Iso::open(open_iso(path)?).map_err(fault)?;
         let tree = iso.tree().map_err(fault)?;
         let mut contents: HashMap<&str, &Content> = tree.files().into_iter().collect();
+        let unreadable: HashMap<&str, &'static str> = tree.unreadable_files().into_iter().collect();
         let layout = |contents: &HashMap<&str, &Content>| {
-            let mut paths: Vec<&str> = contents.keys().copied().collect();
+            let mut paths: Vec<&str> = contents.keys().chain(unreadable.keys()).copied().collect();
             paths.sort_unstable();
             find_layout(&paths)
         };
@@ -50,6 +52,11 @@ impl InstallerIso {
             found => found,
         };
         let found = found.map_err(|source| ImportError::Layout { iso: path.to_owned(), source })?;
+        // Left out, it would be missed only on the machine.
+        let parts = found.iter().flat_map(|found| &found.parts);
+        if let Some((path_in, how)) = parts.clone().find_map(|part| unreadable.get_key_value(part.as_str())) {
+            return Err(fault(IsoError::Unsupported { path: (*path_in).to_owned(), how }));
+        }
         let with_parts = |found: Found| {
             let parts = found.parts.iter().filter_map(|part| contents.get(part.as_str()).copied().cloned()).collect();
             (found, parts)
@@ -66,6 +73,12 @@ impl InstallerIso {
     /// Whether the set has a file of that name from it.
     pub fn has(&self, name: &str) -> bool {
         self.found.iter().any(|(found, _)| found.name == name)
+    }
+
+    /// Whether it has the short names alone, which cut off what is longer, and no installer package was found by its own.
+    pub fn may_hide_the_installer(&self) -> bool {
+        let is_installer = |(found, _): &(Found, Vec<Content>)| found.role == ImageRole::Installer;
+        self.iso.names() == Names::Plain && !self.found.iter().any(is_installer)
     }
 
     /// For the manifest: which one it was.

@@ -83,6 +83,15 @@ impl Tree {
         self.reached(link)
     }
 
+    /// Files in a form that isn't read, by their paths, with the form.
+    pub fn unreadable_files(&self) -> Vec<(&str, &'static str)> {
+        let files = self.entries.iter().filter_map(|entry| match entry.kind {
+            Kind::Unreadable(how) => Some((entry.path.as_str(), how)),
+            _ => None,
+        });
+        files.collect()
+    }
+
     fn reached(&self, from: impl Fn(&Entry) -> bool) -> Vec<(&str, &Content)> {
         let known: HashMap<&str, &Entry> = self.entries.iter().map(|entry| (entry.path.as_str(), entry)).collect();
         let starts = self.entries.iter().filter(|entry| from(entry));

@@ -75,6 +75,8 @@ pub struct Overlaid {
     pub modules: Vec<String>,
     /// Modules that the given ones need and that nobody gave: `(module, what it needs)`.
     pub expected: Vec<(String, String)>,
+    /// Modules that were asked for by name and are part of the kernel: nothing was added for them.
+    pub built_in: Vec<String>,
     /// The set's machines are told to start `/metalform/init`, and no overlay puts one into the initrd. The vendor's own
     /// archive may, which can't be seen where it is compressed.
     pub lacks_init: bool,
@@ -95,8 +97,13 @@ pub enum OverlayError {
         faults: Vec<SetFault>,
     },
     /// Nothing to add.
-    #[error("there is nothing to add to {0}")]
-    Nothing(String),
+    #[error("there is nothing to add to {id}{}", built_into_its_kernel(.built_in))]
+    Nothing {
+        /// The set.
+        id: String,
+        /// Modules that were asked for and are part of its kernel.
+        built_in: Vec<String>,
+    },
     /// Not a name.
     #[error("{0:?} can't be the name of an image set or a script template")]
     BadName(String),
@@ -184,7 +191,7 @@ impl OverlayError {
     /// Whether it lies in what was asked for, and nothing was begun.
     pub fn is_usage(&self) -> bool {
         match self {
-            OverlayError::Nothing(_)
+            OverlayError::Nothing { .. }
             | OverlayError::BadName(_)
             | OverlayError::Twice(_)
             | OverlayError::Reserved { .. }
@@ -208,7 +215,7 @@ impl OverlayError {
         match self {
             OverlayError::Base(error) => error.hint(),
             OverlayError::Damaged { .. } => "import it anew; nothing is added to files that nobody knows",
-            OverlayError::Nothing(_) => {
+            OverlayError::Nothing { .. } => {
                 "name something: --module, --load, --file, --agent, --init, --ca, --recipe, --template"
             }
             OverlayError::BadName(_) => "1 to 40 of A-Z a-z 0-9 . _ - and begin with a letter or digit",
@@ -262,7 +269,7 @@ pub fn overlay(store: &ImageStore, what: &Overlay, watch: &dyn Watch) -> Result<
     modules.check_release(kernel.as_deref())?;
     let entries = entries::collect(what, &modules, kernel.as_deref().unwrap_or_default())?;
     if entries.is_empty() && what.recipe.is_none() && what.template.is_none() && what.name.is_none() {
-        return Err(OverlayError::Nothing(base.id));
+        return Err(OverlayError::Nothing { id: base.id, built_in: modules.built_in.into_iter().collect() });
     }
     let faults = base.verify(watch).map_err(OverlayError::Base)?;
     if !faults.is_empty() {
@@ -291,7 +298,17 @@ pub fn overlay(store: &ImageStore, what: &Overlay, watch: &dyn Watch) -> Result<
     };
     let set = finish(store, growing.staging, manifest, what.make_default, watch)?;
     let modules_in_order = modules.in_order.into_iter().map(|module| module.name).collect();
-    Ok(Overlaid { set, modules: modules_in_order, expected: modules.expected.into_iter().collect(), lacks_init })
+    let expected = modules.expected.into_iter().collect();
+    let built_in = modules.built_in.into_iter().collect();
+    Ok(Overlaid { set, modules: modules_in_order, expected, built_in, lacks_init })
+}
+
+fn built_into_its_kernel(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        [one] => format!(": {one} is built into its kernel"),
+        more => format!(": {} are built into its kernel", more.join(", ")),
+    }
 }
 
 fn check_files(recipe: Option<&Recipe>, base: &StoredSet) -> Result<(), OverlayError> {

@@ -39,6 +39,14 @@ pub enum ModuleError {
         /// Why not.
         source: io::Error,
     },
+    /// The folder of all modules can't be read.
+    #[error("the folder of kernel modules {path} can't be read", path = path.display())]
+    Folder {
+        /// Its path.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// Not a module, or not one that says for which kernel it is.
     #[error("{path} is no kernel module: {why}", path = path.display())]
     NoModule {
@@ -75,6 +83,9 @@ impl ModuleError {
     pub fn hint(&self) -> &'static str {
         match self {
             ModuleError::Unreadable { .. } => "give a file .ko, .ko.xz, .ko.gz or .ko.zst that this user may read",
+            ModuleError::Folder { .. } => {
+                "name the folder of all modules of the set's kernel: /lib/modules/RELEASE, or a copy of it"
+            }
             ModuleError::NoModule { .. } => "give the module as its package or build has it",
             ModuleError::Unknown { .. } => {
                 "add it with --module, or name the folder of all modules of that kernel with --modules-dir"
@@ -141,6 +152,8 @@ pub(super) struct Modules {
     pub in_order: Vec<Module>,
     /// `(module, what it needs)` that nobody gave: it has to be in the initrd already, or in the kernel.
     pub expected: BTreeSet<(String, String)>,
+    /// Asked for by name, and there without a module.
+    pub built_in: BTreeSet<String>,
 }
 
 impl Modules {
@@ -190,7 +203,12 @@ impl Search {
             (Some(module), _) => module,
             (None, Some(dir)) => match dir.paths.get(name) {
                 Some(path) => Module::read(path)?,
-                None if dir.builtin.contains(name) => return Ok(()),
+                None if dir.builtin.contains(name) => {
+                    if needed_by.is_none() {
+                        self.modules.built_in.insert(name.to_owned());
+                    }
+                    return Ok(());
+                }
                 None => {
                     let needed_by = needed_by.map(str::to_owned);
                     return Err(ModuleError::Unknown { name: name.to_owned(), needed_by });
@@ -257,7 +275,7 @@ impl Catalogue {
 
 /// Links are passed over: `build` and `source` lead to whole kernels.
 fn find(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), ModuleError> {
-    let fault = |source| ModuleError::Unreadable { path: dir.to_owned(), source };
+    let fault = |source| ModuleError::Folder { path: dir.to_owned(), source };
     for entry in fs::read_dir(dir).map_err(fault)? {
         let entry = entry.map_err(fault)?;
         let (kind, path) = (entry.file_type().map_err(fault)?, entry.path());

@@ -68,8 +68,8 @@ fn an_iso_becomes_a_verified_set_and_the_default() {
     let folder = ce();
     let iso = make_iso(&folder, &["-R", "-J"]);
     let store = store(&folder);
-    let Imported { id, manifest, was_there, is_default } = imported(&store, &of_iso(&iso));
-    assert!(!was_there && is_default);
+    let Imported { id, manifest, was_there, is_default, may_lack_installer } = imported(&store, &of_iso(&iso));
+    assert!(!was_there && is_default && !may_lack_installer);
     assert_eq!(left(&store), ["default".to_owned(), id.clone()]);
     let tree = folder.join("tree");
     let set = store.dir().join(&id);
@@ -127,8 +127,9 @@ fn every_kind_of_names_gives_the_same_files() {
         let iso = make_iso(&folder, options);
         // The installer's name is longer than plain names are: what is left of it is no package's.
         if options.contains(&"-iso-level") {
-            let error = import(&store(&folder), &of_iso(&iso), &Unwatched);
-            let names: Vec<String> = error.unwrap().manifest.files.into_iter().map(|file| file.name).collect();
+            let made = imported(&store(&folder), &of_iso(&iso));
+            assert!(made.may_lack_installer);
+            let names: Vec<String> = made.manifest.files.into_iter().map(|file| file.name).collect();
             let ahv = "ahv_dvd_x86_64_el8_nutanix_.iso";
             assert_eq!(names, [ahv, "initrd-foundation.img", "squashfs.img", "vmlinuz-foundation"]);
             continue;
@@ -137,6 +138,28 @@ fn every_kind_of_names_gives_the_same_files() {
         digests.push(manifest.files.into_iter().map(|file| file.sha256).collect());
     }
     assert!(digests[0] == digests[1] && digests[0].len() == 5, "{digests:?}");
+}
+
+/// What is left out of a set is missed only on the machine.
+#[test]
+fn a_file_that_cannot_be_read_is_named_and_not_left_out() {
+    let folder = ce();
+    let store = store(&folder);
+    for (file, shown) in [("squashfs.img", "squashfs.img"), ("boot/initrd", "boot/initrd")] {
+        let compressible = folder.write("compressible", vec![0x1f; 1 << 20]);
+        let at = format!("/{file}");
+        let made = folder.join("made.iso");
+        let _ = fs::remove_file(&made);
+        let words = ["-outdev", "made.iso", "-map", "tree", "/", "-rm", &at, "--"];
+        let words =
+            [&words[..], &["-map", compressible.to_str().unwrap(), &at, "-set_filter", "--zisofs", &at]].concat();
+        run("xorriso", &words, folder.path());
+        let error = import(&store, &of_iso(&made), &Unwatched).unwrap_err();
+        let told = std::error::Error::source(&error).unwrap().to_string();
+        assert_eq!(told, format!("{shown} is stored compressed by zisofs, which is not read"));
+        assert!(error.hint().contains("--file"), "{}", error.hint());
+        assert_eq!(left(&store), [""; 0]);
+    }
 }
 
 #[test]

@@ -162,6 +162,24 @@ fn modules_one_by_one_say_what_they_expect_to_be_there() {
 }
 
 #[test]
+fn a_module_that_is_built_into_the_kernel_is_told_of_and_a_folder_that_is_not_there_named() {
+    let world = World::new();
+    world.folder.write("modules/modules.builtin", "kernel/drivers/nvme/host/nvme-core.ko\nkernel/net/sfp.ko\n");
+    let modules_dir = Some(world.folder.join("modules"));
+    let load = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    let built_in = Overlay { load: load(&["nvme-core", "sfp"]), modules_dir, ..world.nothing() };
+    let told = format!("there is nothing to add to {}: nvme_core, sfp are built into its kernel", world.base);
+    assert_eq!(world.refused(&built_in), told);
+    let file = world.folder.write("file", "x");
+    let with_more = Overlay { files: vec![("a".into(), file)], ..built_in };
+    let made = overlay(&world.store, &with_more, &Unwatched).unwrap();
+    assert_eq!((&made.built_in[..], made.modules.len()), (&["nvme_core".to_owned(), "sfp".to_owned()][..], 0));
+    let nowhere = Some(world.folder.join("nowhere"));
+    let told = world.refused(&Overlay { load: load(&["x"]), modules_dir: nowhere, ..world.nothing() });
+    assert!(told.starts_with("the folder of kernel modules ") && told.contains("can't be read"), "{told}");
+}
+
+#[test]
 fn modules_for_another_kernel_are_refused_with_both_names() {
     let world = World::new();
     let other = world.module("other.ko", "other", "", "5.10.194-3.el8.x86_64");

@@ -138,6 +138,8 @@ pub(super) fn arguments(
     let mut words: Vec<String> = Vec::new();
     let mut add = |more: &[&str]| words.extend(more.iter().map(ToString::to_string));
     add(&["-accel", "tcg", "-machine", "q35,graphics=off", "-nodefaults", "-display", "none", "-monitor", "none"]);
+    // Every server has an instruction for random numbers. Without one a kernel gathers them for a second, and programs wait.
+    add(&["-cpu", "qemu64,+rdrand"]);
     add(&["-m", &memory.to_string(), "-smp", &on.cores.to_string(), "-boot", "reboot-timeout=10000"]);
     add(&["-uuid", &machine.uuid.to_string(), "-name", &on.name]);
     add(&["-smbios", &format!("type=1,serial={},product={}", machine.serial, on.profile)]);
@@ -201,7 +203,7 @@ mod tests {
     fn a_machine_has_the_hardware_of_its_profile() {
         assert_eq!(
             text(&machine(&[]), BootOrder::DriveFirst),
-            "-accel tcg -machine q35,graphics=off -nodefaults -display none -monitor none -m 2048 -smp 1 \
+            "-accel tcg -machine q35,graphics=off -nodefaults -display none -monitor none -cpu qemu64,+rdrand -m 2048 -smp 1 \
              -boot reboot-timeout=10000 -uuid 00000000-0000-0000-0000-000000000000 -name server-001 \
              -smbios type=1,serial=abc,product=lx3d-metal-2x2 \
              -chardev file,id=console,path=f/console.log,append=on -serial chardev:console \

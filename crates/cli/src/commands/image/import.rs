@@ -53,9 +53,16 @@ pub async fn run(context: &Context, args: &Import) -> Result<(), CliError> {
         imported => imported.map_err(CliError::Import)?,
     };
     match context.json {
-        true => context.out.json(&document(&store, &set)),
-        false => tell(context, &set, "imported"),
+        true => context.out.json(&document(&store, &set))?,
+        false => tell(context, &set, "imported")?,
     }
+    if set.may_lack_installer {
+        context.out.note(
+            "the ISO has neither Rock Ridge nor Joliet names, which cuts off long ones: if the installer package is in it, \
+             give it with --file NAME=PATH",
+        );
+    }
+    Ok(())
 }
 
 fn sha256(text: &str) -> Result<String, String> {

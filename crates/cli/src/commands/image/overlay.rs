@@ -88,6 +88,7 @@ pub async fn run(context: &Context, args: &Overlay) -> Result<(), CliError> {
         let mut document = document(&store, &made.set);
         document["lacks_init"] = json!(made.lacks_init);
         document["modules"] = json!(made.modules);
+        document["built_in_modules"] = json!(made.built_in);
         document["expected_modules"] =
             made.expected.iter().map(|(module, needs)| json!({"module": module, "needs": needs})).collect();
         return context.out.json(&document);
@@ -102,6 +103,9 @@ pub async fn run(context: &Context, args: &Overlay) -> Result<(), CliError> {
 
 /// What the set relies on and nobody here could look at.
 fn warn(context: &Context, made: &Overlaid) {
+    for module in &made.built_in {
+        context.out.note(&format!("{module} is built into that kernel: nothing is to be loaded"));
+    }
     for (module, needs) in &made.expected {
         context.out.note(&format!(
             "{module} needs {needs}, which was not given: it has to be in the set's initrd already; --modules-dir finds it"
