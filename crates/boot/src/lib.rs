@@ -13,6 +13,8 @@
 
 mod counted;
 mod directory;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod images;
 mod journal;
 mod peer;

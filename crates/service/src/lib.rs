@@ -8,6 +8,8 @@ mod clock;
 mod config;
 mod deploy;
 mod drivers;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod ibm;
 mod installer;
 mod listener;

@@ -5,6 +5,8 @@ mod health;
 mod image;
 mod progress;
 mod report;
+#[cfg(fuzzing)]
+pub(crate) use report::read_report;
 mod script;
 mod session;
 mod step;

@@ -79,7 +79,7 @@ fn check_order(node: &BootNode, phase: ReportPhase) -> Result<(), Refusal> {
     }
 }
 
-fn read_report(bytes: &[u8]) -> Result<Report, Refusal> {
+pub(crate) fn read_report(bytes: &[u8]) -> Result<Report, Refusal> {
     let bad = |reason: String| Refusal::BadReport { reason };
     let report: Report = serde_json::from_slice(bytes).map_err(|error| bad(error.to_string()))?;
     if report.seq == 0 {

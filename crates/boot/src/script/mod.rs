@@ -26,6 +26,8 @@ mod walk;
 
 pub use fault::TemplateFault;
 pub use lint::lint;
+#[cfg(fuzzing)]
+pub(crate) use template::render_text;
 pub use template::{FOUNDATION_TEMPLATE, TemplateError, TemplateErrors, Templates, lint_file};
 pub use values::{BootHost, BootHostError, ScriptNetwork, ScriptValues, ValueError, script_url};
 pub(crate) use values::{is_image_set_name, is_server_id};

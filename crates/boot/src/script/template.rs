@@ -76,6 +76,12 @@ impl Templates {
     }
 }
 
+/// As a template's file would be taken and rendered.
+#[cfg(fuzzing)]
+pub(crate) fn render_text(text: &str, values: &ScriptValues<'_>) -> Option<String> {
+    Template::parse(Path::new("template"), text).ok()?.render(values).ok()
+}
+
 /// Every fault of a script or template file, none if it is good. Reads the file.
 pub fn lint_file(file: &Path) -> Result<(), TemplateErrors> {
     Template::read(file).map(drop).map_err(TemplateErrors)

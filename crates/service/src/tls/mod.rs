@@ -23,6 +23,8 @@ mod tests;
 
 pub use error::TlsError;
 pub(crate) use names::is_host;
+#[cfg(fuzzing)]
+pub(crate) use pair::is_usable_pair;
 pub use pair::name_to_ask_for;
 pub(crate) use reload::ServerTls;
 

@@ -76,6 +76,14 @@ pub(super) fn certified(cert: &[u8], cert_path: &Path, key: &[u8], key_path: &Pa
     })
 }
 
+/// Whether the two texts are a pair that could be presented.
+#[cfg(fuzzing)]
+pub(crate) fn is_usable_pair(cert: &[u8], key: &[u8], now: Timestamp) -> bool {
+    let files = PairFiles { cert: "cert.pem".into(), key: "key.pem".into() };
+    let text = PairText { cert: cert.to_vec(), key: String::from_utf8_lossy(key).into_owned().into() };
+    files.check(&text, now).is_ok()
+}
+
 /// The name that a client on the service's own machine asks for, when the certificate in that file isn't for the address that
 /// it connects to. `None`: it is, or it can't be read, or names no host.
 pub fn name_to_ask_for(cert: &Path, address: IpAddr) -> Option<String> {
