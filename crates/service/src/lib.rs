@@ -13,6 +13,7 @@ pub mod fuzzing;
 mod ibm;
 mod installer;
 mod listener;
+mod places;
 mod runner;
 mod secrets;
 mod serve;

@@ -2,6 +2,7 @@
 //! client that opens connections and says nothing would hold them for ever, until the process may open no more. A TLS
 //! handshake is part of what must be said: it is made within the connection's place, not while others wait to be accepted.
 
+use crate::places::Places;
 use axum::{
     Router,
     extract::ConnectInfo,
@@ -14,11 +15,10 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use std::{convert::Infallible, error::Error, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, error::Error, io, net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
     task::JoinHandle,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
@@ -30,6 +30,8 @@ use tower::{Service, service_fn};
 pub(crate) struct Limits {
     /// Connections at once. A node that boots needs two; what comes above waits in the kernel's queue.
     pub connections: usize,
+    /// Of these, for one address, or one /64 network of IPv6; whoever wants more is hung up on.
+    pub connections_of_one: usize,
     /// From the opening of a connection to the end of the TLS handshake, where there is one.
     pub handshake: Duration,
     /// From there, or from the opening of a connection, or the end of an answer, to the end of the next request's headers. iPXE keeps
@@ -43,6 +45,7 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             connections: 2000,
+            connections_of_one: 500,
             handshake: Duration::from_secs(10),
             headers: Duration::from_secs(30),
             body: Duration::from_secs(120),
@@ -64,19 +67,22 @@ pub(crate) fn answer(
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
         let connections = TaskTracker::new();
-        let places = Arc::new(Semaphore::new(limits.connections));
+        let places = Places::new(limits.connections, limits.connections_of_one);
         loop {
             let accepted = async {
-                // The semaphore is never closed.
-                let place = places.clone().acquire_owned().await.ok();
-                (place, listener.accept().await)
+                let free = places.free().await;
+                (free, listener.accept().await)
             };
-            let (place, accepted) = tokio::select! {
+            let (free, accepted) = tokio::select! {
                 () = stop.cancelled() => break,
                 accepted = accepted => accepted,
             };
             match accepted {
                 Ok((stream, peer)) => {
+                    let Some(place) = places.take(free, peer.ip()) else {
+                        tracing::debug!(plane, %peer, "has as many connections as one client may have");
+                        continue;
+                    };
                     let (tls, router, stop) = (tls.clone(), router.clone(), stop.clone());
                     let serving = async move {
                         match tls {
@@ -242,6 +248,7 @@ mod tests {
 
     const SHORT: Limits = Limits {
         connections: 1,
+        connections_of_one: 1,
         handshake: Duration::from_millis(150),
         headers: Duration::from_millis(150),
         body: Duration::from_millis(150),
@@ -268,6 +275,50 @@ mod tests {
         assert!(heard.starts_with("HTTP/1.1 408"), "{heard}");
     }
 
+    /// What a proxy before us takes for a body must not be a request of its own here, and the other way round. The library
+    /// refuses what has two meanings or hangs up after it; this holds that it goes on to.
+    #[tokio::test]
+    async fn no_request_hides_in_another() {
+        let (address, ..) = start(Limits { body: Duration::from_millis(300), ..Limits::default() }).await;
+        let hidden = "GET /?hidden HTTP/1.1\r\nhost: x\r\n\r\n";
+        let chunked = format!("0\r\n\r\n{hidden}");
+        let len = chunked.len();
+        for (head, body) in [
+            (format!("content-length: {len}\r\ntransfer-encoding: chunked"), chunked.as_str()),
+            (format!("transfer-encoding: chunked\r\ncontent-length: {len}"), &chunked),
+            ("transfer-encoding: chunked\r\ncontent-length: 5".to_owned(), &chunked),
+            (format!("content-length: {len}\r\ncontent-length: 0"), &chunked),
+            (format!("content-length: 0, {len}"), &chunked),
+            (format!("content-length: +{len}"), &chunked),
+            ("content-length: 99999999999999999999999".to_owned(), &chunked),
+            ("transfer-encoding: chunked, identity".to_owned(), &chunked),
+            ("transfer-encoding: xchunked".to_owned(), &chunked),
+            ("transfer-encoding : chunked".to_owned(), &chunked),
+            ("x: y\r\n transfer-encoding: chunked".to_owned(), &chunked),
+            ("transfer-encoding: chunked".to_owned(), "ffffffffffffffff1\r\n"),
+            ("transfer-encoding: chunked".to_owned(), "-1\r\n"),
+        ] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let heard = says(&mut stream, &format!("POST /read HTTP/1.1\r\nhost: x\r\n{head}\r\n\r\n{body}")).await;
+            let answers = heard.matches("HTTP/1.1 ").count();
+            assert!(answers <= 1 && !heard.ends_with("here"), "{head:?}: {heard:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn headers_without_end_are_refused_before_they_are_many() {
+        let (address, ..) = start(Limits::default()).await;
+        for line in [format!("x: {}\r\n", "y".repeat(1000)), "x: y\r\n".to_owned()] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n").await.unwrap();
+            let mut sent = 0;
+            while sent < 64 << 20 && stream.write_all(line.as_bytes()).await.is_ok() {
+                sent += line.len();
+            }
+            assert!(sent < 64 << 20, "somebody still listens after {sent} bytes");
+        }
+    }
+
     #[tokio::test]
     async fn two_hundred_clients_that_connect_and_say_nothing_do_not_keep_others_out() {
         let limits = Limits { connections: 4, handshake: Duration::from_millis(20), ..Limits::default() };
@@ -283,6 +334,24 @@ mod tests {
         assert_eq!(silent[0].read(&mut byte).await.unwrap_or(0), 0);
         stop.cancel();
         tokio::time::timeout(Duration::from_secs(60), ended).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn one_client_cannot_take_all_places() {
+        let limits = Limits { connections: 20, connections_of_one: 10, ..Limits::default() };
+        let (address, _stop, _ended) = start(limits).await;
+        let mut greedy = Vec::new();
+        for _ in 0..30 {
+            greedy.push(TcpStream::connect(address).await.unwrap());
+        }
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        let mut other = socket.connect(address).await.unwrap();
+        let asked = says(&mut other, "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let heard = tokio::time::timeout(Duration::from_secs(20), asked).await.expect("a place is free");
+        assert!(heard.ends_with("here"), "{heard}");
+        let mut byte = [0];
+        assert_eq!(greedy[29].read(&mut byte).await.unwrap_or(0), 0, "hung up on");
     }
 
     #[tokio::test]

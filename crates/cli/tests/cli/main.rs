@@ -6,6 +6,7 @@ mod credentials;
 mod demo;
 mod faults;
 mod help;
+mod hostile;
 mod image;
 mod kills;
 mod lint;

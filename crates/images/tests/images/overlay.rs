@@ -8,6 +8,7 @@ use metalform_model::{InstalledBy, Recipe};
 use std::{
     collections::BTreeMap,
     fs::{self, File},
+    io::Read,
     os::unix::fs::MetadataExt,
     path::PathBuf,
 };
@@ -177,6 +178,17 @@ fn a_module_that_is_built_into_the_kernel_is_told_of_and_a_folder_that_is_not_th
     let nowhere = Some(world.folder.join("nowhere"));
     let told = world.refused(&Overlay { load: load(&["x"]), modules_dir: nowhere, ..world.nothing() });
     assert!(told.starts_with("the folder of kernel modules ") && told.contains("can't be read"), "{told}");
+}
+
+/// A few hundred bytes that would be gigabytes.
+#[test]
+fn a_module_that_unpacks_without_end_is_refused() {
+    let world = World::new();
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    std::io::copy(&mut std::io::repeat(0).take(70 << 20), &mut packed).unwrap();
+    let bomb = world.folder.write("bomb.ko.gz", packed.finish().unwrap());
+    let told = world.refused(&Overlay { modules: vec![bomb], ..world.nothing() });
+    assert!(told.ends_with("bomb.ko.gz is no kernel module: it has more than 64 MiB"), "{told}");
 }
 
 #[test]

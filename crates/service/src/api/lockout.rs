@@ -7,12 +7,9 @@
 //! A valid token is let in from a locked-out source: else any program of a machine, or any neighbour behind the same
 //! address, could lock the operator out. Held in memory alone: a restart forgets it.
 
+use crate::places::network_of;
 use metalform_model::Timestamp;
-use std::{
-    collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
-    time::Duration,
-};
+use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 /// So many failures …
 const FAILURES: u32 = 10;
@@ -113,17 +110,6 @@ impl Lockout {
         let (_, middle, _) = last.select_nth_unstable(SOURCES / 2);
         let middle = *middle;
         self.sources.retain(|_, source| source.last > middle);
-    }
-}
-
-/// A host of IPv6 has a whole network to choose its address from: that counts as one source.
-fn network_of(source: IpAddr) -> IpAddr {
-    match source.to_canonical() {
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-        address => address,
     }
 }
 
