@@ -12,7 +12,9 @@ mod failure;
 mod fuzz;
 mod lab;
 mod nightly;
+mod release;
 mod repository;
+mod sbom;
 mod sdk;
 mod sshd;
 mod step;
@@ -31,6 +33,7 @@ const USAGE: &str = "usage: cargo xtask <command>
   nightly  the long forms of the randomised tests, then fuzz
   fuzz     the targets under fuzz/, each for a minute, or for `fuzz SECONDS`
   deny     licences, sources and bans of all dependencies; known vulnerabilities where the network allows
+  release  both programs of the last commit, what is in them, and digests; `release --twice` compares two builds
   bench    the comparisons under bench/";
 
 fn main() -> ExitCode {
@@ -45,6 +48,8 @@ fn main() -> ExitCode {
         ["fuzz"] => with_repository(|repository| fuzz::run_fuzz(repository, None)),
         ["fuzz", seconds] => Repository::find().and_then(|repository| fuzz::run_fuzz(&repository, Some(seconds))),
         ["deny"] => with_repository(deny::run_deny),
+        ["release"] => with_repository(release::make),
+        ["release", "--twice"] => with_repository(release::compare),
         ["bench"] => with_repository(bench::run_bench),
         _ => {
             println!("{USAGE}");
