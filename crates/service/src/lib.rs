@@ -5,6 +5,7 @@ mod api;
 mod audit;
 mod boot_side;
 mod clock;
+mod cloud_check;
 mod config;
 mod deploy;
 mod drivers;
@@ -20,8 +21,12 @@ mod token_text;
 
 pub use audit::{BadSyslogTarget, SyslogTarget};
 pub use clock::WallClock;
+pub use cloud_check::{CloudCheckError, CloudSeen, check_cloud};
 pub use config::{Config, ConfigError, ControlTls};
 pub use runner::{Wake, Wakes};
-pub use secrets::SecretError;
+pub use secrets::{
+    BadKeySource, CommandFault, FoundKey, KeySource, Rotated, SecretError, SecretName, Secrets, SecretsSeen,
+    check_secret_file, rotate_secret_key,
+};
 pub use serve::{Assembly, Outside, Running, ServeError, assemble, serve};
 pub use tls::{TlsError, ca_file, name_to_ask_for};
