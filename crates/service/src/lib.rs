@@ -25,8 +25,8 @@ pub use cloud_check::{CloudCheckError, CloudSeen, check_cloud};
 pub use config::{Config, ConfigError, ControlTls};
 pub use runner::{Wake, Wakes};
 pub use secrets::{
-    BadKeySource, CommandFault, FoundKey, KeySource, Rotated, SecretError, SecretName, Secrets, SecretsSeen,
-    check_secret_file, rotate_secret_key,
+    BadKeySource, CommandFault, FoundKey, KeySource, Replaced, Rotated, SecretError, SecretName, Secrets, SecretsSeen,
+    check_secret_file, replace_lost_key, rotate_secret_key,
 };
 pub use serve::{Assembly, Outside, Running, ServeError, assemble, serve};
 pub use tls::{TlsError, ca_file, name_to_ask_for};

@@ -14,7 +14,7 @@ mod start;
 mod tests;
 
 pub use error::{CommandFault, SecretError};
-pub use rotate::{Rotated, rotate_secret_key};
+pub use rotate::{Replaced, Rotated, replace_lost_key, rotate_secret_key};
 pub use sealed_file::SecretName;
 pub(crate) use sealed_file::{CA_KEY, SealedFiles};
 pub use source::{BadKeySource, KeySource};
@@ -153,8 +153,12 @@ fn random_hex() -> SecretString {
 
 /// What somebody else than the data folder's owner wrote there, the service couldn't read.
 fn check_owner(data_dir: &Path) -> Result<(), SecretError> {
-    let (owner, us) = match std::fs::metadata(data_dir) {
-        Ok(folder) => (folder.uid(), nix::unistd::geteuid().as_raw()),
+    check_owner_is(data_dir, nix::unistd::geteuid().as_raw())
+}
+
+fn check_owner_is(data_dir: &Path, us: u32) -> Result<(), SecretError> {
+    let owner = match std::fs::metadata(data_dir) {
+        Ok(folder) => folder.uid(),
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(source) => return Err(SecretError::File { path: data_dir.to_owned(), source }),
     };

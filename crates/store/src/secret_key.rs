@@ -111,20 +111,21 @@ impl Store {
         Ok(())
     }
 
-    /// Whether every password opens; says which doesn't.
+    /// Whether every password opens that is sealed under that key; says which doesn't.
     pub async fn check_passwords(&self, sealer: &Sealer) -> std::result::Result<(), ResealError> {
         let mut connection = self.reader.acquire().await.doing("read passwords")?;
-        for row in passwords(&mut connection).await? {
+        for row in passwords(&mut connection, sealer).await? {
             opened(sealer, &row)?;
         }
         Ok(())
     }
 
-    /// Seals every password under another key, in one transaction with that key's name.
+    /// Seals every password under another key, in one transaction with that key's name. Those that neither key opens, because
+    /// theirs was lost before, stay as they are.
     pub async fn reseal(&self, change: Reseal<'_>) -> std::result::Result<(), ResealError> {
         let doing = "seal the passwords anew";
         let mut tx = self.begin(doing).await?;
-        for row in passwords(&mut tx).await? {
+        for row in passwords(&mut tx, change.from).await? {
             let (id, account, password) = opened(change.from, &row)?;
             let sealed = change.to.seal(id, account, &password);
             let sealed = sealed.map_err(|source| ResealError::Password { cluster_id: row.0.clone(), source })?;
@@ -220,11 +221,12 @@ pub(crate) async fn has_table(connection: &mut SqliteConnection, name: &str) -> 
     Ok(found.is_some())
 }
 
-async fn passwords(connection: &mut SqliteConnection) -> Result<Vec<PasswordRow>> {
-    sqlx::query_as("SELECT cluster_id, account, sealed FROM credentials")
+async fn passwords(connection: &mut SqliteConnection, sealer: &Sealer) -> Result<Vec<PasswordRow>> {
+    let rows: Vec<PasswordRow> = sqlx::query_as("SELECT cluster_id, account, sealed FROM credentials")
         .fetch_all(connection)
         .await
-        .doing("read passwords")
+        .doing("read passwords")?;
+    Ok(rows.into_iter().filter(|row| sealer.is_key_of(&Sealed::from_bytes(row.2.clone()))).collect())
 }
 
 fn opened(

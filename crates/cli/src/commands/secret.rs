@@ -3,7 +3,7 @@
 
 use crate::{context::Context, error::CliError};
 use clap::{Args, Subcommand};
-use metalform_service::{FoundKey, KeySource, SecretName, rotate_secret_key};
+use metalform_service::{Config, FoundKey, KeySource, Replaced, SecretName, replace_lost_key, rotate_secret_key};
 use secrecy::{SecretString, zeroize::Zeroizing};
 use serde_json::json;
 use std::io::{IsTerminal, Read};
@@ -41,6 +41,9 @@ struct Rotate {
     /// command:PROGRAM ARGS…
     #[arg(long, value_name = "SOURCE", value_parser = source)]
     old: Option<KeySource>,
+    /// The old key is lost for good: go on with another, and give up everything that was sealed under it
+    #[arg(long, conflicts_with = "old")]
+    lost: bool,
 }
 
 /// A longer input is no key.
@@ -88,6 +91,9 @@ fn read_stdin(context: &Context) -> Result<SecretString, CliError> {
 
 async fn rotate(context: &Context, args: &Rotate) -> Result<(), CliError> {
     let config = context.load_config()?;
+    if args.lost {
+        return replace_lost(context, &config).await;
+    }
     let rotated = rotate_secret_key(&config, args.old.as_ref(), &context.clock).await.map_err(CliError::Secret)?;
     let (from, name) = (rotated.from.to_string(), rotated.name.as_str());
     if context.json {
@@ -105,6 +111,22 @@ async fn rotate(context: &Context, args: &Rotate) -> Result<(), CliError> {
         n => context.out.note(&format!("the tokens of {n} open boot attempts stay good")),
     }
     context.out.note("backups from before need the old key: keep it with them, and nowhere else");
+    Ok(())
+}
+
+async fn replace_lost(context: &Context, config: &Config) -> Result<(), CliError> {
+    let Replaced { from, name, put_aside } =
+        replace_lost_key(config, &context.clock).await.map_err(CliError::Secret)?;
+    if context.json {
+        return context.out.json(&json!({"key": from.to_string(), "name": name.as_str(), "put_aside": put_aside}));
+    }
+    context.out.data(&format!("the service goes on with the key from {from} ({name})"))?;
+    for path in put_aside {
+        context.out.data(&format!("put aside: {}", path.display()))?;
+    }
+    context
+        .out
+        .note("clusters' passwords can't be read any more; give clients the new tls/ca.pem after the next start");
     Ok(())
 }
 

@@ -106,6 +106,7 @@ fn wrong_usage_ends_with_2_and_says_what_was_wrong() {
         (&["secret", "set"], "<NAME>"),
         (&["secret", "set", "password"], "one of ibm-api-key"),
         (&["secret", "rotate", "--old", "vault:x"], "write file:PATH"),
+        (&["secret", "rotate", "--lost", "--old", "env:KEY"], "cannot be used with"),
         (&["doctor", "--fix"], "unexpected argument"),
         (&["completions", "dos"], "[possible values: bash"),
     ] {

@@ -88,6 +88,14 @@ pub enum SecretError {
         /// Where the old one came from.
         old: KeySource,
     },
+    /// Somebody would give up what can be opened.
+    #[error("the secret key isn't lost: {} opens with the one from {from}, or isn't sealed at all", data_dir.display())]
+    NotLost {
+        /// Where it comes from.
+        from: KeySource,
+        /// The data folder.
+        data_dir: PathBuf,
+    },
     /// The key isn't in a file, so it isn't ours to write.
     #[error("the secret key comes from {from}, and only a file can be written anew")]
     NotOurs {
@@ -156,7 +164,7 @@ impl SecretError {
             }
             SecretError::KeyLost { .. } => {
                 "restore it from a backup of the same data folder; no new one is made, since nothing sealed could be opened \
-                 with it. If it is lost for good: docs/secrets.md"
+                 with it. If it is lost for good: `metalform secret rotate --lost`, after docs/secrets.md"
                     .into()
             }
             SecretError::OtherKey { .. } => {
@@ -165,6 +173,7 @@ impl SecretError {
                     .into()
             }
             SecretError::SameKey { .. } => "put a new key where `[secrets] key` says, and name the old one with --old".into(),
+            SecretError::NotLost { .. } => "`metalform secret rotate` without --lost changes it, and loses nothing".into(),
             SecretError::NotOurs { .. } => {
                 "put a new key there, keep the old one, and run `metalform secret rotate --old SOURCE` with where that is".into()
             }

@@ -21,7 +21,7 @@ use super::{
     KeySource, SecretError, check_owner, crash_point,
     key::SecretKey,
     remove,
-    sealed_file::{check_files, reseal_files},
+    sealed_file::{check_files, put_aside_lost, reseal_files},
     start::{FoundKey, Source, old_file, token_key},
     write_whole,
 };
@@ -29,7 +29,7 @@ use crate::{Config, audit};
 use metalform_model::{Clock, audit_action};
 use metalform_store::{Reseal, SealedUnder, SecretKeyName, Store, kept_token_name};
 use secrecy::ExposeSecret;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 /// What came of it.
@@ -107,6 +107,40 @@ async fn rotate_elsewhere(config: &Config, old: &KeySource, clock: &dyn Clock) -
         check_files(data_dir, &old_key, Some(&new))?;
         let kept = change(&store, data_dir, &old_key, &new, clock).await?;
         Ok(Rotated { from: source.clone(), name: new.name(), kept, was_done: false })
+    };
+    let done = done.await;
+    store.close().await;
+    done
+}
+
+/// What it costs to begin anew.
+#[derive(Debug)]
+pub struct Replaced {
+    /// Where the key comes from.
+    pub from: KeySource,
+    /// The new key's name, as the audit has it.
+    pub name: SecretKeyName,
+    /// What was renamed because nobody can open it any more, and what belongs to it.
+    pub put_aside: Vec<PathBuf>,
+}
+
+/// Gives up what was sealed under a key that is lost, so that the service can go on: with the key that is there now, or a new
+/// one. The passwords stay in the database, unreadable. May be repeated after a crash.
+pub async fn replace_lost_key(config: &Config, clock: &dyn Clock) -> Result<Replaced, SecretError> {
+    check_owner(&config.data_dir)?;
+    if Store::peek_secret_key(&config.data_dir).await? == SealedUnder::NoKey {
+        return Err(SecretError::NotLost { from: Source::of(config).source, data_dir: config.data_dir.clone() });
+    }
+    let store = Store::open(&config.data_dir).await?;
+    let done = async {
+        let key = FoundKey::in_place_of_lost(config, &store).await?;
+        let put_aside = put_aside_lost(&config.data_dir, &key)?;
+        let (name, sealer) = (key.name(), key.sealer());
+        let target = format!("key {name} in place of one that is lost, with all that was sealed under it");
+        let audit = audit::own_line(clock, audit_action::SECRET_ROTATE, &target, "ok");
+        let change = Reseal { from: &sealer, to: &sealer, name: &name, kept_boot_tokens: &[], audit: &audit };
+        store.reseal(change).await?;
+        Ok(Replaced { from: Source::of(config).source, name, put_aside })
     };
     let done = done.await;
     store.close().await;

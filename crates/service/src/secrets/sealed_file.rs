@@ -4,10 +4,14 @@
 //! stand in for another. A file from before they were sealed is read as it is, and sealed then: by one rename, so after a
 //! crash it is one or the other.
 
-use super::{SecretError, crash_point, key::SecretKey, read, write_whole};
+use super::{SecretError, beside, crash_point, key::SecretKey, read, sync_folder_of, write_whole};
 use metalform_store::{NamedSealError, NamedSealer};
 use secrecy::{ExposeSecret, SecretString};
-use std::{path::Path, sync::Arc};
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// Begins a sealed file; then a version of the form, then hex digits.
 const MARK: &str = "metalform-sealed:";
@@ -171,10 +175,53 @@ pub(super) fn set(
 
 /// Gets it back.
 pub(super) fn get(data_dir: &Path, files: &SealedFiles, name: SecretName) -> Result<SecretString, SecretError> {
-    match files.open_file(&data_dir.join(name.as_str()), name.as_str()) {
+    or_not_set(data_dir, name, files.open_file(&data_dir.join(name.as_str()), name.as_str()))
+}
+
+/// The same, and one that isn't sealed stays as it is.
+pub(super) fn peek(data_dir: &Path, files: &SealedFiles, name: SecretName) -> Result<SecretString, SecretError> {
+    let read = read(&data_dir.join(name.as_str()));
+    let opened = read.and_then(|text| Ok(files.opened(&text, name.as_str())?.unwrap_or(text)));
+    or_not_set(data_dir, name, opened)
+}
+
+fn or_not_set(
+    data_dir: &Path,
+    name: SecretName,
+    opened: Result<SecretString, SecretError>,
+) -> Result<SecretString, SecretError> {
+    match opened {
         Err(error) if error.is_not_found() => {
             Err(SecretError::NotSet { name: name.as_str(), data_dir: data_dir.to_owned() })
         }
         other => other,
     }
+}
+
+/// Renames what doesn't open under that key, and says what that was. A certificate or public key goes before the private one
+/// that it belongs to: after a crash between the two that one still doesn't open, and the next try finds it.
+pub(super) fn put_aside_lost(data_dir: &Path, key: &SecretKey) -> Result<Vec<PathBuf>, SecretError> {
+    let mut aside = Vec::new();
+    for (name, found) in look(data_dir, key) {
+        match found {
+            Ok(_) => continue,
+            Err(SecretError::Sealed(_)) => {}
+            Err(other) => return Err(other),
+        }
+        let public = match name {
+            AUDIT_KEY => Some("audit.pub"),
+            CA_KEY => Some("tls/ca.pem"),
+            _ => None,
+        };
+        for name in public.into_iter().chain([name]) {
+            let path = data_dir.join(name);
+            let lost = beside(&path, ".lost");
+            match std::fs::rename(&path, &lost).and_then(|()| sync_folder_of(&path)).and_then(|()| crash_point()) {
+                Ok(()) => aside.push(lost),
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(source) => return Err(SecretError::File { path, source }),
+            }
+        }
+    }
+    Ok(aside)
 }

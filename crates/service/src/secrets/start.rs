@@ -90,6 +90,13 @@ pub struct FoundKey {
 impl FoundKey {
     /// Gets the key, and compares it with the database. Changes nothing.
     pub async fn load(config: &Config) -> Result<FoundKey, SecretError> {
+        let found = FoundKey::read(config).await?;
+        found.check(&found.under)?;
+        Ok(found)
+    }
+
+    /// Gets the key, whatever the database says.
+    async fn read(config: &Config) -> Result<FoundKey, SecretError> {
         let (source, data_dir) = (Source::of(config), config.data_dir.clone());
         let under = Store::peek_secret_key(&data_dir).await?;
         let current = match source.source.fetch().await {
@@ -103,9 +110,7 @@ impl FoundKey {
                 other => Some(other?),
             },
         };
-        let found = FoundKey { data_dir, source, current, old, under };
-        found.check(&found.under)?;
-        Ok(found)
+        Ok(FoundKey { data_dir, source, current, old, under })
     }
 
     fn check(&self, under: &SealedUnder) -> Result<Standing, SecretError> {
@@ -122,6 +127,20 @@ impl FoundKey {
                 }
                 other => Ok(other),
             },
+        }
+    }
+
+    /// The key that a data folder begins anew with whose own is lost: the one that is there now, or a new one. With the key
+    /// that is the right one nothing is lost.
+    pub(super) async fn in_place_of_lost(config: &Config, store: &Store) -> Result<SecretKey, SecretError> {
+        let found = FoundKey::read(config).await?;
+        match found.check(&store.sealed_under().await?) {
+            Ok(_) => Err(SecretError::NotLost { from: found.source.source, data_dir: found.data_dir }),
+            Err(SecretError::KeyLost { .. } | SecretError::OtherKey { .. }) => match found.current {
+                Some(key) => Ok(key),
+                None => make(&found.source),
+            },
+            Err(other) => Err(other),
         }
     }
 
@@ -201,7 +220,7 @@ impl FoundKey {
     /// A secret that an operator gave, without sealing or making anything.
     pub(crate) fn get(&self, name: SecretName) -> Result<SecretString, SecretError> {
         match &self.current {
-            Some(key) => sealed_file::get(&self.data_dir, &SealedFiles::under(key), name),
+            Some(key) => sealed_file::peek(&self.data_dir, &SealedFiles::under(key), name),
             None => Err(SecretError::NotSet { name: name.as_str(), data_dir: self.data_dir.clone() }),
         }
     }

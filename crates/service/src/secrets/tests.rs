@@ -392,6 +392,55 @@ async fn a_rotation_that_cannot_be_is_refused_and_nothing_is_begun() {
     open_all(&folder, &config).await.unwrap();
 }
 
+/// Whoever lost the key can go on: what was sealed is put aside, and a crash on the way costs the same command again.
+#[tokio::test]
+async fn a_key_that_is_lost_is_given_up_by_a_word_of_its_own_and_never_by_mistake() {
+    for lives in 0.. {
+        let folder = Folder::new();
+        let config = folder.config("");
+        assert!(matches!(replace_lost_key(&config, &Fixed).await, Err(SecretError::NotLost { .. })));
+        furnished(&folder, &config).await;
+        let not_lost = replace_lost_key(&config, &Fixed).await.unwrap_err();
+        assert!(matches!(not_lost, SecretError::NotLost { .. }) && not_lost.hint().contains("without --lost"));
+        fs::write(folder.0.join("tls/ca.pem"), "a certificate").unwrap();
+        fs::remove_file(folder.0.join("secret.key")).unwrap();
+        LIVES.set(Some(lives));
+        let died = replace_lost_key(&config, &Fixed).await.is_err();
+        LIVES.set(None);
+        if died {
+            replace_lost_key(&config, &Fixed).await.unwrap();
+        }
+        for name in ["audit.key.lost", "audit.pub.lost", "tls/ca.key.lost", "tls/ca.pem.lost", "ibm-api-key.lost"] {
+            assert!(folder.0.join(name).exists(), "{lives}: {name}");
+        }
+        let (store, secrets) = start(&config).await.unwrap();
+        secrets.audit_key().unwrap();
+        assert!(matches!(secrets.get(SecretName::IbmApiKey), Err(SecretError::NotSet { .. })));
+        let sealed = &store.credentials(Uuid::from_u128(1)).await.unwrap()[0].sealed;
+        let error = secrets.sealer().open(Uuid::from_u128(1), Account::AhvRoot, sealed).unwrap_err();
+        assert!(matches!(error, metalform_store::SealError::OtherKey { .. }), "{error:?}");
+        store.close().await;
+        assert_eq!(rotate_secret_key(&config, None, &Fixed).await.unwrap().kept, 1, "and it holds nothing up");
+        if !died {
+            assert!(lives > 5, "{lives}");
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_look_at_the_clouds_key_seals_nothing() {
+    let folder = Folder::new();
+    let config = folder.config("");
+    furnished(&folder, &config).await;
+    folder.write("ibm-api-key", "laid there by hand");
+    let found = FoundKey::load(&config).await.unwrap();
+    assert_eq!(found.get(SecretName::IbmApiKey).unwrap().expose_secret(), "laid there by hand");
+    assert_eq!((found.look().plain, folder.read("ibm-api-key").as_str()), (vec!["ibm-api-key"], "laid there by hand"));
+    assert_eq!(open_all(&folder, &config).await.unwrap().api_key, "laid there by hand");
+    assert!(folder.read("ibm-api-key").starts_with("metalform-sealed:"));
+}
+
 #[tokio::test]
 async fn a_clouds_key_is_kept_sealed_before_the_first_start_and_a_document_is_none() {
     let folder = Folder::new();
@@ -411,6 +460,17 @@ async fn a_clouds_key_is_kept_sealed_before_the_first_start_and_a_document_is_no
     let running = start(&config).await.unwrap();
     set("second").await.unwrap();
     assert_eq!(running.1.get(SecretName::IbmApiKey).unwrap().expose_secret(), "second");
+}
+
+#[test]
+fn whoever_is_not_the_folders_owner_writes_no_secret_into_it() {
+    let folder = Folder::new();
+    check_owner(&folder.0).unwrap();
+    let us = nix::unistd::geteuid().as_raw();
+    let error = check_owner_is(&folder.0, us + 1).unwrap_err();
+    assert!(matches!(error, SecretError::Owner { owner, .. } if owner == us), "{error:?}");
+    assert!(error.hint().contains("runuser -u"), "{}", error.hint());
+    check_owner_is(&folder.0.join("none yet"), us + 1).unwrap();
 }
 
 #[test]

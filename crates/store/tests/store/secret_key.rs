@@ -3,7 +3,7 @@
 use crate::rig::*;
 use metalform_model::*;
 use metalform_store::{
-    Changes, Reseal, ResealError, Schema, SealedUnder, Sealer, SecretKeyName, Store, kept_token_name,
+    Changes, Reseal, ResealError, Schema, SealedCredential, SealedUnder, Sealer, SecretKeyName, Store, kept_token_name,
 };
 use secrecy::ExposeSecret;
 use uuid::Uuid;
@@ -78,9 +78,13 @@ async fn one_password_that_does_not_open_leaves_all_as_they_were() {
     let (store, id) = with_passwords(&folder).await;
     let other = accept(&store, "other", ["c", "d"]).await;
     let lease = lease(&store, other).await;
-    let foreign = Sealer::new(&[9; 32]).seal(other, Account::AhvRoot, &PASSWORD.into()).unwrap();
-    let credentials =
-        vec![metalform_store::SealedCredential { sealed: foreign, ..credential(other, Account::AhvRoot) }];
+    // Sealed for another cluster, as if somebody had moved the row; and one whose key is gone for good.
+    let moved = sealer().seal(id, Account::AhvRoot, &PASSWORD.into()).unwrap();
+    let lost = Sealer::new(&[9; 32]).seal(other, Account::AhvAdmin, &PASSWORD.into()).unwrap();
+    let credentials = vec![
+        SealedCredential { sealed: moved, ..credential(other, Account::AhvRoot) },
+        SealedCredential { sealed: lost.clone(), ..credential(other, Account::AhvAdmin) },
+    ];
     store.commit(&lease, Changes { credentials, ..Changes::default() }).await.unwrap();
     let (to, name, line) = (Sealer::new(&[8; 32]), SecretKeyName::of(&[8; 32]), audit_entry("secret key"));
     for error in [
@@ -93,6 +97,14 @@ async fn one_password_that_does_not_open_leaves_all_as_they_were() {
     assert!(opens(&store, id, &sealer()).await);
     assert!(matches!(store.sealed_under().await.unwrap(), SealedUnder::Password(_)));
     assert_eq!(store.audit(0, 9).await.unwrap(), []);
+    sqlx::query("DELETE FROM credentials WHERE cluster_id = $1 AND account = 'ahv_root'")
+        .bind(other.to_string())
+        .execute(&raw(&folder).await)
+        .await
+        .unwrap();
+    store.reseal(change(&sealer(), &to, &name, &line)).await.unwrap();
+    assert!(opens(&store, id, &to).await, "one that was lost before holds nothing up");
+    assert_eq!(store.credentials(other).await.unwrap()[0].sealed, lost);
 }
 
 #[tokio::test]

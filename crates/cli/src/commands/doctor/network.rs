@@ -94,13 +94,13 @@ async fn boot_plane_answers(host: &str) -> Result<(), String> {
 /// How machines reach the boot plane, as far as that can be told from here.
 pub async fn check_public_url(config: &Config, running: bool) -> Check {
     const NAME: &str = "public_url";
+    if config.boot.public_url.is_none() && config.boot.listen.port() == 0 {
+        return Check::ok(NAME, "that of the listener, whose port is chosen at each start");
+    }
     let host = match config.boot_host() {
         Ok(host) => host.to_string(),
         Err(error) => return Check::problem(NAME, error.to_string(), error.hint()),
     };
-    if config.boot.public_url.is_none() && config.boot.listen.port() == 0 {
-        return Check::ok(NAME, "as the listener's, whose port is chosen at each start");
-    }
     let with_port = if host.contains(':') { host.clone() } else { format!("{host}:80") };
     let found = tokio::time::timeout(LIMIT, tokio::net::lookup_host(&with_port)).await;
     let addresses: Vec<SocketAddr> = match found {
@@ -163,6 +163,7 @@ mod tests {
         for (boot, verdict, told) in [
             ("listen = \"0.0.0.0:8080\"", Verdict::Problem, "missing"),
             ("listen = \"127.0.0.1:8080\"", Verdict::Ok, "is this machine"),
+            ("listen = \"127.0.0.1:0\"", Verdict::Ok, "chosen at each start"),
             (
                 "listen = \"0.0.0.0:8080\"\npublic_url = \"http://127.0.0.1\"",
                 Verdict::Warning,
