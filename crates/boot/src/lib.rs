@@ -39,4 +39,4 @@ pub use script::{
     TemplateFault, Templates, ValueError, lint, lint_file, script_url,
 };
 pub use session::{BootSession, Bound, RequestCounted, Sessions};
-pub use token::{BootToken, TokenKey};
+pub use token::{BootToken, KeptTokens, TokenKey};

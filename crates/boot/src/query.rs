@@ -3,14 +3,23 @@
 //! Read by hand, because consoles turn `&` into `@` and what follows must not become part of the token. A token has only
 //! characters that are never percent-encoded, so nothing is decoded.
 
-/// What a query said.
-#[derive(Debug, PartialEq, Eq)]
+use std::fmt;
+
+/// What a query said. Its `Debug` doesn't show the token.
+#[derive(PartialEq, Eq)]
 pub(crate) struct BootQuery<'a> {
     /// The value of the first `t`, not checked.
     pub token: Option<&'a str>,
     /// Whether there was anything else than one `t`, leaving out what follows a `@`. Its text is not kept: it might be a
     /// token under a wrong name.
     pub has_more: bool,
+}
+
+impl fmt::Debug for BootQuery<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let token = self.token.map(str::len);
+        f.debug_struct("BootQuery").field("token_bytes", &token).field("has_more", &self.has_more).finish()
+    }
 }
 
 pub(crate) fn read_query(raw: Option<&str>) -> BootQuery<'_> {

@@ -3,11 +3,14 @@
 //! A token is an HMAC over the boot attempt's id, so it is the same on every replica and after every crash, and is stored
 //! nowhere. Rejected: random tokens in the store (a boot would need the store to be there) and a token over the server id
 //! (it would outlive the attempt).
+//!
+//! When the key is changed, machines still have tokens of the old one. Those of the attempts that are open then are kept, each
+//! by itself, and the old key isn't: whoever knows it can make no other.
 
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretBox, SecretString};
 use sha2::Sha256;
-use std::fmt;
+use std::{collections::HashMap, fmt};
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
@@ -17,28 +20,42 @@ const DOMAIN: &[u8] = b"metalform boot token v1\0";
 const PROGRESS: &[u8] = b"metalform progress token v1\0";
 
 /// The service's secret. Can't be printed.
-pub struct TokenKey(SecretBox<[u8; 32]>);
+pub struct TokenKey {
+    key: SecretBox<[u8; 32]>,
+    kept: HashMap<Uuid, KeptTokens>,
+}
 
 impl TokenKey {
     /// Takes 32 random bytes.
     pub fn new(bytes: [u8; 32]) -> Self {
-        TokenKey(SecretBox::new(Box::new(bytes)))
+        TokenKey { key: SecretBox::new(Box::new(bytes)), kept: HashMap::new() }
+    }
+
+    /// The same, and these attempts have the tokens that they had under an earlier key.
+    pub fn keeping(mut self, kept: impl IntoIterator<Item = (Uuid, KeptTokens)>) -> Self {
+        self.kept.extend(kept);
+        self
+    }
+
+    /// The attempt's tokens, to be kept when this key isn't any more.
+    pub fn tokens_to_keep(&self, attempt: Uuid) -> KeptTokens {
+        KeptTokens { boot: self.token(attempt), progress: self.progress_token(attempt) }
     }
 
     /// The token of a boot attempt.
     pub fn token(&self, attempt: Uuid) -> BootToken {
-        self.derived(DOMAIN, attempt)
+        self.kept.get(&attempt).map_or_else(|| self.derived(DOMAIN, attempt), |kept| kept.boot.clone())
     }
 
     /// What an installer shows with its progress. It knows neither keys nor headers, but gets its URL from a document that
     /// only the node gets, so the token in it is another than the one on the kernel's command line.
     pub fn progress_token(&self, attempt: Uuid) -> BootToken {
-        self.derived(PROGRESS, attempt)
+        self.kept.get(&attempt).map_or_else(|| self.derived(PROGRESS, attempt), |kept| kept.progress.clone())
     }
 
     fn derived(&self, domain: &[u8], attempt: Uuid) -> BootToken {
-        let mut mac =
-            Hmac::<Sha256>::new_from_slice(self.0.expose_secret()).expect("HMAC takes a key of any length (RFC 2104)");
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.key.expose_secret())
+            .expect("HMAC takes a key of any length (RFC 2104)");
         mac.update(domain);
         mac.update(attempt.as_bytes());
         BootToken(hex::encode(mac.finalize().into_bytes()).into())
@@ -87,6 +104,30 @@ impl fmt::Debug for BootToken {
     }
 }
 
+/// The tokens of one boot attempt, as an earlier key gave them.
+#[derive(Debug, Clone)]
+pub struct KeptTokens {
+    boot: BootToken,
+    progress: BootToken,
+}
+
+impl KeptTokens {
+    /// As a text, to be sealed.
+    pub fn to_text(&self) -> SecretString {
+        format!("{} {}", self.boot.expose(), self.progress.expose()).into()
+    }
+
+    /// From that text; `None`: it is none.
+    pub fn from_text(text: &SecretString) -> Option<KeptTokens> {
+        let (boot, progress) = text.expose_secret().split_once(' ')?;
+        let token = |text: &str| {
+            let is_one = text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+            is_one.then(|| BootToken(text.into()))
+        };
+        Some(KeptTokens { boot: token(boot)?, progress: token(progress)? })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,6 +159,25 @@ mod tests {
         );
         for wrong in ["", &token.expose()[..63], &format!("{}0", token.expose()), &token.expose().to_uppercase()] {
             assert!(!key(1).is_token_of(wrong, attempt), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn tokens_that_are_kept_stay_good_under_the_next_key_and_no_others_do() {
+        let (open, later) = (Uuid::from_u128(7), Uuid::from_u128(8));
+        let kept = KeptTokens::from_text(&key(1).tokens_to_keep(open).to_text()).unwrap();
+        let next = key(2).keeping([(open, kept)]);
+        assert!(next.is_token_of(key(1).token(open).expose(), open));
+        assert!(next.is_progress_token_of(key(1).progress_token(open).expose(), open));
+        assert!(!next.is_token_of(key(2).token(open).expose(), open), "the machine has one, not two");
+        assert!(!next.is_token_of(key(1).token(later).expose(), later));
+        assert!(next.is_token_of(key(2).token(later).expose(), later));
+        let again = KeptTokens::from_text(&next.tokens_to_keep(open).to_text()).unwrap();
+        assert!(key(3).keeping([(open, again)]).is_token_of(key(1).token(open).expose(), open), "and once more");
+        for wrong in
+            ["", "a b", &"0".repeat(64), &format!("{0} {0}x", "0".repeat(64)), &format!("{0} {0}", "G".repeat(64))]
+        {
+            assert!(KeptTokens::from_text(&wrong.to_owned().into()).is_none(), "{wrong}");
         }
     }
 

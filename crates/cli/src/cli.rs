@@ -42,6 +42,8 @@ pub enum Command {
     Token(token::Token),
     Image(image::Image),
     Audit(audit::Audit),
+    Secret(secret::Secret),
+    Doctor(doctor::Doctor),
     Completions(completions::Completions),
 }
 
@@ -97,6 +99,8 @@ impl Command {
             Command::Token(args) => token::run(context, args).await,
             Command::Image(args) => image::run(context, args).await,
             Command::Audit(args) => audit::run(context, args).await,
+            Command::Secret(args) => secret::run(context, args).await,
+            Command::Doctor(args) => doctor::run(context, args).await,
             Command::Completions(args) => completions::run(context, args),
         }
     }

@@ -10,6 +10,7 @@ use crate::{
 use metalform_model::{ApiRole, ApiToken, ClusterStatus, Event, Explanation, FormationChoice, PlanFormat};
 use metalform_store::{AuditHead, AuditLine};
 use reqwest::{Certificate, Method, RequestBuilder, Response, Url, header};
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::{collections::BTreeSet, io, time::Duration};
@@ -24,7 +25,7 @@ const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(200);
 pub struct Client {
     http: reqwest::Client,
     url: Url,
-    token: String,
+    token: SecretString,
     connect_for: Duration,
 }
 
@@ -300,6 +301,14 @@ impl Client {
         response.text().await.map_err(|e| self.broken(doing, e))
     }
 
+    /// Whether the service answers. It needs no token and leaves no line in the audit, so none is sent.
+    pub async fn is_alive(&self) -> Result<(), CliError> {
+        let (doing, mut url) = ("ask whether it answers", self.url.clone());
+        url.set_path("/healthz");
+        let response = self.send(doing, self.http.get(url).timeout(REQUEST_LIMIT)).await?;
+        self.document::<Value>(doing, response).await.map(drop)
+    }
+
     async fn get<T: DeserializeOwned>(&self, doing: &str, path: &[&str]) -> Result<T, CliError> {
         self.ask(doing, Method::GET, path).await
     }
@@ -315,7 +324,7 @@ impl Client {
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.clear().extend(["api", "v1"]).extend(path);
         }
-        self.http.request(method, url).bearer_auth(&self.token).timeout(REQUEST_LIMIT)
+        self.http.request(method, url).bearer_auth(self.token.expose_secret()).timeout(REQUEST_LIMIT)
     }
 
     async fn send(&self, doing: &str, request: RequestBuilder) -> Result<Response, CliError> {

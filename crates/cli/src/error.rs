@@ -136,6 +136,12 @@ pub enum CliError {
     /// The service could not start, or stopped badly.
     #[error("the service stopped")]
     Serve(#[source] metalform_service::ServeError),
+    /// A secret can't be kept, or its key not be changed.
+    #[error("the secrets can't be worked on")]
+    Secret(#[source] metalform_service::SecretError),
+    /// `doctor` found something.
+    #[error("{} found", count(*.0, "problem"))]
+    Unwell(usize),
     /// A folder or file of our own could not be made.
     #[error("could not {doing} {}", .path.display())]
     File {
@@ -384,6 +390,8 @@ impl CliError {
             | CliError::NotReady(_)
             | CliError::ReleasedMeanwhile { .. }
             | CliError::Serve(_)
+            | CliError::Secret(_)
+            | CliError::Unwell(_)
             | CliError::File { .. }
             | CliError::Simulator(_)
             | CliError::Lab(_)
@@ -426,6 +434,8 @@ impl CliError {
             CliError::IdleFaults { .. } => "fault_cannot_strike",
             CliError::NotEmulated(_) => "not_emulated",
             CliError::Serve(_) => "serve",
+            CliError::Secret(_) => "secret",
+            CliError::Unwell(_) => "unwell",
             CliError::File { .. } => "file",
             CliError::Simulator(_) | CliError::SimulatorConfig(_) => "simulator",
             CliError::Lab(_) => "lab",
@@ -449,7 +459,7 @@ impl CliError {
     }
 
     /// What to do about it.
-    fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> Option<String> {
         let hint = match self {
             CliError::Unreachable { .. } => {
                 "start it with `metalform serve`, or say where it is: --config FILE on its own machine, METALFORM_SERVER \
@@ -476,6 +486,7 @@ impl CliError {
             CliError::NotReady(clusters) => return clusters.iter().find_map(|c| c.hint.clone()),
             CliError::Config(source) => return Some(source.hint().to_string()),
             CliError::Serve(source) => return Some(source.hint().to_string()),
+            CliError::Secret(source) => return Some(source.hint()),
             CliError::IdleFaults { hint, .. } => hint,
             CliError::NotEmulated(_) => "add `--machines qemu`",
             CliError::Simulator(source) => return Some(source.hint()),
@@ -497,6 +508,7 @@ impl CliError {
             CliError::BrokenAudit(report) => return report.faults.first().map(|fault| fault.hint().to_owned()),
             CliError::StoppedWatching { cluster } => return Some(format!("`metalform events {cluster} --follow`")),
             CliError::Unreadable { .. }
+            | CliError::Unwell(_)
             | CliError::ReleasedMeanwhile { .. }
             | CliError::File { .. }
             | CliError::SimulatorConfig(_)
@@ -542,6 +554,7 @@ impl CliError {
             CliError::NotReady(_)
                 | CliError::ReleasedMeanwhile { .. }
                 | CliError::Damaged(_)
+                | CliError::Unwell(_)
                 | CliError::BrokenAudit(_)
                 | CliError::NoDefaultSet { .. }
         )

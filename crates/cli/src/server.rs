@@ -10,6 +10,7 @@ use crate::{
 };
 use metalform_service::{Config, ControlTls, Running, ca_file, name_to_ask_for};
 use reqwest::Url;
+use secrecy::SecretString;
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -27,7 +28,7 @@ pub struct Server {
     /// Where to connect, when the URL says a name of its certificate's instead.
     pub at: Option<SocketAddr>,
     /// The bearer token.
-    pub token: String,
+    pub token: SecretString,
     /// Files of certificates to trust.
     pub ca_files: Vec<PathBuf>,
     /// Whether to trust the system's as well.
@@ -89,7 +90,7 @@ impl Server {
 
 /// A service that starts for the first time is about to write its token: that is waited for like its listener. Its
 /// authority's certificate is there before.
-async fn await_token(url: &Url, file: &Path, named: bool, wait_for: Duration) -> Result<String, CliError> {
+async fn await_token(url: &Url, file: &Path, named: bool, wait_for: Duration) -> Result<SecretString, CliError> {
     let mut waited = Duration::ZERO;
     loop {
         match find_token(url, file, named) {
@@ -118,14 +119,14 @@ fn is_readable(file: &Path) -> bool {
 
 /// The environment's token belongs to the environment's address, the file's to the configuration's; one fills in for the
 /// other.
-fn find_token(url: &Url, file: &Path, named: bool) -> Result<String, CliError> {
+fn find_token(url: &Url, file: &Path, named: bool) -> Result<SecretString, CliError> {
     let given = || variable("METALFORM_TOKEN");
     if let Some(token) = given().filter(|_| named) {
-        return Ok(token.trim().to_owned());
+        return Ok(token.trim().into());
     }
     match std::fs::read_to_string(file) {
-        Ok(token) => Ok(token.trim().to_owned()),
-        Err(source) => given().map(|token| token.trim().to_owned()).ok_or_else(|| CliError::NoToken {
+        Ok(token) => Ok(token.trim().into()),
+        Err(source) => given().map(|token| token.trim().into()).ok_or_else(|| CliError::NoToken {
             server: url.origin().ascii_serialization(),
             file: file.to_owned(),
             source,

@@ -14,6 +14,8 @@ pub const TOKEN_CREATE: &str = "token.create";
 pub const TOKEN_REVOKE: &str = "token.revoke";
 /// A cluster's passwords were read.
 pub const CREDENTIALS_READ: &str = "credentials.read";
+/// Everything that is sealed was sealed under another secret key.
+pub const SECRET_ROTATE: &str = "secret.rotate";
 /// A machine asked for its boot script.
 pub const BOOT_SCRIPT: &str = "boot.script";
 /// A machine exchanged its boot token for a session.
@@ -48,7 +50,7 @@ pub const SERVICE_STOPPED: &str = "service.stopped";
 pub const AUDIT_CHECKED: &str = "audit.checked";
 
 /// All of them. A call of the control plane by another method than these three is `api.` and that method.
-pub const ALL: [&str; 23] = [
+pub const ALL: [&str; 24] = [
     API_GET,
     API_POST,
     API_DELETE,
@@ -56,6 +58,7 @@ pub const ALL: [&str; 23] = [
     TOKEN_CREATE,
     TOKEN_REVOKE,
     CREDENTIALS_READ,
+    SECRET_ROTATE,
     BOOT_SCRIPT,
     BOOT_SESSION,
     BOOT_CONFIG,

@@ -130,7 +130,8 @@ pub struct NodeRecord {
 }
 
 /// One permission to network-boot one node. Opened with create or reinitialize, covers every power-on until the node is
-/// installed; its token can be recomputed from its id by whoever has the key, and is never stored.
+/// installed; its token can be recomputed from its id by whoever has the key, and is stored only, sealed, when that key is
+/// changed while the attempt is open.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BootAttempt {
     /// Unique; the token is derived from it.

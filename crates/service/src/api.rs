@@ -19,7 +19,7 @@ mod tokens;
 pub use error::ApiError;
 pub(crate) use {auth::Limits, caller::Caller};
 
-use crate::{boot_side::StoreDirectory, installer::Installer, runner::Wake, secrets::OperatorToken};
+use crate::{boot_side::StoreDirectory, installer::Installer, runner::Wake, secrets::BootstrapToken};
 use auth::Gate;
 use axum::{
     Router,
@@ -52,7 +52,7 @@ pub(crate) struct App {
     pub boot_host: BootHost,
     pub templates: Templates,
     pub timeouts: Timeouts,
-    pub token: OperatorToken,
+    pub token: BootstrapToken,
     /// Who failed to show a credential lately, and who calls how fast.
     pub limits: Limits,
     /// Opens the clusters' passwords for whoever may read them.

@@ -1,9 +1,14 @@
 //! `metalform.toml`: defaults, then the file, then `METALFORM_<SECTION>_<KEY>`.
 
-use crate::{audit::SyslogTarget, tls};
+use crate::{
+    audit::SyslogTarget,
+    secrets::{BadKeySource, KeySource},
+    tls,
+};
 use ipnet::IpNet;
 use metalform_boot::{BootHost, SourceCheck};
 use metalform_model::Timeouts;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use std::{
     fmt,
@@ -30,6 +35,9 @@ pub struct Config {
     /// Where state is kept, if not in `data_dir`.
     #[serde(default)]
     pub store: StoreConfig,
+    /// Where the key is that secrets are sealed under.
+    #[serde(default)]
+    pub secrets: SecretsConfig,
     /// The cloud account.
     #[serde(default)]
     pub ibm_cloud: IbmCloudConfig,
@@ -143,12 +151,30 @@ pub struct StoreConfig {
     pub url: Option<String>,
 }
 
+/// `[secrets]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SecretsConfig {
+    #[serde(deserialize_with = "KeySource::deserialize")]
+    key: Option<Result<KeySource, BadKeySource>>,
+}
+
+impl SecretsConfig {
+    /// Where the secret key is; `None`: in `secret.key` of the data folder, and made there at the first start.
+    pub fn source(&self) -> Option<&KeySource> {
+        self.key.as_ref().and_then(|key| key.as_ref().ok())
+    }
+}
+
 /// `[ibm_cloud]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct IbmCloudConfig {
     /// A file with an API key; its owner alone may read it.
     pub api_key_file: Option<PathBuf>,
+    /// `sealed`: the API key that `metalform secret set` keeps. Never a key itself, though somebody may write one there.
+    #[serde(deserialize_with = "secret_text")]
+    pub api_key: Option<SecretString>,
     /// The trusted profile to use on an instance in the cloud, by id; `default` for the one linked to it.
     pub trusted_profile: Option<String>,
     /// The region.
@@ -252,6 +278,10 @@ impl<'de> Deserialize<'de> for Span {
     }
 }
 
+fn secret_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
+    Ok(Some(String::deserialize(deserializer)?.into()))
+}
+
 fn default_data_dir() -> PathBuf {
     PathBuf::from("/var/lib/metalform")
 }
@@ -280,6 +310,7 @@ impl Default for IbmCloudConfig {
     fn default() -> Self {
         IbmCloudConfig {
             api_key_file: None,
+            api_key: None,
             trusted_profile: None,
             region: "us-south".into(),
             iam_url: None,
@@ -341,8 +372,8 @@ impl ConfigError {
         match self {
             ConfigError::Read { .. } => "name the file with --config, or leave it out for the defaults".into(),
             ConfigError::Wrong(_) => {
-                "the keys are data_dir and those of [boot] [control] [store] [ibm_cloud] [images] \
-                                      [profiles] [nutanix] [audit] [timeouts]"
+                "the keys are data_dir and those of [boot] [control] [store] [secrets] [ibm_cloud] \
+                                      [images] [profiles] [nutanix] [audit] [timeouts]"
                     .into()
             }
             ConfigError::Refused { hint, .. } => hint.clone(),
@@ -356,7 +387,11 @@ const KEYS: &[(&str, &[&str])] = &[
     ("boot", &["listen", "public_url", "allow", "trusted_proxies", "source_check", "templates_dir", "template"]),
     ("control", &["listen", "tls", "names"]),
     ("store", &["url"]),
-    ("ibm_cloud", &["api_key_file", "trusted_profile", "region", "iam_url", "vpc_url", "dns_url", "metadata_url"]),
+    ("secrets", &["key"]),
+    (
+        "ibm_cloud",
+        &["api_key_file", "api_key", "trusted_profile", "region", "iam_url", "vpc_url", "dns_url", "metadata_url"],
+    ),
     ("images", &["dir"]),
     ("profiles", &["file"]),
     (
@@ -475,7 +510,20 @@ impl Config {
                 return refused(key, why, "write https://…; plain HTTP is for loopback only");
             }
         }
-        if self.ibm_cloud.api_key_file.is_some() && self.ibm_cloud.trusted_profile.is_some() {
+        if let Some(Err(error)) = &self.secrets.key {
+            return refused("secrets.key", &error.to_string(), error.hint());
+        }
+        // Not shown, whatever it is.
+        if self.ibm_cloud.api_key.as_ref().is_some_and(|word| word.expose_secret() != "sealed") {
+            let why = "a key has no place in a configuration; the one word to write is \"sealed\"";
+            let hint = "keep the key with `metalform secret set ibm-api-key`, or in a file of mode 0600 that api_key_file names";
+            return refused("ibm_cloud.api_key", why, hint);
+        }
+        if self.ibm_cloud.api_key_file.is_some() && self.ibm_cloud.api_key.is_some() {
+            return refused("ibm_cloud", "both api_key and api_key_file are given", "keep one of them");
+        }
+        let has_key = self.ibm_cloud.api_key_file.is_some() || self.ibm_cloud.api_key.is_some();
+        if has_key && self.ibm_cloud.trusted_profile.is_some() {
             return refused("ibm_cloud", "both an API key and a trusted profile are given", "keep one of them");
         }
         Ok(())
@@ -503,6 +551,25 @@ impl Config {
             why: error.to_string(),
             hint: error.hint().into(),
         })
+    }
+
+    /// Every file outside of the data folder that holds a secret, with the key that names it.
+    pub fn secret_files(&self) -> Vec<(&'static str, &Path)> {
+        let nutanix = &self.nutanix;
+        let mut files = vec![
+            ("ibm_cloud.api_key_file", &self.ibm_cloud.api_key_file),
+            ("nutanix.cvm_password_file", &nutanix.cvm_password_file),
+            ("nutanix.ahv_password_file", &nutanix.ahv_password_file),
+            ("nutanix.prism_password_file", &nutanix.prism_password_file),
+            ("nutanix.foundation_password_file", &nutanix.foundation_password_file),
+        ]
+        .into_iter()
+        .filter_map(|(key, path)| Some((key, path.as_deref()?)))
+        .collect::<Vec<_>>();
+        if let ControlTls::Pair { key, .. } = &self.control.tls {
+            files.push(("control.tls", key));
+        }
+        files
     }
 
     /// Where the default image set is.

@@ -5,6 +5,7 @@ mod api;
 mod audit;
 mod boot_side;
 mod clock;
+mod cloud_check;
 mod config;
 mod deploy;
 mod drivers;
@@ -23,8 +24,12 @@ mod token_text;
 
 pub use audit::{BadSyslogTarget, SyslogTarget};
 pub use clock::WallClock;
+pub use cloud_check::{CloudCheckError, CloudSeen, check_cloud};
 pub use config::{Config, ConfigError, ControlTls};
 pub use runner::{Wake, Wakes};
-pub use secrets::SecretError;
+pub use secrets::{
+    BadKeySource, CommandFault, FoundKey, KeySource, Replaced, Rotated, SecretError, SecretName, Secrets, SecretsSeen,
+    check_secret_file, replace_lost_key, rotate_secret_key,
+};
 pub use serve::{Assembly, Outside, Running, ServeError, assemble, serve};
 pub use tls::{TlsError, ca_file, name_to_ask_for};

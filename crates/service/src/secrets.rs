@@ -1,88 +1,47 @@
-//! The secrets that the service makes for itself at first start, each a file of the data folder that only its owner may
-//! read: the key that boot tokens are made from and passwords are sealed with, the operator's bearer token, and the key that
-//! the audit is signed with.
+//! The service's secrets at rest. One key, [`SecretKey`], comes from `secret.key` of the data folder or from where the
+//! configuration says; everything else that lies there is sealed under it or made from it: the clusters' passwords, boot
+//! tokens, the keys of the audit and of our own authority, the cloud's API key. Only `token` and `tls/server.pem` are as they
+//! are: the first is replaced by hand, the second is made anew every few months.
 
-use metalform_boot::TokenKey;
-use metalform_store::{AuditKey, Sealer};
+mod command;
+mod error;
+mod key;
+mod rotate;
+mod sealed_file;
+mod source;
+mod start;
+#[cfg(test)]
+mod tests;
+
+pub use error::{CommandFault, SecretError};
+pub use rotate::{Replaced, Rotated, replace_lost_key, rotate_secret_key};
+pub use sealed_file::SecretName;
+pub(crate) use sealed_file::{CA_KEY, SealedFiles};
+pub use source::{BadKeySource, KeySource};
+pub use start::{FoundKey, Secrets, SecretsSeen};
+
+use metalform_store::AuditKey;
 use rand::RngExt;
 use secrecy::{ExposeSecret, SecretString};
 use std::{
     io::{ErrorKind, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 use subtle::ConstantTimeEq;
-use thiserror::Error;
 
-/// A secret file that can't be made or used.
-#[derive(Debug, Error)]
-pub enum SecretError {
-    /// It can't be read or written.
-    #[error("can't use the secret file {}", path.display())]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// Others may read it.
-    #[error("the secret file {} may be read by others (mode {mode:o})", path.display())]
-    Open {
-        /// Which.
-        path: PathBuf,
-        /// Its mode.
-        mode: u32,
-    },
-    /// It doesn't hold what it should.
-    #[error("the secret file {} doesn't hold {what}", path.display())]
-    Content {
-        /// Which.
-        path: PathBuf,
-        /// What it should hold.
-        what: &'static str,
-    },
-    /// The audit's two keys don't belong together.
-    #[error("{} isn't the public key of audit.key", path.display())]
-    OtherPublicKey {
-        /// The public one's file.
-        path: PathBuf,
-    },
-}
-
-impl SecretError {
-    /// What to do about it.
-    pub fn hint(&self) -> String {
-        match self {
-            SecretError::File { .. } => "check the owner and mode of the data folder and of the file".into(),
-            SecretError::Open { path, .. } => format!("chmod 600 {}", path.display()),
-            SecretError::Content { .. } => {
-                "restore it from a backup; a new one is made once it is removed, but open boot tokens are void then, and \
-                 clusters' passwords can't be read"
-                    .into()
-            }
-            SecretError::OtherPublicKey { .. } => {
-                "restore audit.key from a backup; if it is lost, rename audit.pub (what was signed until now is checked with \
-                 it) and start again: there is a new pair then"
-                    .into()
-            }
+/// What signs the audit: `audit.key`, sealed. Its public half is written beside it for whoever checks.
+fn audit_key(data_dir: &Path, files: &SealedFiles) -> Result<AuditKey, SecretError> {
+    let path = data_dir.join(sealed_file::AUDIT_KEY);
+    let text = match files.open_file(&path, sealed_file::AUDIT_KEY) {
+        Err(error) if error.is_not_found() => {
+            let text = random_hex();
+            files.seal_file(&path, sealed_file::AUDIT_KEY, &text)?;
+            text
         }
-    }
-}
-
-/// The key of the boot tokens: `secret.key` as it is.
-pub(crate) fn token_key(data_dir: &Path) -> Result<TokenKey, SecretError> {
-    secret_key(data_dir).map(TokenKey::new)
-}
-
-/// What seals the clusters' passwords, under a key that it derives from `secret.key` and shares with nothing else.
-pub(crate) fn sealer(data_dir: &Path) -> Result<Sealer, SecretError> {
-    secret_key(data_dir).map(|key| Sealer::new(&key))
-}
-
-/// What signs the audit: `audit.key`. Its public half is written beside it for whoever checks.
-pub(crate) fn audit_key(data_dir: &Path) -> Result<AuditKey, SecretError> {
-    let path = data_dir.join("audit.key");
-    let key = AuditKey::from_seed(&key_in(path.clone())?);
+        other => other?,
+    };
+    let key = key::from_hex(&text).and_then(|seed| AuditKey::from_seed(&seed));
     let key = key.ok_or(SecretError::Content { path, what: "a key of Ed25519" })?;
     let path = data_dir.join("audit.pub");
     let failed = |source| SecretError::File { path: path.clone(), source };
@@ -97,30 +56,26 @@ pub(crate) fn audit_key(data_dir: &Path) -> Result<AuditKey, SecretError> {
     }
 }
 
-/// `secret.key`.
-fn secret_key(data_dir: &Path) -> Result<[u8; 32], SecretError> {
-    key_in(data_dir.join("secret.key"))
-}
-
-/// 32 bytes, as hex in that file.
-fn key_in(path: PathBuf) -> Result<[u8; 32], SecretError> {
-    let text = read_or_make(&path)?;
-    let bytes = hex::decode(text.expose_secret()).ok().and_then(|b| <[u8; 32]>::try_from(b).ok());
-    bytes.ok_or(SecretError::Content { path, what: "64 hex digits" })
-}
-
 /// The bearer token of whoever may read the data folder: an admin, and who makes the first API token.
-pub struct OperatorToken(SecretString);
+pub struct BootstrapToken(SecretString);
 
-impl OperatorToken {
+impl BootstrapToken {
     /// Reads `token` of the data folder, or makes it.
-    pub(crate) fn load(data_dir: &Path) -> Result<OperatorToken, SecretError> {
+    pub(crate) fn load(data_dir: &Path) -> Result<BootstrapToken, SecretError> {
         let path = data_dir.join("token");
-        let token = read_or_make(&path)?;
+        let token = match read(&path) {
+            Err(error) if error.is_not_found() => {
+                let token = random_hex();
+                let failed = |source| SecretError::File { path: path.clone(), source };
+                write_whole(&path, token.expose_secret().as_bytes(), 0o600).map_err(failed)?;
+                token
+            }
+            other => other?,
+        };
         if token.expose_secret().len() < 32 {
             return Err(SecretError::Content { path, what: "a token of at least 32 characters" });
         }
-        Ok(OperatorToken(token))
+        Ok(BootstrapToken(token))
     }
 
     /// Whether this is it, in the same time whatever differs.
@@ -129,11 +84,27 @@ impl OperatorToken {
     }
 }
 
-/// Reads a secret from a file that only its owner may read.
+/// Reads a secret from a file that only its owner may read; or from one of systemd's credentials, whose folder says who may.
 pub(crate) fn read(path: &Path) -> Result<SecretString, SecretError> {
+    read_beside(path, source::credentials_directory().as_deref())
+}
+
+/// Whether a file with a secret that the configuration names can be used: it is there, and its owner alone may read it.
+pub fn check_secret_file(path: &Path) -> Result<(), SecretError> {
+    read(path).map(drop)
+}
+
+/// Below `credentials` the group's bits are those of an access control list, which names the service's user alone
+/// (systemd.exec(5), "Credentials"; acl(5): the mask shows as the group's mode).
+fn read_beside(path: &Path, credentials: Option<&Path>) -> Result<SecretString, SecretError> {
     let failed = |source| SecretError::File { path: path.to_owned(), source };
     let mode = std::fs::metadata(path).map_err(failed)?.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
+    let is_credential = || {
+        let folder = credentials.and_then(|folder| folder.canonicalize().ok());
+        folder.is_some_and(|folder| path.canonicalize().is_ok_and(|path| path.starts_with(folder)))
+    };
+    let open_to = if mode & 0o077 != 0 && is_credential() { 0o037 } else { 0o077 };
+    if mode & open_to != 0 {
         return Err(SecretError::Open { path: path.to_owned(), mode });
     }
     Ok(std::fs::read_to_string(path).map_err(failed)?.trim().to_owned().into())
@@ -142,69 +113,73 @@ pub(crate) fn read(path: &Path) -> Result<SecretString, SecretError> {
 /// A file is made under another name and then renamed, so that after a crash it is there in full or not at all. Its name is
 /// on the disk, too, when this returns. The mode is that, whatever the process masks.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
-    let mut half_done = path.as_os_str().to_owned();
-    half_done.push(".new");
-    let half_done = PathBuf::from(half_done);
+    let half_done = beside(path, ".new");
     let mut file = std::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&half_done)?;
     file.set_permissions(std::fs::Permissions::from_mode(mode))?;
+    crash_point()?;
     file.write_all(bytes)?;
     file.sync_all()?;
+    crash_point()?;
     std::fs::rename(&half_done, path)?;
+    crash_point()?;
+    sync_folder_of(path)
+}
+
+/// Removes a file for good.
+fn remove(path: &Path) -> std::io::Result<()> {
+    std::fs::remove_file(path)?;
+    sync_folder_of(path)
+}
+
+fn sync_folder_of(path: &Path) -> std::io::Result<()> {
     // A bare file name has an empty parent, and means the present folder.
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::File::open(folder)?.sync_all()
 }
 
-/// Makes the secret where there is none: 32 random bytes, as hex.
-fn read_or_make(path: &Path) -> Result<SecretString, SecretError> {
-    match read(path) {
-        Err(SecretError::File { source, .. }) if source.kind() == ErrorKind::NotFound => {}
-        other => return other,
+/// `path` with more at its end.
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    name.into()
+}
+
+/// 32 random bytes.
+fn random_hex() -> SecretString {
+    let mut bytes = secrecy::zeroize::Zeroizing::new([0u8; 32]);
+    rand::rng().fill(&mut *bytes);
+    hex::encode(*bytes).into()
+}
+
+/// What somebody else than the data folder's owner wrote there, the service couldn't read.
+fn check_owner(data_dir: &Path) -> Result<(), SecretError> {
+    check_owner_is(data_dir, nix::unistd::geteuid().as_raw())
+}
+
+fn check_owner_is(data_dir: &Path, us: u32) -> Result<(), SecretError> {
+    let owner = match std::fs::metadata(data_dir) {
+        Ok(folder) => folder.uid(),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(SecretError::File { path: data_dir.to_owned(), source }),
+    };
+    match owner == us {
+        true => Ok(()),
+        false => Err(SecretError::Owner { data_dir: data_dir.to_owned(), owner, us }),
     }
-    let mut bytes = [0u8; 32];
-    rand::rng().fill(&mut bytes);
-    write_whole(path, hex::encode(bytes).as_bytes(), 0o600)
-        .map_err(|source| SecretError::File { path: path.to_owned(), source })?;
-    read(path)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use metalform_model::Account;
-    use uuid::Uuid;
+thread_local! {
+    /// At how many more points this thread goes on, before it dies at the next. `None`: at all.
+    static LIVES: std::cell::Cell<Option<u32>> = const { std::cell::Cell::new(None) };
+}
 
-    /// The token was computed by another implementation of HMAC: a change of it voids every boot that is under way.
-    #[test]
-    fn boot_tokens_are_what_they_were_though_the_same_file_seals_passwords() {
-        let folder = std::env::temp_dir().join(format!("metalform-secrets-{}", Uuid::new_v4()));
-        std::fs::create_dir(&folder).unwrap();
-        let path = folder.join("secret.key");
-        std::fs::write(&path, hex::encode(std::array::from_fn::<u8, 32, _>(|i| i as u8))).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-        let token = token_key(&folder).unwrap().token(Uuid::from_u128(7));
-        let sealed = sealer(&folder).unwrap().seal(Uuid::from_u128(7), Account::AhvRoot, &"x".into()).unwrap();
-        let again = sealer(&folder).unwrap().open(Uuid::from_u128(7), Account::AhvRoot, &sealed).unwrap();
-        std::fs::remove_dir_all(&folder).unwrap();
-        assert_eq!(token.expose(), "341be31b7c6a44e40c7646c8d3484e72bf0a5707e14b952083f662650f2f5ad7");
-        assert_eq!(again.expose_secret(), "x");
+/// A test may end the work here, as a power cut would. Otherwise nothing.
+fn crash_point() -> std::io::Result<()> {
+    #[cfg(test)]
+    if let Some(lives) = LIVES.get() {
+        let left = lives.checked_sub(1).ok_or_else(|| std::io::Error::other("a crash"))?;
+        LIVES.set(Some(left));
     }
-
-    #[test]
-    fn the_audits_key_is_private_its_public_half_is_not_and_the_two_belong_together() {
-        let folder = std::env::temp_dir().join(format!("metalform-secrets-{}", Uuid::new_v4()));
-        std::fs::create_dir(&folder).unwrap();
-        let mode = |name: &str| std::fs::metadata(folder.join(name)).unwrap().permissions().mode() & 0o777;
-        let public = audit_key(&folder).unwrap().public();
-        assert_eq!((mode("audit.key"), mode("audit.pub")), (0o600, 0o644));
-        // Lost in a crash between the two.
-        std::fs::remove_file(folder.join("audit.pub")).unwrap();
-        assert_eq!(audit_key(&folder).unwrap().public(), public);
-        assert_eq!(std::fs::read_to_string(folder.join("audit.pub")).unwrap().parse(), Ok(public));
-        std::fs::remove_file(folder.join("audit.key")).unwrap();
-        let error = audit_key(&folder).unwrap_err();
-        std::fs::remove_dir_all(&folder).unwrap();
-        assert!(matches!(error, SecretError::OtherPublicKey { .. }), "{error:?}");
-        assert!(error.hint().contains("rename audit.pub"));
-    }
+    Ok(())
 }

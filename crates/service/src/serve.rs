@@ -12,7 +12,7 @@ use crate::{
     installer::Installer,
     listener::{self, Limits},
     runner::{self, Wakes},
-    secrets::{self, OperatorToken, SecretError},
+    secrets::{self, BootstrapToken, FoundKey, SecretError, SecretName, Secrets},
     tls::{self, ServerTls, TlsError},
 };
 use axum::{
@@ -128,7 +128,9 @@ impl ServeError {
 
 /// Starts everything and answers once both planes do. Ends when `stop` is cancelled; see [`Running::finished`].
 pub async fn serve(config: Config, stop: CancellationToken) -> Result<Running, ServeError> {
+    let found = FoundKey::load(&config).await?;
     let store = Store::open(&config.data_dir).await?;
+    let secrets = found.settle(&store, &WallClock).await?;
     let control = listen("control plane", config.control.listen).await?;
     let boot = listen("boot plane", config.boot.listen).await?;
     let boot_host = match (&config.boot.public_url, boot.local_addr()) {
@@ -153,9 +155,9 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<Running, S
     let clock = outside.clock.clone();
     // Before the token: who finds that finds the authority's certificate, too.
     let address = control.local_addr().unwrap_or(config.control.listen);
-    let tls = ServerTls::start(&config, address, clock.now())?;
+    let tls = ServerTls::start(&config, &secrets.files(), address, clock.now())?;
     let acceptor = tls.as_ref().map(ServerTls::acceptor).transpose()?;
-    let parts = assemble(&config, boot_host.clone(), store.clone(), outside, stop.clone()).await?;
+    let parts = assemble(&config, &secrets, boot_host.clone(), store.clone(), outside, stop.clone()).await?;
 
     let started = audit::own_line(&*clock, audit_action::SERVICE_STARTED, env!("CARGO_PKG_VERSION"), "ok");
     store.add_audit(&started).await?;
@@ -259,14 +261,15 @@ pub struct Assembly {
 /// Wires the service together. Opens no socket and starts no loop.
 pub async fn assemble(
     config: &Config,
+    secrets: &Secrets,
     boot_host: BootHost,
     store: Store,
     outside: Outside,
     stop: CancellationToken,
 ) -> Result<Assembly, ServeError> {
     let clock = outside.clock;
-    let token = OperatorToken::load(&config.data_dir)?;
-    let key = secrets::audit_key(&config.data_dir)?;
+    let token = BootstrapToken::load(&config.data_dir)?;
+    let key = secrets.audit_key()?;
     let (audit_heads, found) = AuditHeads::open(store.clone(), &config.data_dir, key).await?;
     audit::tell(&found, &store, &*clock).await?;
     let audit_heads = Arc::new(audit_heads);
@@ -282,8 +285,10 @@ pub async fn assemble(
             hint: format!("known: {}", templates.names().collect::<Vec<_>>().join(", ")),
         }));
     }
-    let credentials = credentials(&config.ibm_cloud)?;
-    let vpc = ibm_client(&config.ibm_cloud, credentials, outside.ibm, outside.pause, clock.clone());
+    let credentials = credentials(&config.ibm_cloud, |name| secrets.get(name))?;
+    let iam = ibm_iam(&config.ibm_cloud, credentials, outside.ibm.clone(), clock.clone());
+    let iam = Arc::new(iam.map_err(|error| ServeError::Cloud(error.into()))?);
+    let vpc = ibm_client(&config.ibm_cloud, iam, outside.ibm, outside.pause);
     let vpc = Arc::new(vpc.map_err(|error| ServeError::Cloud(error.into()))?);
     let (drivers, accounts) = formation(&config.nutanix, outside.nutanix, outside.ssh)?;
 
@@ -305,18 +310,18 @@ pub async fn assemble(
         templates: templates.clone(),
         ..BootSettings::new(boot_host.clone(), config.images_dir())
     };
-    let key = secrets::token_key(&config.data_dir)?;
+    let key = secrets.token_key(&store).await?;
     let plane = BootPlane::start(directory.clone(), recorder, sessions, key, settings, clock.clone());
 
-    let key = secrets::token_key(&config.data_dir)?;
-    let sealer = secrets::sealer(&config.data_dir)?;
+    let key = secrets.token_key(&store).await?;
+    let sealer = secrets.sealer();
     let orchestrator = Arc::new(Orchestrator {
         store: store.clone(),
         cloud: Arc::new(IbmCloud(vpc.clone())),
         drivers,
         accounts: Arc::new(accounts),
         passwords: outside.passwords,
-        sealer: secrets::sealer(&config.data_dir)?,
+        sealer: secrets.sealer(),
         links: Arc::new(Links { key, host: boot_host.clone() }),
         clock: clock.clone(),
         timeouts: config.timeouts(),
@@ -392,32 +397,44 @@ fn read_profiles(file: Option<&Path>) -> Result<Profiles, ServeError> {
     Profiles::builtin().with_user_file(&text).map_err(|error: ProfileFileError| failed(error.into()))
 }
 
-fn credentials(cloud: &IbmCloudConfig) -> Result<Credentials, ServeError> {
+pub(crate) fn credentials(
+    cloud: &IbmCloudConfig,
+    sealed: impl FnOnce(SecretName) -> Result<SecretString, SecretError>,
+) -> Result<Credentials, ServeError> {
     match (&cloud.api_key_file, &cloud.trusted_profile) {
         (Some(file), _) => Ok(Credentials::ApiKey(secrets::read(file)?)),
+        (None, None) if cloud.api_key.is_some() => Ok(Credentials::ApiKey(sealed(SecretName::IbmApiKey)?)),
         (None, Some(profile)) => Ok(Credentials::TrustedProfile {
             metadata_url: cloud.metadata_url.clone().unwrap_or_else(|| METADATA_URL.into()),
             profile: (profile != "default").then(|| TrustedProfile::Id(profile.clone())),
         }),
         (None, None) => Err(ServeError::Config(ConfigError::Refused {
             key: "ibm_cloud.api_key_file",
-            why: "missing, and so is trusted_profile".into(),
-            hint: "write the API key into a file with mode 0600 and name it: api_key_file = \"…\"".into(),
+            why: "missing, and so are api_key and trusted_profile".into(),
+            hint: "write the API key into a file with mode 0600 and name it: api_key_file = \"…\"; or keep it sealed: \
+                   `metalform secret set ibm-api-key`, and api_key = \"sealed\""
+                .into(),
         })),
     }
 }
 
-fn ibm_client(
+pub(crate) fn ibm_iam(
     cloud: &IbmCloudConfig,
     credentials: Credentials,
     transport: Arc<dyn metalform_ibm_cloud::Transport>,
-    pause: Arc<dyn Pause>,
     clock: Arc<dyn Clock>,
+) -> Result<Iam, metalform_ibm_cloud::Error> {
+    Iam::new(credentials, cloud.iam_url.as_deref().unwrap_or(IAM_URL), transport, clock)
+}
+
+pub(crate) fn ibm_client(
+    cloud: &IbmCloudConfig,
+    iam: Arc<Iam>,
+    transport: Arc<dyn metalform_ibm_cloud::Transport>,
+    pause: Arc<dyn Pause>,
 ) -> Result<VpcClient, metalform_ibm_cloud::Error> {
-    let iam_url = cloud.iam_url.as_deref().unwrap_or(IAM_URL);
-    let iam = Iam::new(credentials, iam_url, transport.clone(), clock)?;
     let url = cloud.vpc_url.clone().unwrap_or_else(|| vpc_url(&cloud.region));
-    VpcClient::new(&url, Arc::new(iam), transport, pause)
+    VpcClient::new(&url, iam, transport, pause)
 }
 
 /// The ways to form a cluster, and to change its passwords, over one set of clients.

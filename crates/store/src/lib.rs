@@ -20,8 +20,10 @@ mod db;
 mod error;
 mod events;
 mod evidence;
+mod inspect;
 mod leases;
 mod seal;
+mod secret_key;
 
 pub use api_tokens::TokenHash;
 pub use audit::{
@@ -35,8 +37,10 @@ pub use commit::Changes;
 pub use credentials::SealedCredential;
 pub use db::{Owner, Store};
 pub use error::StoreError;
+pub use inspect::{Inspection, Schema};
 pub use leases::Lease;
-pub use seal::{SealError, Sealed, Sealer};
+pub use seal::{NamedSealError, NamedSealer, SealError, Sealed, Sealer, SecretKeyName};
+pub use secret_key::{Reseal, ResealError, SealedUnder, kept_token_name};
 
 /// The tests inside of the crate use the same fixtures as those beside it.
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod dependencies;
 mod documents;
 mod features;
 mod metadata;
+mod secrets;
 mod words;
 
 use std::{

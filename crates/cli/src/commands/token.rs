@@ -56,7 +56,8 @@ struct List {
 #[derive(Debug, Args)]
 struct Revoke {
     /// Its id or its name
-    token: String,
+    #[arg(value_name = "TOKEN")]
+    named: String,
 }
 
 /// Runs it.
@@ -111,9 +112,9 @@ async fn list(context: &Context, client: &Client, args: &List) -> Result<(), Cli
 async fn revoke(context: &Context, client: &Client, args: &Revoke) -> Result<(), CliError> {
     // The name that one has which isn't revoked; what is no name may still be an id.
     let tokens = client.tokens().await?;
-    let named = tokens.iter().find(|token| token.name == args.token && token.revoked_at.is_none());
-    let is_id = tokens.iter().any(|token| token.id == args.token);
-    let id = named.filter(|_| !is_id).map_or(args.token.as_str(), |token| token.id.as_str());
+    let named = tokens.iter().find(|token| token.name == args.named && token.revoked_at.is_none());
+    let is_id = tokens.iter().any(|token| token.id == args.named);
+    let id = named.filter(|_| !is_id).map_or(args.named.as_str(), |token| token.id.as_str());
     let revoked = client.revoke_token(id).await?;
     match context.json {
         true => context.out.json(&revoked),

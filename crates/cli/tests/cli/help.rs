@@ -34,6 +34,8 @@ Commands:
   token        Make, list and revoke API tokens
   image        Make, list and check boot images, on this machine
   audit        Look at the audit, take it elsewhere, and check that nobody changed it
+  secret       Keep a secret sealed, or change the key that all are sealed under
+  doctor       Check everything that the service needs, and say what to do
   completions  Print a completion script for a shell
   help         Print this message or the help of the given subcommand(s)
 
@@ -101,6 +103,11 @@ fn wrong_usage_ends_with_2_and_says_what_was_wrong() {
         (&["audit", "list", "--folow"], "unexpected argument"),
         (&["audit", "verify", "--head", "12"], "write SEQ:HASH"),
         (&["audit", "verify", "--from-file", "x"], "--key <FILE>"),
+        (&["secret", "set"], "<NAME>"),
+        (&["secret", "set", "password"], "one of ibm-api-key"),
+        (&["secret", "rotate", "--old", "vault:x"], "write file:PATH"),
+        (&["secret", "rotate", "--lost", "--old", "env:KEY"], "cannot be used with"),
+        (&["doctor", "--fix"], "unexpected argument"),
         (&["completions", "dos"], "[possible values: bash"),
     ] {
         let ran = metalform(args);
@@ -154,6 +161,9 @@ fn the_global_flags_are_taken_after_any_command() {
         &["audit", "list"],
         &["audit", "verify"],
         &["audit", "export"],
+        &["secret", "set", "ibm-api-key"],
+        &["secret", "rotate"],
+        &["doctor"],
         &["completions", "bash"],
     ] {
         // `--help` ends it before it begins, once everything before was understood.

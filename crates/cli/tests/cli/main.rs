@@ -4,6 +4,7 @@ mod audit;
 mod client;
 mod credentials;
 mod demo;
+mod doctor;
 mod faults;
 mod help;
 mod hostile;

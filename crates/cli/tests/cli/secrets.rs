@@ -12,7 +12,7 @@ const CLUSTER: &str = "my-nutanix-cluster";
 type Said = Vec<(String, Vec<u8>)>;
 
 /// The files of the data folder that are there to hold a secret.
-const SECRET_FILES: [&str; 4] = ["token", "secret.key", "ca.key", "server.pem"];
+const SECRET_FILES: [&str; 3] = ["token", "secret.key", "server.pem"];
 
 fn files(folder: &Path, said: &mut Said) {
     for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
@@ -85,11 +85,14 @@ fn leaves_no_secret(profile: &str) {
     secrets.push(("an API token".into(), token[token.len() - 72..token.len() - 1].to_owned()));
     let api_key = site.config()["ibm_cloud"]["api_key_file"].as_str().unwrap().to_owned();
     secrets.push(("the API key".into(), fs::read_to_string(api_key).unwrap().trim().to_owned()));
-    for file in ["ca.key", "server.pem"] {
-        let pem = fs::read_to_string(site.data_dir().join("tls").join(file)).unwrap();
-        let (_, key) = pem.split_once("-----BEGIN PRIVATE KEY-----").unwrap();
-        secrets.push((format!("the private key in {file}"), key.split_whitespace().next().unwrap().to_owned()));
-    }
+    let pem = fs::read_to_string(site.data_dir().join("tls/server.pem")).unwrap();
+    let (begin, key) =
+        pem.split_once("-----BEGIN PRIVATE KEY-----").map(|(_, key)| ("BEGIN PRIVATE KEY", key)).unwrap();
+    secrets.push(("the private key in server.pem".into(), key.split_whitespace().next().unwrap().to_owned()));
+    // Our authority's, and the audit's: sealed.
+    secrets.push(("a private key".into(), begin.into()));
+    let secret_key = fs::read_to_string(site.data_dir().join("secret.key")).unwrap();
+    secrets.push(("the secret key".into(), secret_key));
     secrets.push(("a password hash".into(), "$6$".into()));
     let machines = site.control("machines");
     assert_eq!(machines.len(), 3);

@@ -79,6 +79,28 @@ fn machines_must_be_told_an_address_that_they_can_reach() {
     assert!(error.to_string().contains("no boot host"), "{error}");
 }
 
+#[test]
+fn the_secret_key_is_where_it_is_said_to_be_and_a_secret_in_its_place_is_never_shown() {
+    let source = |text: &str| Config::parse(text, &none).map(|config| config.secrets.source().map(ToString::to_string));
+    assert_eq!(source("").unwrap(), None);
+    assert_eq!(source("[secrets]\nkey = \"credential:mf\"").unwrap().as_deref(), Some("credential:mf"));
+    let config = Config::parse("[ibm_cloud]\napi_key = \"sealed\"", &none).unwrap();
+    assert!(config.ibm_cloud.api_key.is_some() && !format!("{config:?}").contains("sealed"));
+    let secret = "0123456789abcdef0123456789abcdef";
+    for text in [
+        format!("[secrets]\nkey = {secret:?}"),
+        format!("[ibm_cloud]\napi_key = {secret:?}"),
+        "[ibm_cloud]\napi_key = \"sealed\"\napi_key_file = \"/k\"".to_owned(),
+        "[ibm_cloud]\napi_key = \"sealed\"\ntrusted_profile = \"default\"".to_owned(),
+    ] {
+        let error = Config::parse(&text, &none).unwrap_err();
+        let told = format!("{error} {error:?} {}", error.hint());
+        assert!(matches!(error, ConfigError::Refused { .. }) && !told.contains(secret), "{told}");
+    }
+    let env = |name: &str| (name == "METALFORM_SECRETS_KEY").then(|| secret.to_owned());
+    assert!(!format!("{:?}", Config::parse("", &env).unwrap_err()).contains(secret));
+}
+
 /// What serde says of an unknown key names all there are.
 #[test]
 fn no_key_of_the_file_is_missing_among_those_of_the_environment() {

@@ -8,7 +8,7 @@ use super::{
     TlsError,
     certificate::{self, Facts, Validity},
 };
-use crate::secrets::{self, SecretError};
+use crate::secrets::{self, CA_KEY, SealedFiles};
 use metalform_model::Timestamp;
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
@@ -26,10 +26,10 @@ pub(super) struct Authority {
 }
 
 impl Authority {
-    /// Reads `ca.key` and `ca.pem` of the folder, or makes what isn't there, or is due.
-    pub fn load_or_make(folder: &Path, now: Timestamp) -> Result<Authority, TlsError> {
+    /// Reads `ca.key`, which is sealed, and `ca.pem` of the folder, or makes what isn't there, or is due.
+    pub fn load_or_make(folder: &Path, sealed: &SealedFiles, now: Timestamp) -> Result<Authority, TlsError> {
         let (cert, key) = (folder.join("ca.pem"), folder.join("ca.key"));
-        let pair = load_or_make_key(&key, &cert)?;
+        let pair = load_or_make_key(&key, sealed, &cert)?;
         let present = read_certificate(&cert)?;
         if let Some(der) = &present
             && certificate::public_key(der).as_deref() != Some(pair.public_key_raw())
@@ -54,18 +54,16 @@ impl Authority {
     }
 }
 
-fn load_or_make_key(path: &Path, cert: &Path) -> Result<KeyPair, TlsError> {
-    match secrets::read(path) {
+fn load_or_make_key(path: &Path, sealed: &SealedFiles, cert: &Path) -> Result<KeyPair, TlsError> {
+    match sealed.open_file(path, CA_KEY) {
         Ok(pem) => KeyPair::from_pem(pem.expose_secret())
             .map_err(|_| TlsError::Content { path: path.to_owned(), what: "private key" }),
-        Err(SecretError::File { source, .. }) if source.kind() == ErrorKind::NotFound => {
+        Err(error) if error.is_not_found() => {
             if cert.exists() {
                 return Err(TlsError::KeyLost { cert: cert.to_owned(), key: path.to_owned() });
             }
             let pair = KeyPair::generate().map_err(|source| TlsError::Make { what: "a private key", source })?;
-            let pem = SecretString::from(pair.serialize_pem());
-            let failed = |source| TlsError::File { doing: "write", path: path.to_owned(), source };
-            secrets::write_whole(path, pem.expose_secret().as_bytes(), 0o600).map_err(failed)?;
+            sealed.seal_file(path, CA_KEY, &SecretString::from(pair.serialize_pem()))?;
             Ok(pair)
         }
         Err(error) => Err(error.into()),

@@ -100,7 +100,7 @@ impl TlsError {
                     "check the path, owner and mode of the file: this service must be able to read it, and nobody else"
                         .into()
                 }
-                SecretError::Open { .. } | SecretError::OtherPublicKey { .. } => error.hint(),
+                _ => error.hint(),
             },
             TlsError::File { .. } => "check the path, owner and mode of the file and its folder".into(),
             TlsError::Content { .. } => {

@@ -7,7 +7,7 @@ use super::{
     certificate::{Facts, Validity, is_signed_by},
     pair,
 };
-use crate::secrets::{self, SecretError};
+use crate::secrets::{self, SealedFiles, SecretError};
 use metalform_model::Timestamp;
 use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose};
 use rustls::sign::CertifiedKey;
@@ -54,12 +54,13 @@ impl Leaf {
     /// Reads `server.pem` of the folder; makes a new one where there is a reason. Gives that reason, too.
     pub fn load_or_make(
         folder: &Path,
+        sealed: &SealedFiles,
         names: &BTreeSet<String>,
         now: Timestamp,
     ) -> Result<(Leaf, Option<Reason>), TlsError> {
         let failed = |source| TlsError::File { doing: "make", path: folder.to_owned(), source };
         std::fs::create_dir_all(folder).map_err(failed)?;
-        let authority = Authority::load_or_make(folder, now)?;
+        let authority = Authority::load_or_make(folder, sealed, now)?;
         let path = folder.join("server.pem");
         let present = match secrets::read(&path) {
             Ok(pem) => read(&pem, &path).map_err(|_| Reason::Unreadable),

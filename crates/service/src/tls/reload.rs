@@ -13,7 +13,10 @@ use super::{
     pair::{PairFiles, PairText},
     presented::{Presented, acceptor},
 };
-use crate::config::{Config, ControlTls};
+use crate::{
+    config::{Config, ControlTls},
+    secrets::SealedFiles,
+};
 use metalform_model::{Clock, Timestamp};
 use std::{collections::BTreeSet, error::Error as StdError, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::Notify;
@@ -50,12 +53,17 @@ enum Looked {
 
 impl ServerTls {
     /// As the configuration says; `None`: plain HTTP. `listen` is where the control plane really listens.
-    pub fn start(config: &Config, listen: SocketAddr, now: Timestamp) -> Result<Option<ServerTls>, TlsError> {
+    pub fn start(
+        config: &Config,
+        sealed: &SealedFiles,
+        listen: SocketAddr,
+        now: Timestamp,
+    ) -> Result<Option<ServerTls>, TlsError> {
         let (presented, source) = match &config.control.tls {
             ControlTls::Off => return Ok(None),
             ControlTls::SelfMade => {
                 let spec = NamesSpec { listen, added: config.control.names.clone() };
-                let (presented, ours) = Ours::start(folder(&config.data_dir), spec, now)?;
+                let (presented, ours) = Ours::start(folder(&config.data_dir), sealed.clone(), spec, now)?;
                 (presented, Source::Ours(ours))
             }
             ControlTls::Pair { cert, key } => {
@@ -127,15 +135,22 @@ impl NamesSpec {
 /// Our own certificate.
 struct Ours {
     folder: PathBuf,
+    /// What opens the authority's key, for the next certificate.
+    sealed: SealedFiles,
     spec: NamesSpec,
     validity: Validity,
     told: Option<String>,
 }
 
 impl Ours {
-    fn start(folder: PathBuf, spec: NamesSpec, now: Timestamp) -> Result<(Arc<Presented>, Ours), TlsError> {
-        let (Leaf { key, facts }, _) = Leaf::load_or_make(&folder, &spec.names(), now)?;
-        Ok((Presented::new(key), Ours { folder, spec, validity: facts.validity, told: None }))
+    fn start(
+        folder: PathBuf,
+        sealed: SealedFiles,
+        spec: NamesSpec,
+        now: Timestamp,
+    ) -> Result<(Arc<Presented>, Ours), TlsError> {
+        let (Leaf { key, facts }, _) = Leaf::load_or_make(&folder, &sealed, &spec.names(), now)?;
+        Ok((Presented::new(key), Ours { folder, sealed, spec, validity: facts.validity, told: None }))
     }
 
     /// The machine's names are asked only when somebody asks to reload: addresses come and go on a machine that runs
@@ -144,7 +159,7 @@ impl Ours {
         if !asked && !self.validity.is_due(now) {
             return Looked::Same;
         }
-        match Leaf::load_or_make(&self.folder, &self.spec.names(), now) {
+        match Leaf::load_or_make(&self.folder, &self.sealed, &self.spec.names(), now) {
             Ok((Leaf { key, facts }, reason)) => {
                 presented.replace(key);
                 self.validity = facts.validity;
@@ -336,7 +351,7 @@ mod tests {
     fn ours_is_renewed_while_it_runs_and_a_disk_that_fails_is_told_once() {
         let folder = Folder::new();
         let spec = NamesSpec { listen: "127.0.0.1:8443".parse().unwrap(), added: vec!["a.example.com".into()] };
-        let (presented, mut ours) = Ours::start(folder.0.join("tls"), spec, NOW).unwrap();
+        let (presented, mut ours) = Ours::start(folder.0.join("tls"), SealedFiles::for_tests(), spec, NOW).unwrap();
         let first = presented.now().cert.clone();
         assert_eq!(ours.look(&presented, NOW + DAY * 59, false), Looked::Same);
         let saved = fs::read(folder.0.join("tls/ca.key")).unwrap();
@@ -379,7 +394,9 @@ mod tests {
         // Seventy days ago by the service's clock; the client's is right.
         let today = WallClock.now();
         let clock = Arc::new(Hands(AtomicI64::new((today - DAY * 70).0)));
-        let tls = ServerTls::start(&config, address, clock.now()).unwrap().expect("HTTPS is the default");
+        let tls = ServerTls::start(&config, &SealedFiles::for_tests(), address, clock.now())
+            .unwrap()
+            .expect("HTTPS is the default");
         let (presented, acceptor) = (tls.presented.clone(), tls.acceptor().unwrap());
         let (reload, stop) = (Arc::new(Notify::new()), CancellationToken::new());
         let keeper = tokio::spawn(tls.keep(clock.clone(), reload.clone(), stop.clone()));

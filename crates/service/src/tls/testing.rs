@@ -5,7 +5,7 @@ use super::{
     presented::{Presented, acceptor},
     tests::Folder,
 };
-use crate::clock::WallClock;
+use crate::{clock::WallClock, secrets::SealedFiles};
 use metalform_model::Clock;
 use rustls::{
     ClientConfig, RootCertStore,
@@ -19,7 +19,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 pub(crate) fn pair() -> (TlsAcceptor, TlsConnector) {
     let folder = Folder::new();
     let names = ["localhost".to_owned()].into();
-    let (leaf, _) = Leaf::load_or_make(&folder.0, &names, WallClock.now()).unwrap();
+    let (leaf, _) = Leaf::load_or_make(&folder.0, &SealedFiles::for_tests(), &names, WallClock.now()).unwrap();
     let connector = connector(&folder.0.join("ca.pem"));
     (acceptor(Presented::new(leaf.key)).unwrap(), connector)
 }

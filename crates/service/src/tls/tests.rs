@@ -7,6 +7,7 @@ use super::{
     leaf::{Leaf, Reason},
     pair::{PairFiles, name_to_ask_for},
 };
+use crate::secrets::SealedFiles;
 use metalform_model::Timestamp;
 use rcgen::{CertificateParams, KeyPair};
 use rustls::{
@@ -59,7 +60,7 @@ fn names(names: &[&str]) -> BTreeSet<String> {
 }
 
 fn make(folder: &Folder, at: Timestamp) -> (Leaf, Option<Reason>) {
-    Leaf::load_or_make(&folder.0, &names(&["127.0.0.1", "localhost"]), at).unwrap()
+    Leaf::load_or_make(&folder.0, &SealedFiles::for_tests(), &names(&["127.0.0.1", "localhost"]), at).unwrap()
 }
 
 /// What a client with that certificate of an authority says of it.
@@ -139,7 +140,7 @@ fn other_names_make_another_certificate() {
     let folder = Folder::new();
     make(&folder, NOW);
     let more = names(&["127.0.0.1", "localhost", "metalform.example.com", "fd00::7"]);
-    let (leaf, reason) = Leaf::load_or_make(&folder.0, &more, NOW).unwrap();
+    let (leaf, reason) = Leaf::load_or_make(&folder.0, &SealedFiles::for_tests(), &more, NOW).unwrap();
     assert_eq!((reason, &leaf.facts.names), (Some(Reason::OtherNames), &more));
     for name in ["metalform.example.com", "fd00::7"] {
         check(&leaf, &folder.read("ca.pem"), name, NOW).unwrap();
@@ -200,7 +201,7 @@ fn an_authority_that_can_not_be_used_is_never_replaced_by_itself() {
     make(&other, NOW);
     let (cert, key) = (folder.read("ca.pem"), folder.read("ca.key"));
     let refused = |wanted: &str| {
-        let error = Leaf::load_or_make(&folder.0, &names(&["localhost"]), NOW).unwrap_err();
+        let error = Leaf::load_or_make(&folder.0, &SealedFiles::for_tests(), &names(&["localhost"]), NOW).unwrap_err();
         assert!(format!("{error:?}").starts_with(wanted), "{wanted}: {error:?}");
         assert!(!error.hint().is_empty());
     };
@@ -230,7 +231,7 @@ fn an_authoritys_certificate_that_was_removed_comes_back_over_the_same_key() {
     fs::remove_file(folder.0.join("ca.pem")).unwrap();
     let (leaf, _) = make(&folder, NOW + DAY);
     check(&leaf, &old, "localhost", NOW + DAY).unwrap();
-    Authority::load_or_make(&folder.0, NOW + DAY).unwrap();
+    Authority::load_or_make(&folder.0, &SealedFiles::for_tests(), NOW + DAY).unwrap();
 }
 
 /// A pair of files as an operator has them: signed by itself, for these names.

@@ -7,7 +7,7 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use metalform_model::audit_action;
-use metalform_service::{Config, serve};
+use metalform_service::{Config, WallClock, rotate_secret_key, serve};
 use metalform_store::{AuditFilter, AuditHead, AuditKey, AuditReader};
 use serde_json::Value;
 use sqlx::{Connection, SqliteConnection};
@@ -41,16 +41,20 @@ impl Folder {
 
     /// Starts the service and stops it in good order. `more`: keys of `[boot]` and what follows it.
     async fn serve_once(&self, more: &str) {
+        let stop = CancellationToken::new();
+        let running = serve(self.config(more), stop.clone()).await.unwrap();
+        stop.cancel();
+        running.finished().await.unwrap();
+    }
+
+    fn config(&self, more: &str) -> Config {
         let text = format!(
             "data_dir = {:?}\n[ibm_cloud]\napi_key_file = {:?}\n[control]\nlisten = \"127.0.0.1:0\"\n\
              [boot]\nlisten = \"127.0.0.1:0\"\n{more}",
             self.data(),
             self.0.join("api-key")
         );
-        let stop = CancellationToken::new();
-        let running = serve(Config::parse(&text, &|_| None).unwrap(), stop.clone()).await.unwrap();
-        stop.cancel();
-        running.finished().await.unwrap();
+        Config::parse(&text, &|_| None).unwrap()
     }
 
     async fn edit(&self, statements: &[&str]) {
@@ -105,6 +109,7 @@ async fn every_action_is_recorded_and_every_action_recorded_is_a_known_one() {
     folder.serve_once("source_check = \"off\"\n").await;
     folder.edit(&["DROP TRIGGER audit_is_never_deleted", "DELETE FROM audit WHERE seq > 1"]).await;
     folder.serve_once("").await;
+    rotate_secret_key(&folder.config(""), None, &WallClock).await.unwrap();
     lines.extend(folder.audit().await);
 
     let seen: BTreeSet<&str> = lines.iter().map(|line| line.action.as_str()).collect();

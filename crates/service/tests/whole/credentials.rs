@@ -145,3 +145,25 @@ async fn passwords_sealed_under_another_key_are_an_error_that_names_the_file() {
     assert_eq!(error["message"], "the password of prism_admin was sealed under another secret key");
     assert!(error["hint"].as_str().unwrap().contains("secret.key"));
 }
+
+/// Machines have tokens of the old key in their user data, and boot with them long after.
+#[tokio::test]
+async fn a_cluster_that_is_on_its_way_gets_there_though_the_secret_key_is_changed_meanwhile() {
+    let mut rig = Rig::new(65).await;
+    rig.deploy(&rig.plan("c", 3)).await;
+    while rig.servers_ordered().len() < 3 {
+        rig.run_for(Duration::from_secs(10)).await;
+    }
+    let before = rig.sealer();
+    assert_eq!(rig.script_fetches(), 0, "no machine has come up yet");
+    rig.change_the_secret_key().await;
+    rig.run_to("c", "ready", Duration::from_secs(3 * 3600)).await;
+    rig.change_the_secret_key().await;
+    let id = rig.state("c").await.record.id;
+    let credentials = rig.store.credentials(id).await.unwrap();
+    assert!(credentials.iter().all(|c| rig.sealer().open(id, c.account, &c.sealed).is_ok()));
+    assert!(!credentials.is_empty() && credentials.iter().all(|c| before.open(id, c.account, &c.sealed).is_err()));
+    let (status, _) = rig.call("GET", PATH, "").await;
+    assert!(status.is_success());
+    assert_eq!(rig.requests("PUT", "/initialization"), [] as [u16; 0], "none needed another token");
+}

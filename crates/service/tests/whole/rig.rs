@@ -15,7 +15,7 @@ use metalform_boot::BootHost;
 use metalform_ibm_cloud::Pause;
 use metalform_model::{Clock, Event, Timestamp};
 use metalform_orchestrator::Passwords;
-use metalform_service::{Assembly, Config, Outside, assemble};
+use metalform_service::{Assembly, Config, Outside, Secrets, assemble};
 use metalform_simulator::{
     cvm::CvmProfile,
     fault::{Fault, builtin},
@@ -209,6 +209,22 @@ impl Rig {
         self.token = std::fs::read_to_string(folder.0.join("token")).unwrap();
         self.due.clear();
         self.folder = folder;
+    }
+
+    /// The service is stopped, everything is sealed under another key, and it is started again. On a copy of the folder: the
+    /// store of the process before is held as long as this one lives.
+    pub async fn change_the_secret_key(&mut self) {
+        self.store.clone().close().await;
+        let folder = furnished_folder();
+        for entry in std::fs::read_dir(&self.folder.0).unwrap().map(Result::unwrap) {
+            if entry.path().is_file() {
+                std::fs::copy(entry.path(), folder.0.join(entry.file_name())).unwrap();
+            }
+        }
+        metalform_service::rotate_secret_key(&config_of(&folder), None, &*self.clock).await.unwrap();
+        self.store = Store::open(&folder.0).await.unwrap();
+        self.folder = folder;
+        self.start_again().await;
     }
 
     /// Arms a built-in fault.
@@ -594,13 +610,7 @@ impl Rig {
     }
 }
 
-async fn start(
-    folder: &Folder,
-    store: &Store,
-    world: &Arc<Mutex<World>>,
-    clock: &Arc<VirtualClock>,
-    wire: &Arc<Wire>,
-) -> Assembly {
+fn config_of(folder: &Folder) -> Config {
     // Looks are rarer than by default: a run is mostly looking, and a sweep is hundreds of runs.
     let text = format!(
         "data_dir = {:?}\n[boot]\nlisten = \"127.0.0.1:0\"\npublic_url = \"http://{BOOT_HOST}\"\n[ibm_cloud]\n\
@@ -609,7 +619,17 @@ async fn start(
         folder.0,
         folder.0.join("api-key")
     );
-    let config = Config::parse(&text, &|_| None).unwrap();
+    Config::parse(&text, &|_| None).unwrap()
+}
+
+async fn start(
+    folder: &Folder,
+    store: &Store,
+    world: &Arc<Mutex<World>>,
+    clock: &Arc<VirtualClock>,
+    wire: &Arc<Wire>,
+) -> Assembly {
+    let config = config_of(folder);
     let outside = Outside {
         clock: clock.clone(),
         ibm: Arc::new(ToCloud { world: world.clone(), clock: clock.clone(), wire: wire.clone() }),
@@ -619,5 +639,6 @@ async fn start(
         passwords: Arc::new(CountedPasswords),
     };
     let host: BootHost = BOOT_HOST.parse().unwrap();
-    assemble(&config, host, store.clone(), outside, CancellationToken::new()).await.unwrap()
+    let secrets = Secrets::open(&config, store, &**clock).await.unwrap();
+    assemble(&config, &secrets, host, store.clone(), outside, CancellationToken::new()).await.unwrap()
 }

@@ -1,4 +1,8 @@
-use super::*;
+use super::{
+    key::{HEAD, KEY_NAME_LEN},
+    *,
+};
+use aws_lc_rs::aead::NONCE_LEN;
 
 const CLUSTER: Uuid = Uuid::from_u128(7);
 const ACCOUNT: Account = Account::PrismAdmin;

@@ -66,7 +66,9 @@ fn tell_left_overs(context: &Context, left: &[(String, u64)]) {
 }
 
 /// Does what takes long where it holds up nobody. Ctrl-C lets it end in its own way, which leaves nothing behind.
-async fn watched<T: Send + 'static>(work: impl FnOnce(&ImageProgress) -> T + Send + 'static) -> Result<T, CliError> {
+pub(super) async fn watched<T: Send + 'static>(
+    work: impl FnOnce(&ImageProgress) -> T + Send + 'static,
+) -> Result<T, CliError> {
     let mut signals = StopSignal::listen_for_hang_up_too()?;
     let progress = Arc::new(ImageProgress::new());
     let inner = Arc::clone(&progress);
