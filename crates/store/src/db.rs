@@ -44,6 +44,11 @@ enum Held {
 /// No statement waits longer than this for the database.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// The lock of the folder is asked for so often, with a pause in between: a program that was just started by the process before us
+/// has a copy of its lock until it runs.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(25);
+
 /// When the disk is full, SQLite ends the transaction by itself; sqlx doesn't notice and refuses to begin another on that
 /// connection, for ever. Such a connection is replaced.
 fn pool_of(connections: u32) -> SqlitePoolOptions {
@@ -54,7 +59,7 @@ fn pool_of(connections: u32) -> SqlitePoolOptions {
 }
 
 impl Store {
-    /// Opens the store in a folder, making both if needed. Fails at once if another process has it.
+    /// Opens the store in a folder, making both if needed. Fails after a moment if another process has it.
     pub async fn open(folder: &Path) -> Result<Store> {
         let shown = folder.display().to_string();
         // Nobody else's business: the state names addresses, servers and who did what. What SQLite makes beside its file
@@ -67,10 +72,14 @@ impl Store {
             .and_then(|()| private("metalform.db"))
             .and_then(|_| private("lock"))
             .map_err(|source| StoreError::Folder { folder: shown.clone(), source })?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => StoreError::InUse { folder: shown },
-            TryLockError::Error(source) => StoreError::Folder { folder: shown, source },
-        })?;
+        for again in (0..LOCK_TRIES).rev() {
+            match lock.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if again > 0 => tokio::time::sleep(LOCK_PAUSE).await,
+                Err(TryLockError::WouldBlock) => return Err(StoreError::InUse { folder: shown }),
+                Err(TryLockError::Error(source)) => return Err(StoreError::Folder { folder: shown, source }),
+            }
+        }
         let options = SqliteConnectOptions::new()
             .filename(folder.join("metalform.db"))
             .create_if_missing(true)

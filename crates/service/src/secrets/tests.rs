@@ -126,17 +126,21 @@ struct Opened {
 
 async fn open_all(folder: &Folder, config: &Config) -> Result<Opened, SecretError> {
     let (store, secrets) = start(config).await?;
+    let opened = look_at_all(folder, &store, &secrets).await;
+    store.close().await;
+    opened
+}
+
+async fn look_at_all(folder: &Folder, store: &Store, secrets: &Secrets) -> Result<Opened, SecretError> {
     let credentials = store.credentials(Uuid::from_u128(1)).await.unwrap();
     let open = |sealer: Sealer| sealer.open(Uuid::from_u128(1), Account::AhvRoot, &credentials[0].sealed);
-    let opened = Opened {
+    Ok(Opened {
         password: open(secrets.sealer()).unwrap().expose_secret().to_owned(),
         audit: secrets.audit_key()?.public().to_string(),
         ca: secrets.files().open_file(&folder.0.join(CA_KEY), CA_KEY)?.expose_secret().to_owned(),
         api_key: secrets.get(SecretName::IbmApiKey)?.expose_secret().to_owned(),
-        token: secrets.token_key(&store).await?.token(ATTEMPT).expose().to_owned(),
-    };
-    store.close().await;
-    Ok(opened)
+        token: secrets.token_key(store).await?.token(ATTEMPT).expose().to_owned(),
+    })
 }
 
 /// The token was computed by another implementation of HMAC: a change of it voids every boot that is under way.
