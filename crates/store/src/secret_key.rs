@@ -160,6 +160,18 @@ impl Store {
         Ok(())
     }
 
+    /// Empties the write-ahead log, in which pages lie as they were: after this nothing is left in the files that was sealed
+    /// under the key before. Fails while somebody reads.
+    pub async fn forget_overwritten(&self) -> Result<()> {
+        let doing = "empty its write-ahead log";
+        let (busy, ..): (i64, i64, i64) =
+            sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&self.writer).await.doing(doing)?;
+        match busy {
+            0 => Ok(()),
+            _ => Err(StoreError::Database { doing, source: sqlx::Error::PoolTimedOut }),
+        }
+    }
+
     /// Boot tokens that were given out under an earlier key, sealed: see [`kept_token_name`].
     pub async fn kept_boot_tokens(&self) -> Result<Vec<(Uuid, Vec<u8>)>> {
         let doing = "read kept boot tokens";

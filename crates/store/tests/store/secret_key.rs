@@ -72,6 +72,32 @@ async fn the_first_name_stands_until_everything_is_sealed_anew() {
     assert_ne!(kept_token_name(attempt), kept_token_name(id));
 }
 
+/// The key before may have leaked, and the passwords are the same.
+#[tokio::test]
+async fn of_what_was_sealed_under_the_key_before_nothing_is_left_in_the_files() {
+    let folder = Folder::new();
+    let (store, id) = with_passwords(&folder).await;
+    let old: Vec<Vec<u8>> = sqlx::query_as("SELECT sealed FROM credentials")
+        .fetch_all(&raw(&folder).await)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|(sealed,): (Vec<u8>,)| sealed)
+        .collect();
+    let left = || {
+        let files = ["metalform.db", "metalform.db-wal"].map(|name| std::fs::read(folder.path().join(name)));
+        let bytes: Vec<u8> = files.into_iter().filter_map(Result::ok).flatten().collect();
+        old.iter().filter(|sealed| bytes.windows(sealed.len()).any(|window| window == **sealed)).count()
+    };
+    assert_eq!(left(), 2);
+    let (to, name, line) = (Sealer::new(&[8; 32]), SecretKeyName::of(&[8; 32]), audit_entry("secret key"));
+    store.reseal(change(&sealer(), &to, &name, &line)).await.unwrap();
+    assert_eq!(left(), 2, "in the log");
+    store.forget_overwritten().await.unwrap();
+    assert_eq!(left(), 0);
+    assert!(opens(&store, id, &to).await);
+}
+
 #[tokio::test]
 async fn one_password_that_does_not_open_leaves_all_as_they_were() {
     let folder = Folder::new();
