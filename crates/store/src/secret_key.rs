@@ -12,7 +12,7 @@ use sqlx::{
     Connection, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode},
 };
-use std::path::Path;
+use std::{io::ErrorKind, path::Path};
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -189,11 +189,14 @@ pub fn kept_token_name(attempt: Uuid) -> String {
     format!("the boot tokens of attempt {attempt}")
 }
 
-/// `None`: there is no database, or an empty file.
+/// `None`: there is no database, or an empty file. One that can't be seen is an error: nobody may take it for none.
 pub(crate) async fn open_to_read(folder: &Path) -> Result<Option<SqliteConnection>> {
     let path = folder.join("metalform.db");
-    if std::fs::metadata(&path).is_ok_and(|file| file.len() == 0) || !path.exists() {
-        return Ok(None);
+    match std::fs::metadata(&path) {
+        Ok(file) if file.len() > 0 => {}
+        Ok(_) => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(StoreError::Folder { folder: folder.display().to_string(), source }),
     }
     let options = SqliteConnectOptions::new().filename(path).read_only(true).journal_mode(SqliteJournalMode::Wal);
     let connection = SqliteConnection::connect_with(&options).await.doing("open for reading")?;

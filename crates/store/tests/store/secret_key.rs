@@ -3,7 +3,8 @@
 use crate::rig::*;
 use metalform_model::*;
 use metalform_store::{
-    Changes, Reseal, ResealError, Schema, SealedCredential, SealedUnder, Sealer, SecretKeyName, Store, kept_token_name,
+    Changes, Reseal, ResealError, Schema, SealedCredential, SealedUnder, Sealer, SecretKeyName, Store, StoreError,
+    kept_token_name,
 };
 use secrecy::ExposeSecret;
 use uuid::Uuid;
@@ -36,6 +37,19 @@ async fn a_folder_without_a_database_and_an_empty_one_name_no_key_and_a_look_mak
     let store = Store::open(folder.path()).await.unwrap();
     assert_eq!(store.sealed_under().await.unwrap(), SealedUnder::NoKey);
     assert_eq!(Store::peek_secret_key(folder.path()).await.unwrap(), SealedUnder::NoKey, "beside whoever has it");
+}
+
+/// Whoever may not see it would take it for a new one.
+#[tokio::test]
+async fn a_database_that_cannot_be_seen_is_not_taken_for_none() {
+    let folder = Folder::new();
+    std::fs::write(folder.path(), "no folder").unwrap();
+    for looked in
+        [Store::peek_secret_key(folder.path()).await.map(drop), Store::inspect(folder.path(), false).await.map(drop)]
+    {
+        assert!(matches!(looked, Err(StoreError::Folder { .. })), "{looked:?}");
+    }
+    std::fs::remove_file(folder.path()).unwrap();
 }
 
 #[tokio::test]
