@@ -87,7 +87,8 @@ impl Store {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(PATIENCE);
-        let writer = pool_of(1).connect_with(options.clone()).await.doing("open")?;
+        // What is deleted or sealed anew is overwritten: a key that leaked must not open what is left in unused pages.
+        let writer = pool_of(1).connect_with(options.clone().pragma("secure_delete", "ON")).await.doing("open")?;
         sqlx::migrate!("migrations/sqlite").run(&writer).await?;
         let reader = pool_of(4).connect_with(options.read_only(true)).await.doing("open for reading")?;
         Store::resume(writer, reader, Held::Folder { _lock: Arc::new(lock) }).await

@@ -12,7 +12,7 @@ use sqlx::{
     Connection, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode},
 };
-use std::path::Path;
+use std::{io::ErrorKind, path::Path};
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -160,6 +160,18 @@ impl Store {
         Ok(())
     }
 
+    /// Empties the write-ahead log, in which pages lie as they were: after this nothing is left in the files that was sealed
+    /// under the key before. Fails while somebody reads.
+    pub async fn forget_overwritten(&self) -> Result<()> {
+        let doing = "empty its write-ahead log";
+        let (busy, ..): (i64, i64, i64) =
+            sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&self.writer).await.doing(doing)?;
+        match busy {
+            0 => Ok(()),
+            _ => Err(StoreError::Database { doing, source: sqlx::Error::PoolTimedOut }),
+        }
+    }
+
     /// Boot tokens that were given out under an earlier key, sealed: see [`kept_token_name`].
     pub async fn kept_boot_tokens(&self) -> Result<Vec<(Uuid, Vec<u8>)>> {
         let doing = "read kept boot tokens";
@@ -177,11 +189,14 @@ pub fn kept_token_name(attempt: Uuid) -> String {
     format!("the boot tokens of attempt {attempt}")
 }
 
-/// `None`: there is no database, or an empty file.
+/// `None`: there is no database, or an empty file. One that can't be seen is an error: nobody may take it for none.
 pub(crate) async fn open_to_read(folder: &Path) -> Result<Option<SqliteConnection>> {
     let path = folder.join("metalform.db");
-    if std::fs::metadata(&path).is_ok_and(|file| file.len() == 0) || !path.exists() {
-        return Ok(None);
+    match std::fs::metadata(&path) {
+        Ok(file) if file.len() > 0 => {}
+        Ok(_) => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(StoreError::Folder { folder: folder.display().to_string(), source }),
     }
     let options = SqliteConnectOptions::new().filename(path).read_only(true).journal_mode(SqliteJournalMode::Wal);
     let connection = SqliteConnection::connect_with(&options).await.doing("open for reading")?;

@@ -1,17 +1,17 @@
-//! `doctor` before the first start, beside a running service, and where something is wrong; `secret` on the same folder.
+//! `doctor` before the first start, beside a running service, and where something is wrong.
 
 use crate::{
     run::{Folder, Ran, Running, command},
     site::Site,
 };
 use serde_json::{Value, json};
-use std::{fs, io::Write, os::unix::fs::PermissionsExt, path::Path, process::Stdio};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
-fn set_mode(path: &Path, mode: u32) {
+pub fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-fn mode(path: &Path) -> u32 {
+pub fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
@@ -21,30 +21,19 @@ fn found<'a>(document: &'a Value, name: &str) -> Vec<(&'a str, &'a str)> {
     checks.map(|check| (check["verdict"].as_str().unwrap(), check["message"].as_str().unwrap())).collect()
 }
 
-fn problems(document: &Value) -> Vec<String> {
+pub fn problems(document: &Value) -> Vec<String> {
     let bad = document["checks"].as_array().unwrap().iter().filter(|check| check["verdict"] == "problem");
     bad.map(|check| format!("{}: {}", check["name"].as_str().unwrap(), check["message"].as_str().unwrap())).collect()
 }
 
-fn run(folder: &Folder, args: &[&str]) -> Ran {
+pub fn run(folder: &Folder, args: &[&str]) -> Ran {
     command(folder, args).output().unwrap().into()
 }
 
-fn config_of(folder: &Folder) -> toml::Table {
-    fs::read_to_string(folder.path().join("metalform.toml")).unwrap().parse().unwrap()
-}
-
-fn serve(folder: &Folder) -> Running {
+pub fn serve(folder: &Folder) -> Running {
     let service = Running::start(&mut command(folder, &["serve"]));
     service.said("control plane https://127.0.0.1:");
     service
-}
-
-fn reads(folder: &Folder, args: &[&str], text: &str) -> Ran {
-    let mut command = command(folder, args);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-    child.wait_with_output().unwrap().into()
 }
 
 #[test]
@@ -130,61 +119,4 @@ fn beside_a_running_service_everything_is_well_and_each_thing_that_is_not_is_nam
     assert!(matches!(found(&seen, "secrets")[..], [("problem", m)] if m.starts_with("tls/ca.key: ")), "{seen:#}");
     fs::write(data.join("tls/ca.key"), sealed).unwrap();
     serve(&site.folder);
-}
-
-#[test]
-fn the_clouds_key_is_kept_sealed_and_the_key_of_all_is_changed_while_nobody_has_the_folder() {
-    let site = Site::start();
-    let data = site.data_dir();
-    let mut config = site.config();
-    let cloud = config["ibm_cloud"].as_table_mut().unwrap();
-    let api_key = fs::read_to_string(cloud.remove("api_key_file").unwrap().as_str().unwrap()).unwrap();
-    cloud.insert("api_key".into(), "sealed".into());
-    site.folder.write("metalform.toml", &config.to_string());
-    let unset = site.run(&["doctor", "--json"]);
-    assert!(problems(&unset.document())[0].contains("no ibm-api-key is stored"), "{}", unset.stdout);
-    let set = reads(&site.folder, &["secret", "set", "ibm-api-key"], &api_key);
-    assert_eq!((set.code, set.stdout.starts_with("ibm-api-key: kept in ")), (0, true), "{set:?}");
-    assert!(!format!("{set:?}").contains(api_key.trim()));
-    assert_eq!(mode(&data.join("ibm-api-key")), 0o600);
-    assert!(!fs::read_to_string(data.join("ibm-api-key")).unwrap().contains(api_key.trim()));
-    let nothing = reads(&site.folder, &["secret", "set", "ibm-api-key", "--json"], "");
-    assert_eq!((nothing.code, &nothing.document()["error"]["code"]), (1, &json!("secret")), "{nothing:?}");
-
-    let running = site.run(&["secret", "rotate"]);
-    assert_eq!(running.code, 1);
-    assert!(running.stderr.contains("in use by another process"), "{}", running.stderr);
-    assert_eq!(site.service.stop("-TERM"), 0);
-    let before = fs::read_to_string(data.join("secret.key")).unwrap();
-    let rotated = run(&site.folder, &["secret", "rotate", "--json"]);
-    assert_eq!((rotated.code, &rotated.document()["was_done"]), (0, &json!(false)), "{rotated:?}");
-    let after = fs::read_to_string(data.join("secret.key")).unwrap();
-    assert_ne!(before, after);
-    assert!(!data.join("secret.key.old").exists() && !format!("{rotated:?}").contains(&after));
-
-    // From the file to elsewhere: the new key lies there, and the old one is named.
-    let key = site.folder.write("key", &"7".repeat(64));
-    set_mode(Path::new(&key), 0o600);
-    let mut config = config_of(&site.folder);
-    config.insert(
-        "secrets".into(),
-        toml::Table::from_iter([("key".to_owned(), format!("command:/bin/cat {key}").into())]).into(),
-    );
-    site.folder.write("metalform.toml", &config.to_string());
-    let refused = run(&site.folder, &["serve"]);
-    assert_eq!(refused.code, 1);
-    assert!(
-        refused.stderr.contains("isn't the one that") && refused.stderr.contains("rotate --old"),
-        "{}",
-        refused.stderr
-    );
-    let old = format!("file:{}", data.join("secret.key").display());
-    let rotated = run(&site.folder, &["secret", "rotate", "--old", &old]);
-    assert_eq!(rotated.code, 0, "{}", rotated.stderr);
-    fs::remove_file(data.join("secret.key")).unwrap();
-    let _service = serve(&site.folder);
-    let well = run(&site.folder, &["doctor", "--json"]);
-    assert_eq!(problems(&well.document()), [""; 0], "{}", well.stdout);
-    let verified = run(&site.folder, &["audit", "verify"]);
-    assert_eq!(verified.code, 0, "the audit goes on under the same key: {}", verified.stderr);
 }

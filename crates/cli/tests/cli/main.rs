@@ -14,6 +14,7 @@ mod lint;
 mod openapi;
 mod run;
 mod scripted;
+mod secret;
 mod secrets;
 mod service;
 mod site;

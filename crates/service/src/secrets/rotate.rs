@@ -6,10 +6,11 @@
 //! 3. the new key replaces it;
 //! 4. each sealed file is sealed anew;
 //! 5. one transaction seals the passwords anew, keeps the open attempts' boot tokens, and names the new key;
-//! 6. `….old` is removed.
+//! 6. what the database's files still hold of before is overwritten;
+//! 7. `….old` is removed.
 //!
 //! Until 5 is done the database names the old key, which is in `….old` or still in its place; so the next start, or the next
-//! `rotate`, finds both and goes on at 4. After it everything is under the new key, and only 6 is left.
+//! `rotate`, finds both and goes on at 4. After it everything is under the new key, and only 6 and 7 are left.
 //!
 //! A key that comes from elsewhere isn't ours to write: the operator has put the new one there and says where the old one is.
 //! The same command again ends what a crash cut short.
@@ -101,6 +102,7 @@ async fn rotate_elsewhere(config: &Config, old: &KeySource, clock: &dyn Clock) -
     let store = Store::open(data_dir).await?;
     let done = async {
         if decide(&store.sealed_under().await?)? {
+            store.forget_overwritten().await?;
             return Ok(Rotated { from: source.clone(), name: new.name(), kept: 0, was_done: true });
         }
         store.check_passwords(&old_key.sealer()).await?;
@@ -174,5 +176,6 @@ pub(super) async fn change(
     crash_point().map_err(crashed)?;
     store.reseal(change).await?;
     crash_point().map_err(crashed)?;
+    store.forget_overwritten().await?;
     Ok(kept.len())
 }

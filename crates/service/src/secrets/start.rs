@@ -158,6 +158,7 @@ impl FoundKey {
                 tracing::warn!("a change of the secret key was cut short; it is brought to its end now");
                 rotate::change(store, &data_dir, old, &key, clock).await?;
             }
+            (Standing::Right, Some(_)) => store.forget_overwritten().await?,
             (Standing::Unnamed, _) => store.name_secret_key(&key.name()).await?,
             _ => {}
         }

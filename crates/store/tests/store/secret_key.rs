@@ -3,7 +3,8 @@
 use crate::rig::*;
 use metalform_model::*;
 use metalform_store::{
-    Changes, Reseal, ResealError, Schema, SealedCredential, SealedUnder, Sealer, SecretKeyName, Store, kept_token_name,
+    Changes, Reseal, ResealError, Schema, SealedCredential, SealedUnder, Sealer, SecretKeyName, Store, StoreError,
+    kept_token_name,
 };
 use secrecy::ExposeSecret;
 use uuid::Uuid;
@@ -38,6 +39,19 @@ async fn a_folder_without_a_database_and_an_empty_one_name_no_key_and_a_look_mak
     assert_eq!(Store::peek_secret_key(folder.path()).await.unwrap(), SealedUnder::NoKey, "beside whoever has it");
 }
 
+/// Whoever may not see it would take it for a new one.
+#[tokio::test]
+async fn a_database_that_cannot_be_seen_is_not_taken_for_none() {
+    let folder = Folder::new();
+    std::fs::write(folder.path(), "no folder").unwrap();
+    for looked in
+        [Store::peek_secret_key(folder.path()).await.map(drop), Store::inspect(folder.path(), false).await.map(drop)]
+    {
+        assert!(matches!(looked, Err(StoreError::Folder { .. })), "{looked:?}");
+    }
+    std::fs::remove_file(folder.path()).unwrap();
+}
+
 #[tokio::test]
 async fn a_database_from_before_keys_had_names_tells_by_its_passwords() {
     let folder = Folder::new();
@@ -70,6 +84,32 @@ async fn the_first_name_stands_until_everything_is_sealed_anew() {
     store.reseal(change(&to, &sealer(), &new, &line)).await.unwrap();
     assert_eq!(store.kept_boot_tokens().await.unwrap(), [], "those that aren't given are forgotten");
     assert_ne!(kept_token_name(attempt), kept_token_name(id));
+}
+
+/// The key before may have leaked, and the passwords are the same.
+#[tokio::test]
+async fn of_what_was_sealed_under_the_key_before_nothing_is_left_in_the_files() {
+    let folder = Folder::new();
+    let (store, id) = with_passwords(&folder).await;
+    let old: Vec<Vec<u8>> = sqlx::query_as("SELECT sealed FROM credentials")
+        .fetch_all(&raw(&folder).await)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|(sealed,): (Vec<u8>,)| sealed)
+        .collect();
+    let left = || {
+        let files = ["metalform.db", "metalform.db-wal"].map(|name| std::fs::read(folder.path().join(name)));
+        let bytes: Vec<u8> = files.into_iter().filter_map(Result::ok).flatten().collect();
+        old.iter().filter(|sealed| bytes.windows(sealed.len()).any(|window| window == **sealed)).count()
+    };
+    assert_eq!(left(), 2);
+    let (to, name, line) = (Sealer::new(&[8; 32]), SecretKeyName::of(&[8; 32]), audit_entry("secret key"));
+    store.reseal(change(&sealer(), &to, &name, &line)).await.unwrap();
+    assert_eq!(left(), 2, "in the log");
+    store.forget_overwritten().await.unwrap();
+    assert_eq!(left(), 0);
+    assert!(opens(&store, id, &to).await);
 }
 
 #[tokio::test]

@@ -69,7 +69,10 @@ pub fn check(config: &Config, fix: bool) -> Vec<Check> {
     }
     for (key, path) in config.secret_files() {
         match check_secret_file(path) {
-            Ok(()) => walk.seen += 1,
+            Ok(()) => {
+                walk.seen += 1;
+                walk.check_owner_of_secret(key, path, fs::metadata(data_dir).ok());
+            }
             Err(metalform_service::SecretError::Open { mode, .. }) => walk.wrong(path, mode, SECRET),
             Err(error) => walk.found.push(Check::failed(NAME, &error, format!("{key} names it: {}", error.hint()))),
         }
@@ -129,6 +132,17 @@ impl Walk {
             let message = format!("{} (mode {mode:o}) can't be read by the service", path.display());
             let wanted = if metadata.is_file() { PUBLIC.wanted } else { FOLDER.wanted };
             self.found.push(Check::problem(NAME, message, format!("chmod {wanted:o} {}", path.display())));
+        }
+    }
+
+    /// A file of mode 0600 that somebody else than the service has. systemd's credentials are root's, and the service reads them
+    /// all the same.
+    fn check_owner_of_secret(&mut self, key: &str, path: &Path, data_dir: Option<Metadata>) {
+        let (Some(data_dir), Ok(file)) = (data_dir, fs::metadata(path)) else { return };
+        if file.uid() != data_dir.uid() && !path.starts_with("/run/credentials") {
+            let (path, has, needs) = (path.display(), file.uid(), data_dir.uid());
+            let message = format!("{path} ({key}) belongs to the user {has}, the data folder to {needs}");
+            self.found.push(Check::problem(NAME, message, format!("chown {needs} {path}")));
         }
     }
 

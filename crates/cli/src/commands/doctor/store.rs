@@ -36,7 +36,8 @@ pub async fn check(config: &Config, thorough: bool) -> (Check, bool) {
             )
         }
         Some(Schema::Current) => {
-            let size = file.metadata().map_or(0, |file| file.len());
+            let sizes = ["metalform.db", "metalform.db-wal"].map(|name| config.data_dir.join(name).metadata());
+            let size = sizes.into_iter().filter_map(Result::ok).map(|file| file.len()).sum();
             Check::ok(NAME, format!("{shown} is whole, {}{running}", HumanBytes(size)))
         }
     };
