@@ -6,7 +6,7 @@
 
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretBox, SecretString};
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 use std::fmt;
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
@@ -15,6 +15,10 @@ use uuid::Uuid;
 const DOMAIN: &[u8] = b"metalform boot token v1\0";
 /// Of the token in the URL that an installer reports its progress to.
 const PROGRESS: &[u8] = b"metalform progress token v1\0";
+/// Of the word that tells a script in user data to go on.
+const OPEN: &[u8] = b"metalform open word v1\0";
+/// Of the token that iPXE shows once it has compared what it boots.
+const CHECKED: &[u8] = b"metalform checked token v1\0";
 
 /// The service's secret. Can't be printed.
 pub struct TokenKey(SecretBox<[u8; 32]>);
@@ -34,6 +38,27 @@ impl TokenKey {
     /// only the node gets, so the token in it is another than the one on the kernel's command line.
     pub fn progress_token(&self, attempt: Uuid) -> BootToken {
         self.derived(PROGRESS, attempt)
+    }
+
+    /// What a boot script shows with the step `boot-checked`, and with nothing else. A script in user data holds it and sends it
+    /// after the comparison alone, so that who listens can't tell of one that wasn't made.
+    pub fn checked_token(&self, attempt: Uuid) -> BootToken {
+        self.derived(CHECKED, attempt)
+    }
+
+    /// Whether `shown` is that.
+    pub fn is_checked_token_of(&self, shown: &str, attempt: Uuid) -> bool {
+        self.checked_token(attempt).is(shown)
+    }
+
+    /// The word that tells a script in user data that its attempt is open.
+    pub(crate) fn open_word(&self, attempt: Uuid) -> BootToken {
+        self.derived(OPEN, attempt)
+    }
+
+    /// The digest of that word, as it stands in the script: 64 of `[0-9a-f]`. No secret.
+    pub fn open_sha256(&self, attempt: Uuid) -> String {
+        hex::encode(Sha256::digest(self.open_word(attempt).expose()))
     }
 
     fn derived(&self, domain: &[u8], attempt: Uuid) -> BootToken {

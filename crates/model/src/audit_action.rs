@@ -16,6 +16,8 @@ pub const TOKEN_REVOKE: &str = "token.revoke";
 pub const CREDENTIALS_READ: &str = "credentials.read";
 /// A machine asked for its boot script.
 pub const BOOT_SCRIPT: &str = "boot.script";
+/// A script in user data asked whether its boot attempt is open.
+pub const BOOT_ATTEMPT: &str = "boot.attempt";
 /// A machine exchanged its boot token for a session.
 pub const BOOT_SESSION: &str = "boot.session";
 /// A machine asked for its configuration.
@@ -48,7 +50,7 @@ pub const SERVICE_STOPPED: &str = "service.stopped";
 pub const AUDIT_CHECKED: &str = "audit.checked";
 
 /// All of them. A call of the control plane by another method than these three is `api.` and that method.
-pub const ALL: [&str; 23] = [
+pub const ALL: [&str; 24] = [
     API_GET,
     API_POST,
     API_DELETE,
@@ -57,6 +59,7 @@ pub const ALL: [&str; 23] = [
     TOKEN_REVOKE,
     CREDENTIALS_READ,
     BOOT_SCRIPT,
+    BOOT_ATTEMPT,
     BOOT_SESSION,
     BOOT_CONFIG,
     BOOT_ARIZONA,
