@@ -18,7 +18,7 @@ use metalform_orchestrator::{BootLinks, LinkError};
 use metalform_store::{Binding, ClusterState, Counted, Store};
 use secrecy::SecretString;
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     net::Ipv4Addr,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -53,8 +53,8 @@ impl StoreDirectory {
     async fn boot_nodes(&self, state: &ClusterState) -> Vec<BootNode> {
         let mut sets: HashMap<Option<&str>, InstallerSet> = HashMap::new();
         for id in state.nodes.iter().map(|node| pinned_set(&node.record)) {
-            if !sets.contains_key(&id) {
-                sets.insert(id, self.installer.read_set(id).await);
+            if let Entry::Vacant(place) = sets.entry(id) {
+                place.insert(self.installer.read_set(id).await);
             }
         }
         boot_nodes(state, &self.profiles, &sets)
