@@ -9,6 +9,7 @@ use crate::{
 use metalform_model::{ImageManifest, MANIFEST_FILE, MANIFEST_FORMAT, Report, SIGNATURE_HEADER};
 use serde::Deserialize;
 use serde_json::json;
+use sha2::{Digest, Sha256};
 use std::{sync::Arc, time::Duration};
 
 const LONGEST_CONFIG: usize = 1024 * 1024;
@@ -56,6 +57,16 @@ pub enum PlaneError {
         /// Why.
         source: serde_json::Error,
     },
+    /// A manifest that isn't the one that the boot script names.
+    #[error("{what} has the SHA-256 {found}, and the boot script says {expected}")]
+    OtherManifest {
+        /// What was asked for.
+        what: String,
+        /// What came.
+        found: String,
+        /// What should have come.
+        expected: String,
+    },
     /// A manifest of another release.
     #[error("{what} is of format {format}, and this agent reads {MANIFEST_FORMAT}")]
     AnotherFormat {
@@ -72,7 +83,10 @@ impl PlaneError {
         match self {
             PlaneError::Http { .. } => true,
             PlaneError::Refused { status, .. } => *status >= 500 || matches!(status, 408 | 425 | 429),
-            PlaneError::Stale { .. } | PlaneError::Unreadable { .. } | PlaneError::AnotherFormat { .. } => false,
+            PlaneError::Stale { .. }
+            | PlaneError::Unreadable { .. }
+            | PlaneError::OtherManifest { .. }
+            | PlaneError::AnotherFormat { .. } => false,
         }
     }
 
@@ -87,6 +101,9 @@ impl PlaneError {
             PlaneError::Http { .. } => "see that the service runs and that this machine reaches it",
             PlaneError::Refused { .. } | PlaneError::Stale { .. } => {
                 "`metalform status` and `metalform events` show what the service knows of this node"
+            }
+            PlaneError::OtherManifest { .. } => {
+                "something between service and machine changes files, or the set was changed on the disk: `metalform image verify`"
             }
             PlaneError::Unreadable { .. } | PlaneError::AnotherFormat { .. } => {
                 "service and image set are of different releases: make the image set anew"
@@ -120,6 +137,7 @@ pub struct BootPlane {
     mgmt_ip: std::net::Ipv4Addr,
     config_url: HttpUrl,
     images_url: HttpUrl,
+    manifest_sha256: Option<String>,
     token: BootToken,
     session: Option<Arc<Session>>,
 }
@@ -136,6 +154,7 @@ impl BootPlane {
             mgmt_ip: args.mgmt_ip,
             config_url: args.config_url.clone(),
             images_url: args.images_url.clone(),
+            manifest_sha256: args.manifest_sha256.clone(),
             token: args.boot_token.clone(),
             session: None,
         }
@@ -184,6 +203,12 @@ impl BootPlane {
         let request = Request { method: "GET", url: &url, token: None, headers: &[], body: None };
         let mut response = self.send(&what, &request)?;
         let body = self.whole(&what, &mut response, LONGEST_MANIFEST)?;
+        if let Some(expected) = &self.manifest_sha256 {
+            let found = hex::encode(Sha256::digest(&body));
+            if found != *expected {
+                return Err(PlaneError::OtherManifest { what, found, expected: expected.clone() });
+            }
+        }
         let value: serde_json::Value =
             serde_json::from_slice(&body).map_err(|source| PlaneError::Unreadable { what: what.clone(), source })?;
         // Before its keys are looked at: a later format may have others.

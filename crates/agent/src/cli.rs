@@ -294,6 +294,7 @@ impl BootPlane {
             images_url: boot.clone(),
             config_url: boot,
             boot_token: token,
+            manifest_sha256: None,
             network: crate::kernel_args::NetworkSource::Dhcp,
         };
         BootPlane::new(http, &args)

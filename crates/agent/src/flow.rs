@@ -176,7 +176,7 @@ impl Attempt<'_> {
         let command = self.prepare(&manifest, &workspace, &document, &drives)?;
 
         // From here on disks are written.
-        self.confirm_attempt()?;
+        self.confirm_attempt(files.len())?;
         self.look_again(&config, &drives)?;
         self.clear_drives(&drives)?;
         self.run_installer(command)?;
@@ -283,6 +283,7 @@ impl Attempt<'_> {
     fn fetch_manifest(&self) -> Result<ImageManifest, Finding> {
         self.answer(|plane| plane.manifest()).map_err(|error| {
             let code = match error {
+                PlaneError::OtherManifest { .. } => Code::ImageDigestWrong,
                 PlaneError::Unreadable { .. } | PlaneError::AnotherFormat { .. } => Code::ManifestInvalid,
                 PlaneError::Http { .. } | PlaneError::Refused { .. } | PlaneError::Stale { .. } => {
                     Code::ImageUnavailable
@@ -387,8 +388,16 @@ impl Attempt<'_> {
 
     /// The gate before the disks. A report that is only accepted isn't enough: it must have been recorded as new, which
     /// the boot plane does for an open boot attempt alone.
-    fn confirm_attempt(&self) -> Result<(), Finding> {
-        self.milestone(ReportPhase::Installing, ReportStatus::Running, RUNNING, "starts the installer");
+    fn confirm_attempt(&self, compared: usize) -> Result<(), Finding> {
+        let message = "starts the installer";
+        self.say(message);
+        self.reporter.milestone(Milestone {
+            phase: ReportPhase::Installing,
+            status: ReportStatus::Running,
+            percent: Some(RUNNING),
+            message: message.into(),
+            facts: Map::from_iter([(Report::FILES_COMPARED.to_owned(), compared.into())]),
+        });
         match self.reporter.wait(self.site.limits.confirmation) {
             Delivery::Taken => Ok(()),
             Delivery::AttemptEnded(why) => Err(Code::AttemptEnded.failed("boot attempt", why)),

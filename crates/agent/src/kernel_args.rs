@@ -17,6 +17,8 @@ pub struct KernelArgs {
     pub boot_token: BootToken,
     /// `images_url`: folder of its image set; by default the boot plane's default set.
     pub images_url: HttpUrl,
+    /// `manifest_sha256`: what the image set's manifest must be, where the boot script could say it; 64 of `[0-9a-f]`.
+    pub manifest_sha256: Option<String>,
     /// Where its address comes from.
     pub network: NetworkSource,
 }
@@ -116,6 +118,16 @@ impl KernelArgs {
                 None
             })
         });
+        // One that can't be read must not be taken for none.
+        let is_digest =
+            |text: &str| text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let manifest_sha256 = match value("manifest_sha256") {
+            Some(text) if !is_digest(&text) => {
+                take("manifest_sha256= is no SHA-256: 64 of 0-9 a-f".into());
+                None
+            }
+            given => Some(given),
+        };
         let network = match network_source(value("metalform.net").as_deref(), value("ip").as_deref()) {
             Ok(network) => Some(network),
             Err(fault) => {
@@ -123,10 +135,16 @@ impl KernelArgs {
                 None
             }
         };
-        match (node_id, mgmt_ip, config_url, boot_token, images_url, network) {
-            (Some(node_id), Some(mgmt_ip), Some(config_url), Some(boot_token), Some(images_url), Some(network)) => {
-                Ok(KernelArgs { node_id, mgmt_ip, config_url, boot_token, images_url, network })
-            }
+        match (node_id, mgmt_ip, config_url, boot_token, images_url, manifest_sha256, network) {
+            (
+                Some(node_id),
+                Some(mgmt_ip),
+                Some(config_url),
+                Some(boot_token),
+                Some(images_url),
+                Some(manifest_sha256),
+                Some(network),
+            ) => Ok(KernelArgs { node_id, mgmt_ip, config_url, boot_token, images_url, manifest_sha256, network }),
             _ => Err(KernelArgsError { faults }),
         }
     }

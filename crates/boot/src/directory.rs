@@ -85,6 +85,14 @@ pub struct BootNode {
     pub squashfs: Option<String>,
     /// Whether the set's initrd holds our agent.
     pub has_agent: bool,
+    /// SHA-256 of the set's kernel, in hex; `None` without a manifest.
+    pub kernel_sha256: Option<String>,
+    /// SHA-256 of the set's initrd, likewise.
+    pub initrd_sha256: Option<String>,
+    /// SHA-256 of the set's manifest, where the agent is to take no other.
+    pub manifest_sha256: Option<String>,
+    /// Whether the attempt's script stands in user data, and isn't fetched.
+    pub inline: bool,
 }
 
 impl BootNode {
@@ -100,6 +108,9 @@ impl BootNode {
             network: self.network,
             squashfs: self.squashfs.as_deref(),
             has_agent: self.has_agent,
+            kernel_sha256: self.kernel_sha256.as_deref(),
+            initrd_sha256: self.initrd_sha256.as_deref(),
+            manifest_sha256: self.manifest_sha256.as_deref(),
             ..ScriptValues::new(&self.server_id, mgmt_ip, host, token)
         }
     }

@@ -30,13 +30,13 @@ mod token;
 mod visit;
 
 pub use directory::{BootAttemptRef, BootNode, Directory, Instruction, Recorder, Unavailable};
-pub use images::{ImageSet, ImageSetError};
+pub use images::{ImageSet, ImageSetError, SetDescription};
 pub use plane::{BootPlane, BootSettings, SourceCheck, default_allow};
 use refusal::Refusal;
 pub use routes::router;
 pub use script::{
-    BootHost, BootHostError, FOUNDATION_TEMPLATE, ScriptNetwork, ScriptValues, TemplateError, TemplateErrors,
-    TemplateFault, Templates, ValueError, lint, lint_file, script_url,
+    BootHost, BootHostError, FOUNDATION_TEMPLATE, InlineScriptError, MAX_USER_DATA, ScriptNetwork, ScriptValues,
+    TemplateError, TemplateErrors, TemplateFault, Templates, ValueError, lint, lint_file, script_url,
 };
 pub use session::{BootSession, Bound, RequestCounted, Sessions};
 pub use token::{BootToken, KeptTokens, TokenKey};

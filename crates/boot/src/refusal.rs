@@ -90,6 +90,12 @@ pub(crate) enum Refusal {
     /// The node's image set has no manifest, so its installer can't be configured.
     #[error("there is no Arizona document for this server")]
     NoArizona,
+    /// Its user data is a URL where a script in it asked, or the other way round.
+    #[error("the user data of this server is of the other kind")]
+    OtherUserData,
+    /// It was asked whether it is.
+    #[error("this server is not installed")]
+    NotInstalled,
     /// The query is no progress of an installer.
     #[error("the query is no progress: {reason}")]
     BadProgress {
@@ -174,6 +180,8 @@ impl Refusal {
             Refusal::BadAddress => "bad_address",
             Refusal::BadStep => "bad_step",
             Refusal::NoArizona => "no_arizona",
+            Refusal::OtherUserData => "other_user_data",
+            Refusal::NotInstalled => "not_installed",
             Refusal::BadProgress { .. } => "bad_progress",
             Refusal::BadReport { .. } => "bad_report",
             Refusal::ReportTooLarge { .. } => "report_too_large",
@@ -213,6 +221,8 @@ impl Refusal {
             Refusal::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::NotInstalling
             | Refusal::Installed
+            | Refusal::OtherUserData
+            | Refusal::NotInstalled
             | Refusal::SignatureStale { .. }
             | Refusal::SessionTaken
             | Refusal::PhaseBackwards { .. } => StatusCode::CONFLICT,
@@ -258,7 +268,13 @@ impl Refusal {
             Refusal::NoScript => "the service's log names the template or value at fault",
             Refusal::UnknownParameter => "remove everything from the query but `t`",
             Refusal::BadAddress => "use the node's `mgmt_ip`",
-            Refusal::BadStep => "a step is dhcp, kernel, initrd, boot, retry, or error- and the value of ${errno}",
+            Refusal::BadStep => {
+                "a step is dhcp, kernel, initrd, boot, boot-checked, boot-unchecked, retry, error-kernel-digest, error-initrd-digest, or error- and the value of ${errno}"
+            }
+            Refusal::OtherUserData => {
+                "[ibm_cloud] user_data holds for the boot attempts that begin after it was set; `metalform retry` begins one"
+            }
+            Refusal::NotInstalled => "ask whether its boot attempt is open",
             Refusal::NoArizona => "import the image set with `metalform image import`: its manifest names the files",
             Refusal::BadProgress { .. } => "POST <monitoring_url_root>&step=<step>&offset=<number>",
             Refusal::BadReport { .. } => "send {seq, phase, status, percent, message, log, facts} as JSON",
@@ -270,7 +286,7 @@ impl Refusal {
             Refusal::ImageUnverified => "`metalform image verify SET` tells what is wrong; import the set again",
             Refusal::NotReady { .. } => "the service's own log says what is missing",
             Refusal::UnknownPath => {
-                "machines use /boot/ipxe, /boot/step, /boot/session, /boot/server, /boot/arizona, /boot/report, /boot/progress and /pxe/images"
+                "machines use /boot/ipxe, /boot/attempt, /boot/step, /boot/session, /boot/server, /boot/arizona, /boot/report, /boot/progress and /pxe/images"
             }
             Refusal::WrongMethod => "GET and HEAD everywhere, POST for sessions, reports and progress",
         }
@@ -351,7 +367,7 @@ mod tests {
     use super::*;
     use crate::script::TemplateFault;
 
-    const ON_THE_SCRIPT_ROUTE: [Refusal; 11] = [
+    const ON_THE_SCRIPT_ROUTE: [Refusal; 12] = [
         Refusal::NetworkNotAllowed,
         Refusal::UnknownServer,
         Refusal::ForeignAddress,
@@ -363,6 +379,7 @@ mod tests {
         Refusal::TooManyScripts,
         Refusal::StoreAway,
         Refusal::NoScript,
+        Refusal::OtherUserData,
     ];
 
     #[test]

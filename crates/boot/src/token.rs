@@ -9,7 +9,7 @@
 
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretBox, SecretString};
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 use std::{collections::HashMap, fmt};
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
@@ -18,6 +18,10 @@ use uuid::Uuid;
 const DOMAIN: &[u8] = b"metalform boot token v1\0";
 /// Of the token in the URL that an installer reports its progress to.
 const PROGRESS: &[u8] = b"metalform progress token v1\0";
+/// Of the word that tells a script in user data to go on.
+const OPEN: &[u8] = b"metalform open word v1\0";
+/// Of the token that iPXE shows once it has compared what it boots.
+const CHECKED: &[u8] = b"metalform checked token v1\0";
 
 /// The service's secret. Can't be printed.
 pub struct TokenKey {
@@ -39,7 +43,12 @@ impl TokenKey {
 
     /// The attempt's tokens, to be kept when this key isn't any more.
     pub fn tokens_to_keep(&self, attempt: Uuid) -> KeptTokens {
-        KeptTokens { boot: self.token(attempt), progress: self.progress_token(attempt) }
+        KeptTokens {
+            boot: self.token(attempt),
+            progress: self.progress_token(attempt),
+            checked: self.checked_token(attempt),
+            open: self.open_word(attempt),
+        }
     }
 
     /// The token of a boot attempt.
@@ -51,6 +60,27 @@ impl TokenKey {
     /// only the node gets, so the token in it is another than the one on the kernel's command line.
     pub fn progress_token(&self, attempt: Uuid) -> BootToken {
         self.kept.get(&attempt).map_or_else(|| self.derived(PROGRESS, attempt), |kept| kept.progress.clone())
+    }
+
+    /// What a boot script shows with the step `boot-checked`, and with nothing else. A script in user data holds it and sends it
+    /// after the comparison alone, so that who listens can't tell of one that wasn't made.
+    pub fn checked_token(&self, attempt: Uuid) -> BootToken {
+        self.kept.get(&attempt).map_or_else(|| self.derived(CHECKED, attempt), |kept| kept.checked.clone())
+    }
+
+    /// Whether `shown` is that.
+    pub fn is_checked_token_of(&self, shown: &str, attempt: Uuid) -> bool {
+        self.checked_token(attempt).is(shown)
+    }
+
+    /// The word that tells a script in user data that its attempt is open.
+    pub(crate) fn open_word(&self, attempt: Uuid) -> BootToken {
+        self.kept.get(&attempt).map_or_else(|| self.derived(OPEN, attempt), |kept| kept.open.clone())
+    }
+
+    /// The digest of that word, as it stands in the script: 64 of `[0-9a-f]`. No secret.
+    pub fn open_sha256(&self, attempt: Uuid) -> String {
+        hex::encode(Sha256::digest(self.open_word(attempt).expose()))
     }
 
     fn derived(&self, domain: &[u8], attempt: Uuid) -> BootToken {
@@ -109,22 +139,25 @@ impl fmt::Debug for BootToken {
 pub struct KeptTokens {
     boot: BootToken,
     progress: BootToken,
+    checked: BootToken,
+    open: BootToken,
 }
 
 impl KeptTokens {
     /// As a text, to be sealed.
     pub fn to_text(&self) -> SecretString {
-        format!("{} {}", self.boot.expose(), self.progress.expose()).into()
+        [&self.boot, &self.progress, &self.checked, &self.open].map(BootToken::expose).join(" ").into()
     }
 
     /// From that text; `None`: it is none.
     pub fn from_text(text: &SecretString) -> Option<KeptTokens> {
-        let (boot, progress) = text.expose_secret().split_once(' ')?;
         let token = |text: &str| {
             let is_one = text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
             is_one.then(|| BootToken(text.into()))
         };
-        Some(KeptTokens { boot: token(boot)?, progress: token(progress)? })
+        let tokens: Option<Vec<BootToken>> = text.expose_secret().split(' ').map(token).collect();
+        let [boot, progress, checked, open] = tokens?.try_into().ok()?;
+        Some(KeptTokens { boot, progress, checked, open })
     }
 }
 
@@ -169,14 +202,20 @@ mod tests {
         let next = key(2).keeping([(open, kept)]);
         assert!(next.is_token_of(key(1).token(open).expose(), open));
         assert!(next.is_progress_token_of(key(1).progress_token(open).expose(), open));
+        assert!(next.is_checked_token_of(key(1).checked_token(open).expose(), open));
+        assert_eq!(next.open_sha256(open), key(1).open_sha256(open), "it stands in user data");
         assert!(!next.is_token_of(key(2).token(open).expose(), open), "the machine has one, not two");
         assert!(!next.is_token_of(key(1).token(later).expose(), later));
         assert!(next.is_token_of(key(2).token(later).expose(), later));
         let again = KeptTokens::from_text(&next.tokens_to_keep(open).to_text()).unwrap();
         assert!(key(3).keeping([(open, again)]).is_token_of(key(1).token(open).expose(), open), "and once more");
-        for wrong in
-            ["", "a b", &"0".repeat(64), &format!("{0} {0}x", "0".repeat(64)), &format!("{0} {0}", "G".repeat(64))]
-        {
+        for wrong in [
+            "",
+            "a b",
+            &"0".repeat(64),
+            &format!("{0} {0} {0} {0}x", "0".repeat(64)),
+            &format!("{0} {0} {0} {0}", "G".repeat(64)),
+        ] {
             assert!(KeptTokens::from_text(&wrong.to_owned().into()).is_none(), "{wrong}");
         }
     }

@@ -10,6 +10,7 @@ use uuid::Uuid;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Action {
     Script,
+    Attempt,
     Session,
     Config,
     Arizona,
@@ -20,8 +21,9 @@ enum Action {
     Other,
 }
 
-const PREFIXES: [(&str, Action); 8] = [
+const PREFIXES: [(&str, Action); 9] = [
     ("/boot/ipxe", Action::Script),
+    ("/boot/attempt", Action::Attempt),
     ("/boot/session", Action::Session),
     ("/boot/server", Action::Config),
     ("/boot/arizona", Action::Arizona),
@@ -58,7 +60,7 @@ impl Visit {
         self.audit("anonymous", &format!("refused:{}", refusal.code()));
         match self.action {
             Action::Script => refusal.into_script(),
-            Action::Step => refusal.into_final_json(),
+            Action::Step | Action::Attempt => refusal.into_final_json(),
             _ => refusal.into_json(),
         }
     }
@@ -83,6 +85,7 @@ impl Visit {
     fn entry(&self, who: &str, outcome: &str) -> AuditEntry {
         let action = match self.action {
             Action::Script => audit_action::BOOT_SCRIPT,
+            Action::Attempt => audit_action::BOOT_ATTEMPT,
             Action::Session => audit_action::BOOT_SESSION,
             Action::Config => audit_action::BOOT_CONFIG,
             Action::Arizona => audit_action::BOOT_ARIZONA,

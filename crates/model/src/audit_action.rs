@@ -18,6 +18,8 @@ pub const CREDENTIALS_READ: &str = "credentials.read";
 pub const SECRET_ROTATE: &str = "secret.rotate";
 /// A machine asked for its boot script.
 pub const BOOT_SCRIPT: &str = "boot.script";
+/// A script in user data asked whether its boot attempt is open.
+pub const BOOT_ATTEMPT: &str = "boot.attempt";
 /// A machine exchanged its boot token for a session.
 pub const BOOT_SESSION: &str = "boot.session";
 /// A machine asked for its configuration.
@@ -50,7 +52,7 @@ pub const SERVICE_STOPPED: &str = "service.stopped";
 pub const AUDIT_CHECKED: &str = "audit.checked";
 
 /// All of them. A call of the control plane by another method than these three is `api.` and that method.
-pub const ALL: [&str; 24] = [
+pub const ALL: [&str; 25] = [
     API_GET,
     API_POST,
     API_DELETE,
@@ -60,6 +62,7 @@ pub const ALL: [&str; 24] = [
     CREDENTIALS_READ,
     SECRET_ROTATE,
     BOOT_SCRIPT,
+    BOOT_ATTEMPT,
     BOOT_SESSION,
     BOOT_CONFIG,
     BOOT_ARIZONA,

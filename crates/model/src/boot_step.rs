@@ -16,8 +16,16 @@ pub enum BootStep {
     Kernel,
     /// It has the initrd.
     Initrd,
-    /// It has everything and hands the machine over to the kernel.
+    /// It has everything and hands the machine over to the kernel. Says nothing of whether anything was compared.
     Boot,
+    /// The same, and iPXE found kernel and initrd to be what the script says.
+    BootChecked,
+    /// The same, and this iPXE can't compare them.
+    BootUnchecked,
+    /// iPXE found the kernel not to be what the script says; it isn't booted.
+    KernelDiffers,
+    /// The same of the initrd.
+    InitrdDiffers,
     /// It goes round once more.
     Retry,
     /// A command failed, with this value of `${errno}`.
@@ -25,6 +33,19 @@ pub enum BootStep {
 }
 
 impl BootStep {
+    /// Those with a word of their own.
+    const NAMED: [(&str, BootStep); 9] = [
+        ("dhcp", BootStep::Dhcp),
+        ("kernel", BootStep::Kernel),
+        ("initrd", BootStep::Initrd),
+        ("boot", BootStep::Boot),
+        ("boot-checked", BootStep::BootChecked),
+        ("boot-unchecked", BootStep::BootUnchecked),
+        ("error-kernel-digest", BootStep::KernelDiffers),
+        ("error-initrd-digest", BootStep::InitrdDiffers),
+        ("retry", BootStep::Retry),
+    ];
+
     /// What a person reads.
     pub fn in_words(self) -> String {
         match self {
@@ -32,6 +53,18 @@ impl BootStep {
             BootStep::Kernel => "its boot script has the kernel".into(),
             BootStep::Initrd => "its boot script has the initrd".into(),
             BootStep::Boot => "its boot script has everything and starts the kernel".into(),
+            BootStep::BootChecked => {
+                "its boot script has everything, iPXE compared kernel and initrd, and the kernel is started".into()
+            }
+            BootStep::BootUnchecked => {
+                "its boot script has everything and starts the kernel; its iPXE can't compare files".into()
+            }
+            BootStep::KernelDiffers => {
+                "its iPXE was given another kernel than the image set's, and doesn't boot it".into()
+            }
+            BootStep::InitrdDiffers => {
+                "its iPXE was given another initrd than the image set's, and doesn't boot it".into()
+            }
             BootStep::Retry => "its boot script tries again".into(),
             BootStep::Error(errno) => {
                 format!("its boot script failed: iPXE error {errno:08x} (https://ipxe.org/{errno:08x})")
@@ -42,20 +75,19 @@ impl BootStep {
 
 impl fmt::Display for BootStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            BootStep::Dhcp => f.write_str("dhcp"),
-            BootStep::Kernel => f.write_str("kernel"),
-            BootStep::Initrd => f.write_str("initrd"),
-            BootStep::Boot => f.write_str("boot"),
-            BootStep::Retry => f.write_str("retry"),
-            BootStep::Error(errno) => write!(f, "error-{errno:#010x}"),
+        match (self, Self::NAMED.iter().find(|(_, step)| step == self)) {
+            (BootStep::Error(errno), _) => write!(f, "error-{errno:#010x}"),
+            (_, named) => f.write_str(named.map_or("", |(word, _)| word)),
         }
     }
 }
 
 /// No step of a boot script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a step is dhcp, kernel, initrd, boot, retry, or error-0x and up to 8 hexadecimal digits")]
+#[error(
+    "a step is dhcp, kernel, initrd, boot, boot-checked, boot-unchecked, retry, error-kernel-digest, error-initrd-digest, or \
+     error-0x and up to 8 hexadecimal digits"
+)]
 pub struct NoBootStep;
 
 impl FromStr for BootStep {
@@ -63,19 +95,13 @@ impl FromStr for BootStep {
 
     /// iPXE writes `${errno}` without leading zeros.
     fn from_str(text: &str) -> Result<Self, NoBootStep> {
-        Ok(match text {
-            "dhcp" => BootStep::Dhcp,
-            "kernel" => BootStep::Kernel,
-            "initrd" => BootStep::Initrd,
-            "boot" => BootStep::Boot,
-            "retry" => BootStep::Retry,
-            _ => {
-                let digits = text.strip_prefix("error-0x").ok_or(NoBootStep)?;
-                let is_hex = (1..=8).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_hexdigit());
-                let errno = is_hex.then(|| u32::from_str_radix(digits, 16).ok()).flatten();
-                BootStep::Error(errno.ok_or(NoBootStep)?)
-            }
-        })
+        if let Some((_, step)) = Self::NAMED.iter().find(|(word, _)| *word == text) {
+            return Ok(*step);
+        }
+        let digits = text.strip_prefix("error-0x").ok_or(NoBootStep)?;
+        let is_hex = (1..=8).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_hexdigit());
+        let errno = is_hex.then(|| u32::from_str_radix(digits, 16).ok()).flatten();
+        errno.map(BootStep::Error).ok_or(NoBootStep)
     }
 }
 
@@ -97,9 +123,10 @@ mod tests {
 
     #[test]
     fn a_step_reads_what_it_writes() {
-        let all = [BootStep::Dhcp, BootStep::Kernel, BootStep::Initrd, BootStep::Boot, BootStep::Retry];
+        let all = BootStep::NAMED.map(|(_, step)| step);
         for step in all.into_iter().chain([BootStep::Error(0), BootStep::Error(0x3e0f_6095), BootStep::Error(u32::MAX)])
         {
+            assert!(!step.to_string().is_empty());
             assert_eq!(step.to_string().parse(), Ok(step));
             assert_eq!(serde_json::from_str::<BootStep>(&serde_json::to_string(&step).unwrap()).unwrap(), step);
         }
@@ -108,9 +135,19 @@ mod tests {
 
     #[test]
     fn anything_else_is_no_step() {
-        for text in
-            ["", "Boot", "boot ", "error-", "error-0x", "error-12", "error-0x123456789", "error-0x+1", "error-0xé"]
-        {
+        for text in [
+            "",
+            "Boot",
+            "boot ",
+            "boot-",
+            "error-",
+            "error-digest",
+            "error-0x",
+            "error-12",
+            "error-0x123456789",
+            "error-0x+1",
+            "error-0xé",
+        ] {
             assert_eq!(text.parse::<BootStep>(), Err(NoBootStep), "{text:?}");
         }
     }

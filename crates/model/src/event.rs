@@ -106,6 +106,8 @@ pub mod kind {
     pub const IMAGE_REFUSED: &str = "image_refused";
     /// The node's boot script told where it stands.
     pub const BOOT_STEP: &str = "boot_step";
+    /// What is known of how far the node's boot can be trusted has changed.
+    pub const BOOT_TRUST: &str = "boot_trust";
     /// The node exchanged its boot token for a session of its own.
     pub const SESSION_BEGUN: &str = "session_begun";
     /// The node fetched its configuration.

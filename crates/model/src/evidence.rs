@@ -29,6 +29,9 @@ pub struct Evidence {
 pub enum Seen {
     /// The boot script was handed out in full. Proves that iPXE runs on the node, and nothing more.
     ScriptServed,
+    /// A script in user data asked whether its boot attempt is open, and was told yes: what a fetched script is where user data
+    /// is a URL.
+    AttemptAsked,
     /// An image file went out.
     ImageServed {
         /// Name within the image set.

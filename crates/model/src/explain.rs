@@ -7,8 +7,8 @@
 //! nobody could say the base of.
 
 use crate::{
-    BootProgress, BootStep, CvmAnswer, Failure, Finding, NodePhase, NodeView, PartialImage, RefusedImage, ReportPhase,
-    ServerStatus, Timestamp, Trust, in_words, node_deadline,
+    BootProgress, BootStep, BootTrust, CvmAnswer, Failure, Finding, NodePhase, NodeView, PartialImage, RefusedImage,
+    ReportPhase, ServerStatus, Timestamp, Trust, in_words, node_deadline,
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -54,6 +54,9 @@ pub struct Explanation {
     /// By what the machine has shown who it is in its present boot attempt; absent where it has not needed to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trust: Option<Trust>,
+    /// How far what was booted can be trusted; absent before anything was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_trust: Option<BootTrust>,
     /// What the checks of the hardware found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
@@ -137,6 +140,7 @@ pub fn explain_node(view: NodeView<'_>, cluster: &str, refusals: &[RefusedReques
         awaited,
         seen: what_was_seen(view, refusals),
         trust: record.boot.trust(),
+        boot_trust: record.attempt.as_ref().and_then(|attempt| BootTrust::of(&record.boot, attempt.script_origin())),
         findings: record.boot.findings.clone(),
         failure: record.failure.clone(),
         server: record.server.as_ref().map(|seen| Observed { at: seen.at, what: server_in_words(seen) }),
@@ -186,12 +190,16 @@ fn what_was_seen(view: NodeView<'_>, refusals: &[RefusedRequest]) -> Vec<Observe
         add(Some(attempt.opened_at), format!("boot attempt {} was opened", attempt.n));
         add(attempt.closed_at, format!("boot attempt {} ended", attempt.n));
     }
+    let fetched = match record.attempt.as_ref().is_some_and(|attempt| attempt.inline.is_some()) {
+        true => "ran the boot script of its user data",
+        false => "fetched its boot script",
+    };
     match boot.last_script_at.filter(|last| Some(*last) != boot.script_at) {
         Some(last) => {
-            add(boot.script_at, "fetched its boot script for the first time".into());
-            add(Some(last), format!("fetched its boot script, {} times by then", boot.scripts));
+            add(boot.script_at, format!("{fetched} for the first time"));
+            add(Some(last), format!("{fetched}, {} times by then", boot.scripts));
         }
-        None => add(boot.script_at, "fetched its boot script".into()),
+        None => add(boot.script_at, fetched.into()),
     }
     add(boot.kernel_at, "fetched the kernel".into());
     add(boot.initrd_at, "fetched the initrd".into());
@@ -222,6 +230,7 @@ fn what_was_seen(view: NodeView<'_>, refusals: &[RefusedRequest]) -> Vec<Observe
 fn asked_for(action: &str) -> &str {
     match action {
         "boot.script" => "the boot script",
+        "boot.attempt" => "whether its boot attempt is open",
         "boot.session" => "a session",
         "boot.config" => "the configuration",
         "boot.arizona" => "the Arizona document",
@@ -335,7 +344,26 @@ fn stalled_installation(boot: &BootProgress, refusals: &[RefusedRequest], now: T
             )
         });
     }
-    if let Some(BootStep::Error(errno)) = boot.step.as_ref().filter(|seen| seen.at >= script).map(|seen| seen.step) {
+    let step = boot.step.as_ref().filter(|seen| seen.at >= script).map(|seen| seen.step);
+    if let Some((file, digest)) = match step {
+        Some(BootStep::KernelDiffers) => Some((KERNEL, "kernel")),
+        Some(BootStep::InitrdDiffers) => Some(("initrd-foundation.img", "initrd")),
+        _ => None,
+    } {
+        return Some(diagnosis(
+            "image_changed",
+            format!(
+                "iPXE was given another {file} than the image set's manifest says, and didn't boot it; the script tries \
+                 again up to 30 times: something between service and machine changes files, or a memory is broken"
+            ),
+            format!(
+                "`metalform image verify` compares the service's own files; then fetch {file} from another machine of the \
+                 subnet and compare its SHA-256 with {digest}'s in the manifest; a proxy or another machine at the boot \
+                 plane's address would explain it"
+            ),
+        ));
+    }
+    if let Some(BootStep::Error(errno)) = step {
         return Some(diagnosis(
             "boot_script_failed",
             format!(

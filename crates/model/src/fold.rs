@@ -2,10 +2,10 @@
 //! for the timeline, so that a repeated observation says nothing.
 
 use crate::{
-    Account, AccountRecord, AccountState, ClusterPhase, ClusterRecord, CvmAnswer, Driver, Evidence, FormationAttempt,
-    FormationChoice, InstallerCall, NewEvent, NodePhase, NodeRecord, Offer, PartialImage, RefusedImage, Report,
-    ReportPhase, ReportStatus, SecurePlace, Seen, ServerSeen, SessionSeen, ShowPassword, StepSeen, Surface, Timestamp,
-    choose_driver, driver::driver_for_all, kind,
+    Account, AccountRecord, AccountState, BootTrust, ClusterPhase, ClusterRecord, CvmAnswer, Driver, Evidence,
+    FormationAttempt, FormationChoice, ImagesInIpxe, InstallerCall, NewEvent, NodePhase, NodeRecord, Offer,
+    PartialImage, RefusedImage, Report, ReportPhase, ReportStatus, ScriptOrigin, SecurePlace, Seen, ServerSeen,
+    SessionSeen, ShowPassword, StepSeen, Surface, Timestamp, choose_driver, driver::driver_for_all, kind,
 };
 use serde_json::json;
 use std::time::Duration;
@@ -13,9 +13,27 @@ use std::time::Duration;
 impl NodeRecord {
     /// Takes evidence of the boot plane in. Evidence of another boot attempt than the open one changes nothing.
     pub fn fold_evidence(&mut self, evidence: &Evidence) -> Vec<NewEvent> {
-        if self.open_attempt().is_none_or(|a| a.id != evidence.attempt_id) {
+        let Some(attempt) = self.open_attempt().filter(|attempt| attempt.id == evidence.attempt_id) else {
             return Vec::new();
+        };
+        let origin = attempt.script_origin();
+        let mut events = self.fold_seen(evidence, origin);
+        // A machine that begins anew is told of once it stands somewhere; that it has a session is an event of its own.
+        let stands = !matches!(
+            evidence.seen,
+            Seen::ScriptServed | Seen::AttemptAsked | Seen::ImageServed { .. } | Seen::ImageRefused { .. }
+        );
+        let told = self.boot.trust_told.map(|told| (told.level, told.kernel_and_initrd));
+        let trust = BootTrust::of(&self.boot, origin).filter(|_| stands);
+        if let Some(trust) = trust.filter(|trust| told != Some((trust.level, trust.kernel_and_initrd))) {
+            self.boot.trust_told = Some(trust);
+            let event = NewEvent::new(evidence.at, kind::BOOT_TRUST, format!("trust: {}", trust.level.in_words()));
+            events.push(event.of_node(&self.server_id).with(json!(trust)));
         }
+        events
+    }
+
+    fn fold_seen(&mut self, evidence: &Evidence, origin: ScriptOrigin) -> Vec<NewEvent> {
         let at = evidence.at;
         let event = |kind, message: String| NewEvent::new(at, kind, message).of_node(&self.server_id);
         // Who shows the attempt's token for a later step has had the script, even if the record of that died with the process
@@ -24,15 +42,20 @@ impl NodeRecord {
             self.boot.script_at.get_or_insert(at);
         }
         match &evidence.seen {
-            Seen::ScriptServed => {
+            Seen::ScriptServed | Seen::AttemptAsked => {
                 self.boot.scripts += 1;
                 self.boot.last_script_at = Some(at);
+                (self.boot.images_in_ipxe, self.boot.files_compared) = (None, false);
                 let n = self.boot.scripts;
-                let events = vec![
-                    event(kind::SCRIPT_SERVED, format!("fetched its boot script ({n}. time)"))
-                        .with(json!({"source": evidence.source, "n": n})),
-                ];
-                events
+                let message = match origin {
+                    ScriptOrigin::Url => "fetched its boot script",
+                    ScriptOrigin::UserData => "runs the boot script of its user data",
+                };
+                let mut data = json!({"source": evidence.source, "n": n});
+                if origin == ScriptOrigin::UserData {
+                    data["script"] = json!(origin);
+                }
+                vec![event(kind::SCRIPT_SERVED, format!("{message} ({n}. time)")).with(data)]
             }
             Seen::ImageServed { file, sent, of } => {
                 let whole = sent == of;
@@ -66,6 +89,7 @@ impl NodeRecord {
             Seen::StepReached { step } => {
                 let told = event(kind::BOOT_STEP, step.in_words()).with(json!({"step": step}));
                 self.boot.step = Some(StepSeen { step: *step, at });
+                self.boot.images_in_ipxe = ImagesInIpxe::told_by(*step).or(self.boot.images_in_ipxe);
                 vec![told]
             }
             Seen::SessionBegun { key, round } => {
@@ -117,6 +141,7 @@ impl NodeRecord {
         if !findings.is_empty() {
             self.boot.findings = findings;
         }
+        self.boot.files_compared |= report.facts.contains_key(Report::FILES_COMPARED);
         if report.phase == ReportPhase::Installed && report.status != ReportStatus::Failed {
             self.boot.installed_at.get_or_insert(at);
         }

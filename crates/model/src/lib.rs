@@ -37,6 +37,7 @@ mod session;
 mod settings;
 mod status;
 mod time;
+mod trust_level;
 
 pub use account::{Account, AccountRecord, AccountState};
 pub use api_role::{ApiRole, Scope};
@@ -68,8 +69,8 @@ pub use image_manifest::{
 };
 pub use installer_call::InstallerCall;
 pub use node::{
-    BootAttempt, BootProgress, CvmAnswer, CvmProgress, NodePhase, NodeRecord, PartialImage, PowerAction, PowerCall,
-    RefusedImage, ServerSeen, ServerStatus, SessionSeen, StepSeen,
+    BootAttempt, BootProgress, CvmAnswer, CvmProgress, InlineScript, NodePhase, NodeRecord, PartialImage, PowerAction,
+    PowerCall, RefusedImage, ServerSeen, ServerStatus, SessionSeen, StepSeen,
 };
 pub use pace::{Pace, TooFast};
 pub use plan::{
@@ -86,3 +87,4 @@ pub use session::{RequestSignature, SIGNATURE_HEADER, SessionKey, SessionTextErr
 pub use settings::Timeouts;
 pub use status::{ClusterStatus, NodeStatus};
 pub use time::{Clock, Timestamp, in_words};
+pub use trust_level::{BootTrust, ImagesInIpxe, ScriptOrigin, TrustLevel};

@@ -14,7 +14,8 @@
 //! [`crate::decide_node`] says what comes next; this file is what it decides about.
 
 use crate::{
-    BootStep, Driver, Failure, Finding, InstallerCall, Report, SessionKey, Surface, Timestamp, Trouble, Trust,
+    BootStep, BootTrust, Driver, Failure, Finding, ImagesInIpxe, InstallerCall, Report, ScriptOrigin, SessionKey,
+    Surface, Timestamp, Trouble, Trust,
 };
 use serde::{Deserialize, Serialize};
 use std::{net::Ipv4Addr, time::Duration};
@@ -142,9 +143,25 @@ pub struct BootAttempt {
     pub opened_at: Timestamp,
     /// When it ended.
     pub closed_at: Option<Timestamp>,
+    /// Its script stands in user data; `None`: user data is the URL of its script.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inline: Option<InlineScript>,
+}
+
+/// What a script in user data was made of. Decided when the attempt is opened, so that what it names is served as long as the
+/// attempt lives, whatever the default becomes meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InlineScript {
+    /// The id of the image set; `None`: the plain files of the images folder, which have no manifest to compare with.
+    pub image_set: Option<String>,
 }
 
 impl BootAttempt {
+    /// By which way its script comes.
+    pub fn script_origin(&self) -> ScriptOrigin {
+        if self.inline.is_some() { ScriptOrigin::UserData } else { ScriptOrigin::Url }
+    }
+
     /// Whether it still permits a boot.
     pub fn is_open(&self) -> bool {
         self.closed_at.is_none()
@@ -174,6 +191,15 @@ pub struct BootProgress {
     /// The last step that the boot script told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<StepSeen>,
+    /// What iPXE made of kernel and initrd since the script was last fetched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images_in_ipxe: Option<ImagesInIpxe>,
+    /// Whether the agent has compared all the installer's files since then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub files_compared: bool,
+    /// The trust that the timeline tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust_told: Option<BootTrust>,
     /// The session that the machine exchanged its boot token for, the newest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionSeen>,

@@ -80,6 +80,10 @@ impl Report {
     /// `facts.failure`: the one [`Finding`] that a `failed` report is about.
     pub const FAILURE: &'static str = "failure";
 
+    /// `facts.files_compared`: how many installer's files the agent has compared with the manifest, in the report that it makes
+    /// once all of them are as that says. By its presence alone.
+    pub const FILES_COMPARED: &'static str = "files_compared";
+
     /// What the checks found; a finding that can't be read is left out.
     pub fn findings(&self) -> Vec<Finding> {
         let listed = self.facts.get(Self::FINDINGS).and_then(Value::as_array).into_iter().flatten();

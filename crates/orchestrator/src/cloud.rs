@@ -1,10 +1,10 @@
 //! What the loop asks of a cloud, in our words.
 
 use async_trait::async_trait;
-use metalform_model::{Placement, ServerStatus, Slot};
+use metalform_model::{BootAttempt, InlineScript, Placement, ServerStatus, Slot};
+use secrecy::SecretString;
 use std::{error::Error, net::Ipv4Addr, time::Duration};
 use thiserror::Error;
-use uuid::Uuid;
 
 /// A cloud that has bare metal servers. Every call returns within a minute.
 #[async_trait]
@@ -27,14 +27,32 @@ pub trait Cloud: Send + Sync {
         cloud_id: &str,
         image: &str,
         ssh_keys: &[String],
-        user_data: &str,
+        user_data: &SecretString,
     ) -> Result<(), CallError>;
 }
 
-/// Where a machine finds its boot script.
+/// What a machine is given to find its boot script by.
+#[async_trait]
 pub trait BootLinks: Send + Sync {
-    /// The user data of a server: the URL of its script, which carries the token of the boot attempt. A secret.
-    fn user_data(&self, server_id: &str, attempt: Uuid) -> String;
+    /// What a script in user data is made of in an attempt that is opened now; `None`: user data is to be the URL of the script.
+    /// It is recorded with the attempt, before anything is sent.
+    async fn pin(&self) -> Result<Option<InlineScript>, LinkError>;
+    /// The user data of a server in that attempt: the URL of its script, or the script. Both carry the token of the attempt: a
+    /// secret. Asked once the node's addresses are recorded, and again after a crash: a server that was made meanwhile is found
+    /// by its name, and what it was given isn't compared.
+    async fn user_data(&self, server_id: &str, attempt: &BootAttempt) -> Result<SecretString, LinkError>;
+}
+
+/// There is no user data for a server.
+#[derive(Debug, Error)]
+#[error("there is no boot script for it: {message}")]
+pub struct LinkError {
+    /// Whether it may work later without anybody doing something.
+    pub transient: bool,
+    /// Why. Holds nothing of the script.
+    pub message: String,
+    /// What to do next.
+    pub hint: String,
 }
 
 /// The kinds of things a cloud holds for us.
@@ -59,7 +77,7 @@ impl From<Slot> for ResourceKind {
 }
 
 /// A thing to be made.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub enum Wanted {
     /// A reserved address of a subnet.
     Address {
@@ -93,8 +111,8 @@ pub enum Wanted {
         image: String,
         /// The id of its interface.
         interface: String,
-        /// What it is told to boot. A secret.
-        user_data: String,
+        /// What it is told to boot.
+        user_data: SecretString,
     },
 }
 

@@ -101,7 +101,7 @@ impl Orchestrator {
         let mut resources: Vec<Resource> = vip.take().into_iter().collect();
         let mut holder = Holder { server_id: None, subnet: &subnet, resources: &mut resources };
         let step = match make {
-            true => self.ensure(pass, &mut holder, Slot::Vip, wanted, None).await,
+            true => self.ensure(pass, &mut holder, Slot::Vip, wanted, None, None).await,
             false => self.remove(pass, &mut holder, Slot::Vip, Some(wanted)).await,
         };
         *vip = resources.pop();

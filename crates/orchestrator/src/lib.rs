@@ -13,7 +13,7 @@ mod formation_step;
 mod node_step;
 mod resource_step;
 
-pub use cloud::{BootLinks, CallError, CallErrorKind, Cloud, Deletion, Found, ResourceKind, Wanted};
+pub use cloud::{BootLinks, CallError, CallErrorKind, Cloud, Deletion, Found, LinkError, ResourceKind, Wanted};
 pub use flow::{Orchestrator, ReconcileError};
 pub use formation::{
     Accounts, BeginOutcome, ClusterPasswords, ClusterSpec, Drivers, Formation, Look, Member, Network, Passwords, Probe,

@@ -9,10 +9,11 @@ use crate::{
 use futures_util::future::join3;
 use metalform_model::{
     BootAttempt, BootProgress, CvmProgress, Decision, Driver, Failure, NewEvent, NodeAction, NodePhase, NodePlan,
-    NodeView, Placement, PowerAction, PowerCall, ServerSeen, Slot, Surface, Timestamp, Trouble, decide_node, kind,
-    node_looks, with_causes,
+    NodeView, Placement, PowerAction, PowerCall, ScriptOrigin, ServerSeen, Slot, Surface, Timestamp, Trouble,
+    decide_node, kind, node_looks, with_causes,
 };
 use metalform_store::{NodeState, StoreError};
+use secrecy::SecretString;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -144,7 +145,16 @@ impl Orchestrator {
         node: &mut NodeState,
         slot: Slot,
     ) -> Result<(), StoreError> {
-        let Some(wanted) = self.wanted(pass, plan, node, slot) else {
+        let user_data = match (slot, &node.record.attempt) {
+            (Slot::Server, Some(attempt)) => self.links.user_data(&plan.server_id, attempt).await,
+            _ => Ok(SecretString::default()),
+        };
+        // A server that an earlier request has made is found all the same.
+        let (user_data, refused) = match user_data {
+            Ok(user_data) => (user_data, None),
+            Err(error) => (SecretString::default(), Some(error)),
+        };
+        let Some(wanted) = self.wanted(pass, plan, node, slot, user_data) else {
             let failure = internal(node, format!("the {} can't be made: what it needs is missing", slot.in_words()));
             return self.fail_node(pass, node, failure, self.clock.now()).await;
         };
@@ -154,7 +164,7 @@ impl Orchestrator {
         });
         let subnet = plan.placement.as_ref().map_or("", |p| p.subnet.as_str());
         let mut holder = Holder { server_id: Some(&plan.server_id), subnet, resources: &mut node.resources };
-        let step = self.ensure(pass, &mut holder, slot, wanted, announce).await?;
+        let step = self.ensure(pass, &mut holder, slot, wanted, refused, announce).await?;
         if matches!(step, Step::Done) {
             let address = node.resources.iter().find(|r| r.slot == slot).and_then(|r| r.address);
             match slot {
@@ -174,7 +184,8 @@ impl Orchestrator {
         node: &mut NodeState,
         slot: Slot,
     ) -> Result<(), StoreError> {
-        let wanted = self.wanted(pass, plan, node, slot);
+        // Only looked for by its name.
+        let wanted = self.wanted(pass, plan, node, slot, SecretString::default());
         let mut holder = Holder { server_id: Some(&plan.server_id), subnet: "", resources: &mut node.resources };
         let step = match self.remove(pass, &mut holder, slot, wanted).await? {
             // Undo never gives up: what the cloud refuses stays recorded, visible, and is tried again.
@@ -231,7 +242,14 @@ impl Orchestrator {
     }
 
     /// What is to be made for a slot, once everything it needs is there.
-    fn wanted(&self, pass: &Pass<'_>, plan: &NodePlan, node: &NodeState, slot: Slot) -> Option<Wanted> {
+    fn wanted(
+        &self,
+        pass: &Pass<'_>,
+        plan: &NodePlan,
+        node: &NodeState,
+        slot: Slot,
+        user_data: SecretString,
+    ) -> Option<Wanted> {
         let placement = plan.placement.as_ref()?;
         let id_of = |slot| node.resources.iter().find(|r| r.slot == slot).and_then(|r| r.cloud_id.clone());
         let name = name_of(pass, Some(&plan.server_id), slot);
@@ -252,12 +270,7 @@ impl Orchestrator {
                 placement: Placement::clone(placement),
                 image: pass.site.boot_image.clone(),
                 interface: id_of(Slot::Interface)?,
-                user_data: node
-                    .record
-                    .attempt
-                    .as_ref()
-                    .map(|a| self.links.user_data(&plan.server_id, a.id))
-                    .unwrap_or_default(),
+                user_data,
             },
             Slot::Vip => return None,
         })
@@ -267,12 +280,21 @@ impl Orchestrator {
         let now = self.clock.now();
         let n = node.record.attempt.as_ref().map_or(0, |a| a.n) + 1;
         let id = attempt_id(pass.deployment, &node.record.server_id, n);
-        node.record.attempt = Some(BootAttempt { id, n, opened_at: now, closed_at: None });
+        let inline = match self.links.pin().await {
+            Ok(inline) => inline,
+            Err(error) => return self.settle_node_step(pass, node, "open its boot attempt".into(), error.into()).await,
+        };
+        let mut data = json!({"n": n});
+        if let Some(inline) = &inline {
+            data["script"] = json!(ScriptOrigin::UserData);
+            data["image_set"] = json!(inline.image_set);
+        }
+        node.record.attempt = Some(BootAttempt { id, n, opened_at: now, closed_at: None, inline });
         node.record.boot = BootProgress::default();
         node.record.cvm = CvmProgress::default();
         let message = format!("boot attempt {n} opened");
         let event = NewEvent::new(now, kind::BOOT_ATTEMPT_OPENED, message).of_node(&node.record.server_id);
-        self.record_node(pass, node, vec![event.with(json!({"n": n}))]).await
+        self.record_node(pass, node, vec![event.with(data)]).await
     }
 
     /// A once-only call: recorded before it is sent. What became of it is seen in the server's status.
@@ -293,18 +315,26 @@ impl Orchestrator {
             PowerAction::Stop => "stop",
             PowerAction::Reinitialize => "reinitialize",
         };
+        // What can be refused is asked for before the call is recorded as sent.
+        let user_data = match (what, &node.record.attempt) {
+            (PowerAction::Reinitialize, Some(attempt)) => match self.links.user_data(&plan.server_id, attempt).await {
+                Ok(user_data) => Some(user_data),
+                Err(error) => {
+                    return self.settle_node_step(pass, node, format!("{word} its server"), error.into()).await;
+                }
+            },
+            _ => None,
+        };
         node.record.sent = Some(PowerCall { what, at: now });
         let event = NewEvent::new(now, kind::SERVER_ACTION, format!("{word} {}", plan.server_name));
         let event = event.of_node(&plan.server_id).with(json!({"action": what, "server": server}));
         self.record_node(pass, node, vec![event]).await?;
         crash_point(&format!("intent.{word}"));
-        let answer = match (what, &node.record.attempt) {
-            (PowerAction::Reinitialize, Some(attempt)) => {
-                let user_data = self.links.user_data(&plan.server_id, attempt.id);
-                let keys = &placement.ssh_keys;
-                self.cloud.reinitialize(&server, &pass.site.boot_image, keys, &user_data).await
+        let answer = match user_data {
+            Some(user_data) => {
+                self.cloud.reinitialize(&server, &pass.site.boot_image, &placement.ssh_keys, &user_data).await
             }
-            _ => self.cloud.stop(&server).await,
+            None => self.cloud.stop(&server).await,
         };
         crash_point(&format!("answer.{word}"));
         let now = self.clock.now();

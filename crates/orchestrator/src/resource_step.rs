@@ -6,7 +6,8 @@
 //! Removing: by recorded id only, and "gone" only when the cloud says so.
 
 use crate::{
-    CallError, CallErrorKind, Deletion, Found, Orchestrator, ResourceKind, Wanted, crash::crash_point, flow::Pass,
+    CallError, CallErrorKind, Deletion, Found, LinkError, Orchestrator, ResourceKind, Wanted, crash::crash_point,
+    flow::Pass,
 };
 use metalform_model::{NewEvent, Resource, ResourceState, Slot, kind, resource_name, with_causes};
 use metalform_store::{Changes, StoreError};
@@ -39,6 +40,15 @@ impl Step {
     }
 }
 
+impl From<LinkError> for Step {
+    fn from(error: LinkError) -> Step {
+        match error.transient {
+            true => Step::Again { error: error.to_string(), retry_after: None },
+            false => Step::Refused { code: "no_user_data", error: error.to_string(), hint: error.hint },
+        }
+    }
+}
+
 /// Whose resource it is, and all that belongs to that owner.
 pub(crate) struct Holder<'a> {
     pub server_id: Option<&'a str>,
@@ -53,13 +63,14 @@ impl Holder<'_> {
 }
 
 impl Orchestrator {
-    /// Makes a resource, or finds it made.
+    /// Makes a resource, or finds it made. With `refused` it can only be found.
     pub(crate) async fn ensure(
         &self,
         pass: &Pass<'_>,
         holder: &mut Holder<'_>,
         slot: Slot,
         wanted: Wanted,
+        refused: Option<LinkError>,
         announce: Option<NewEvent>,
     ) -> Result<Step, StoreError> {
         let word = slot.as_str();
@@ -67,6 +78,9 @@ impl Orchestrator {
         let place = match holder.place(slot) {
             Some(place) if !holder.resources[place].is_gone() => place,
             at => {
+                if let Some(error) = refused {
+                    return Ok(error.into());
+                }
                 let name = match &wanted {
                     Wanted::Address { name, .. } | Wanted::Interface { name, .. } | Wanted::Server { name, .. } => name,
                 };
@@ -107,6 +121,9 @@ impl Orchestrator {
             Ok(Some(found)) => return Ok(somebody_elses(&holder.resources[place], &found)),
             Ok(None) => {}
             Err(error) => return Ok(Step::from(error)),
+        }
+        if let Some(error) = refused {
+            return Ok(error.into());
         }
 
         let resource = &mut holder.resources[place];

@@ -19,7 +19,7 @@ mod tokens;
 pub use error::ApiError;
 pub(crate) use {auth::Limits, caller::Caller};
 
-use crate::{boot_side::StoreDirectory, installer::Installer, runner::Wake, secrets::BootstrapToken};
+use crate::{boot_side::StoreDirectory, config::UserData, installer::Installer, runner::Wake, secrets::BootstrapToken};
 use auth::Gate;
 use axum::{
     Router,
@@ -51,6 +51,8 @@ pub(crate) struct App {
     pub directory: Arc<StoreDirectory>,
     pub boot_host: BootHost,
     pub templates: Templates,
+    /// What servers are given as user data.
+    pub user_data: UserData,
     pub timeouts: Timeouts,
     pub token: BootstrapToken,
     /// Who failed to show a credential lately, and who calls how fast.

@@ -1,23 +1,24 @@
 //! What the boot plane asks of us: who a machine is, and to keep what was seen.
 
 use crate::{
-    installer::{Installer, InstallerSet},
+    config::UserData,
+    installer::{Installer, InstallerSet, ScriptTokens, script_of},
     runner::Wake,
 };
 use async_trait::async_trait;
 use metalform_boot::{
     BootAttemptRef, BootHost, BootNode, BootSession, Bound, Directory, Instruction, Recorder, RequestCounted,
-    ScriptNetwork, Sessions, TokenKey, Unavailable, script_url,
+    ScriptNetwork, Sessions, Templates, TokenKey, Unavailable, script_url,
 };
 use metalform_model::{
-    AuditEntry, Evidence, NodeNetwork, NodePhase, NodePlan, NodeRecord, Plan, Profiles, SessionKey, SubnetFacts,
-    arizona_document, node_config,
+    AuditEntry, BootAttempt, Evidence, ImageRole, InlineScript, NodeNetwork, NodePhase, NodePlan, NodeRecord, Plan,
+    Profiles, SessionKey, SubnetFacts, arizona_document, node_config, with_causes,
 };
-use metalform_orchestrator::BootLinks;
+use metalform_orchestrator::{BootLinks, LinkError};
 use metalform_store::{Binding, ClusterState, Counted, Store};
-use secrecy::ExposeSecret;
+use secrecy::SecretString;
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     net::Ipv4Addr,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -50,8 +51,13 @@ impl StoreDirectory {
     }
 
     async fn boot_nodes(&self, state: &ClusterState) -> Vec<BootNode> {
-        let set = self.installer.read().await;
-        boot_nodes(state, &self.profiles, &set)
+        let mut sets: HashMap<Option<&str>, InstallerSet> = HashMap::new();
+        for id in state.nodes.iter().map(|node| pinned_set(&node.record)) {
+            if let Entry::Vacant(place) = sets.entry(id) {
+                place.insert(self.installer.read_set(id).await);
+            }
+        }
+        boot_nodes(state, &self.profiles, &sets)
     }
 
     fn remember(&self, node: &BootNode) {
@@ -136,17 +142,23 @@ impl Directory for StoreDirectory {
     }
 }
 
-fn boot_nodes(state: &ClusterState, profiles: &Profiles, set: &InstallerSet) -> Vec<BootNode> {
+/// The image set that a node's attempt is bound to; `None`: whichever is the default.
+fn pinned_set(record: &NodeRecord) -> Option<&str> {
+    record.attempt.as_ref()?.inline.as_ref()?.image_set.as_deref()
+}
+
+fn boot_nodes(state: &ClusterState, profiles: &Profiles, sets: &HashMap<Option<&str>, InstallerSet>) -> Vec<BootNode> {
     let cvm_ips: Vec<Ipv4Addr> =
         state.nodes.iter().zip(&state.plan.nodes).filter_map(|(n, p)| n.record.cvm_ip.or(p.cvm_ip)).collect();
     let nodes = state.nodes.iter().zip(&state.plan.nodes);
     nodes
         .filter(|(node, _)| node.record.phase != NodePhase::Released)
-        .map(|(node, plan)| {
+        .filter_map(|(node, plan)| {
             let record = &node.record;
+            let set = sets.get(&pinned_set(record))?;
             let network = network_of(state, plan, record, &cvm_ips);
             let profile = plan.placement.as_ref().and_then(|p| profiles.get(&p.profile));
-            BootNode {
+            Some(BootNode {
                 cluster_id: state.record.id,
                 server_id: record.server_id.clone(),
                 mgmt_ip: record.mgmt_ip,
@@ -165,10 +177,14 @@ fn boot_nodes(state: &ClusterState, profiles: &Profiles, set: &InstallerSet) -> 
                 network: network.as_ref().map(|n| script_network(&state.plan, n)),
                 last_report: record.boot.report.as_ref().map(|r| (r.seq, r.phase)),
                 template: set.template.clone(),
-                image_set: None,
+                image_set: set.id.clone(),
                 squashfs: set.squashfs().map(str::to_owned),
                 has_agent: set.has_agent(),
-            }
+                kernel_sha256: set.sha256(ImageRole::Kernel).map(str::to_owned),
+                initrd_sha256: set.sha256(ImageRole::Initrd).map(str::to_owned),
+                manifest_sha256: set.manifest_sha256().map(str::to_owned),
+                inline: record.attempt.as_ref().is_some_and(|attempt| attempt.inline.is_some()),
+            })
         })
         .collect()
 }
@@ -265,18 +281,72 @@ impl Sessions for StoreSessions {
     }
 }
 
-/// The URLs that go into servers' user data.
+/// What goes into servers' user data.
 pub struct Links {
     /// What tokens are made from.
     pub key: TokenKey,
     /// Where machines reach the boot plane.
     pub host: BootHost,
+    /// `[ibm_cloud] user_data`, for attempts that are opened from now on.
+    pub user_data: UserData,
+    /// Knows the nodes.
+    pub directory: Arc<StoreDirectory>,
+    /// Knows the image sets.
+    pub installer: Installer,
+    /// Script templates.
+    pub templates: Templates,
 }
 
+impl Links {
+    /// The script, from what is committed of the node: as the boot plane would make it of a node whose script is fetched.
+    async fn script(&self, server_id: &str, attempt: &BootAttempt) -> Result<String, LinkError> {
+        let away = |error: Unavailable| transient(error.to_string(), error.hint());
+        let node = self.directory.by_server_id(server_id).await.map_err(away)?;
+        // Memory answers while the store is away, and may know an earlier attempt.
+        let node = node.filter(|node| node.inline && node.attempt.is_some_and(|known| known.id == attempt.id));
+        let (node, mgmt_ip) = node
+            .and_then(|node| node.mgmt_ip.map(|mgmt_ip| (node, mgmt_ip)))
+            .ok_or_else(|| transient("its address isn't recorded yet".into(), "wait: it is tried again"))?;
+        let tokens = ScriptTokens::of(&self.key, attempt.id);
+        match script_of(&self.templates, &node, mgmt_ip, &self.host, &tokens) {
+            Some(Ok(script)) => Ok(script),
+            Some(Err(error)) => {
+                Err(LinkError { transient: false, message: error.to_string(), hint: error.hint().into() })
+            }
+            None => Err(LinkError {
+                transient: false,
+                message: format!("there is no script template {:?}", node.template.unwrap_or_default()),
+                hint: "see [boot] templates_dir and [boot] template; then `metalform retry`".into(),
+            }),
+        }
+    }
+}
+
+fn transient(message: String, hint: &str) -> LinkError {
+    LinkError { transient: true, message, hint: hint.into() }
+}
+
+#[async_trait]
 impl BootLinks for Links {
-    fn user_data(&self, server_id: &str, attempt: Uuid) -> String {
-        let url = script_url(&self.host, server_id, &self.key.token(attempt));
-        // Only a value outside of the script's strict character set fails; plans with such ids are refused when read.
-        url.map(|url| url.expose_secret().to_owned()).unwrap_or_default()
+    async fn pin(&self) -> Result<Option<InlineScript>, LinkError> {
+        match self.user_data {
+            UserData::Url => Ok(None),
+            UserData::Inline => match self.installer.pin().await {
+                Ok(pinned) => Ok(Some(pinned)),
+                Err(error) => Err(transient(with_causes(&error), error.hint())),
+            },
+        }
+    }
+
+    async fn user_data(&self, server_id: &str, attempt: &BootAttempt) -> Result<SecretString, LinkError> {
+        match &attempt.inline {
+            Some(_) => self.script(server_id, attempt).await.map(SecretString::from),
+            // Only a value outside of the script's strict character set fails; plans with such ids are refused when read.
+            None => script_url(&self.host, server_id, &self.key.token(attempt.id)).map_err(|error| LinkError {
+                transient: false,
+                message: error.to_string(),
+                hint: "give the node another server_id".into(),
+            }),
+        }
     }
 }

@@ -179,6 +179,8 @@ pub struct IbmCloudConfig {
     pub trusted_profile: Option<String>,
     /// The region.
     pub region: String,
+    /// What servers are given as user data.
+    pub user_data: UserData,
     /// Another IAM.
     pub iam_url: Option<String>,
     /// Another VPC endpoint, ending in `/v1`.
@@ -187,6 +189,17 @@ pub struct IbmCloudConfig {
     pub dns_url: Option<String>,
     /// Another metadata service.
     pub metadata_url: Option<String>,
+}
+
+/// `[ibm_cloud] user_data`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UserData {
+    /// The URL of the node's boot script.
+    #[default]
+    Url,
+    /// The boot script itself.
+    Inline,
 }
 
 /// `[images]`
@@ -313,6 +326,7 @@ impl Default for IbmCloudConfig {
             api_key: None,
             trusted_profile: None,
             region: "us-south".into(),
+            user_data: UserData::Url,
             iam_url: None,
             vpc_url: None,
             dns_url: None,
@@ -390,7 +404,17 @@ const KEYS: &[(&str, &[&str])] = &[
     ("secrets", &["key"]),
     (
         "ibm_cloud",
-        &["api_key_file", "api_key", "trusted_profile", "region", "iam_url", "vpc_url", "dns_url", "metadata_url"],
+        &[
+            "api_key_file",
+            "api_key",
+            "trusted_profile",
+            "region",
+            "user_data",
+            "iam_url",
+            "vpc_url",
+            "dns_url",
+            "metadata_url",
+        ],
     ),
     ("images", &["dir"]),
     ("profiles", &["file"]),

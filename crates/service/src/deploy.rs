@@ -2,8 +2,10 @@
 
 use crate::{
     api::{ApiError, App, Caller},
+    config::UserData,
     survey::survey,
 };
+use metalform_boot::{ImageSetError, InlineScriptError};
 use metalform_ibm_cloud::ErrorKind;
 use metalform_model::{
     CheckedPlan, Clock, ClusterRecord, NewEvent, NodePlan, NodeRecord, PlanFault, PlanFormat, Site, Timestamp, kind,
@@ -113,20 +115,33 @@ fn plan_differs(name: &str) -> ApiError {
 }
 
 async fn images_are_there(app: &App) -> Result<(), ApiError> {
-    app.plane.check_images().await.map(drop).map_err(|error| match error.is_transient() {
+    app.plane.check_images().await.map(drop).map_err(images_missing)
+}
+
+fn images_missing(error: ImageSetError) -> ApiError {
+    match error.is_transient() {
         true => ApiError::new(503, "images_unchecked", with_causes(&error), error.hint()),
         false => ApiError::new(422, "images_missing", with_causes(&error), error.hint()),
-    })
+    }
 }
 
 /// Whether the template of the image set makes a script. Answers what is worth a warning.
 async fn scripts_are_there(app: &App) -> Result<Option<PlanFault>, ApiError> {
-    let set = app.installer.read().await;
-    match set.try_script(&app.templates, &app.boot_host) {
+    let inline = app.user_data == UserData::Inline;
+    // As it will stand in user data, the set has its id in every path.
+    let pinned = match inline {
+        true => app.installer.pin().await.map_err(images_missing)?.image_set,
+        false => None,
+    };
+    let set = app.installer.read_set(pinned.as_deref()).await;
+    match set.try_script(&app.templates, &app.boot_host, inline) {
         Some(Ok(())) => {}
         Some(Err(error)) => {
-            let hint = "import the image set again, or name another template in [boot] template";
-            return Err(ApiError::new(422, "no_script", error.to_string(), hint));
+            let code = match error {
+                InlineScriptError::TooLong { .. } => "user_data_too_long",
+                InlineScriptError::Value(_) | InlineScriptError::LabelTaken(_) => "no_script",
+            };
+            return Err(ApiError::new(422, code, error.to_string(), error.hint()));
         }
         None => {
             let message =

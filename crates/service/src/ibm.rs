@@ -7,6 +7,7 @@ use metalform_ibm_cloud::{
 };
 use metalform_model::ServerStatus;
 use metalform_orchestrator::{CallError, CallErrorKind, Cloud, Deletion, Found, ResourceKind, Wanted};
+use secrecy::SecretString;
 use std::sync::Arc;
 
 /// IBM Cloud VPC behind the loop's trait.
@@ -108,19 +109,15 @@ impl Cloud for IbmCloud {
         cloud_id: &str,
         image: &str,
         ssh_keys: &[String],
-        user_data: &str,
+        user_data: &SecretString,
     ) -> Result<(), CallError> {
         let prototype = initialization(image, ssh_keys, user_data);
         self.0.reinitialize_bare_metal_server(cloud_id, &prototype).await.map(drop).map_err(call_error)
     }
 }
 
-fn initialization(image: &str, keys: &[String], user_data: &str) -> InitializationPrototype {
-    InitializationPrototype {
-        image: image.to_owned(),
-        keys: keys.to_vec(),
-        user_data: Some(user_data.to_owned().into()),
-    }
+fn initialization(image: &str, keys: &[String], user_data: &SecretString) -> InitializationPrototype {
+    InitializationPrototype { image: image.to_owned(), keys: keys.to_vec(), user_data: Some(user_data.clone()) }
 }
 
 fn address(ip: ReservedIp) -> Found {

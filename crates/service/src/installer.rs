@@ -1,12 +1,14 @@
-//! What the default image set says of itself, as far as booting its machines is concerned: its manifest, which is read anew
-//! for each machine. A set that was copied by hand has none, and boots with the built-in script.
+//! What an image set says of itself, as far as booting its machines is concerned: its manifest, which is read anew for each
+//! machine. A set that was copied by hand has none, and boots with the built-in script. Machines boot with the default set, but
+//! for those whose script stands in their user data: theirs is the set that the script names.
 
-use metalform_boot::{BootHost, BootToken, ImageSet, ScriptNetwork, ScriptValues, Templates, ValueError};
-use metalform_model::{ImageManifest, ImageRole, InstallerFiles, Recipe};
-use std::{
-    net::Ipv4Addr,
-    path::{Path, PathBuf},
+use metalform_boot::{
+    BootHost, BootNode, BootToken, ImageSet, ImageSetError, InlineScriptError, ScriptNetwork, ScriptValues,
+    SetDescription, Templates, TokenKey,
 };
+use metalform_model::{ImageManifest, ImageRole, InlineScript, InstallerFiles, Recipe};
+use std::{net::Ipv4Addr, path::PathBuf};
+use uuid::Uuid;
 
 /// Name of the built-in template for Nutanix CE.
 const PHOENIX_CE: &str = "phoenix-ce";
@@ -25,41 +27,49 @@ pub struct Installer {
 }
 
 impl Installer {
-    /// Reads the default set's manifest.
-    pub async fn read(&self) -> InstallerSet {
-        let manifest = read_manifest(&self.images_dir).await;
+    /// Reads a set's manifest; `None` is the default one. A set that can't be read is told and taken for one without: what
+    /// goes out is checked elsewhere.
+    pub async fn read_set(&self, id: Option<&str>) -> InstallerSet {
+        let (manifest, manifest_sha256) = match self.described(id).await {
+            Ok(described) => (described.manifest, described.manifest_sha256),
+            Err(error) => {
+                tracing::error!(%error, dir = %self.images_dir.display(), "an image set can't be read");
+                (None, None)
+            }
+        };
         let from_manifest = || manifest.as_ref().and_then(|manifest| manifest.template.clone());
+        let path = id.map_or_else(|| "images".to_owned(), |id| format!("images/{id}"));
         InstallerSet {
+            id: id.map(str::to_owned),
             template: self.template.clone().or_else(from_manifest),
-            images_url: format!("http://{}/pxe/images", self.boot_host),
+            images_url: format!("http://{}/pxe/{path}", self.boot_host),
             eula_accepted: self.eula_accepted,
             manifest,
+            manifest_sha256,
         }
     }
-}
 
-/// A set that can't be read is told and taken for one without: what goes out is checked elsewhere.
-async fn read_manifest(dir: &Path) -> Option<ImageManifest> {
-    let images = dir.to_owned();
-    match tokio::task::spawn_blocking(move || ImageSet::default_manifest(images)).await {
-        Ok(Ok(manifest)) => manifest,
-        Ok(Err(error)) => {
-            tracing::error!(%error, dir = %dir.display(), "the default image set can't be read");
-            None
-        }
-        Err(error) => {
-            tracing::error!(%error, "the default image set was not read");
-            None
-        }
+    /// The default set as it is now, to be named by its id from now on.
+    pub async fn pin(&self) -> Result<InlineScript, ImageSetError> {
+        self.described(None).await.map(|described| InlineScript { image_set: described.id })
+    }
+
+    async fn described(&self, id: Option<&str>) -> Result<SetDescription, ImageSetError> {
+        let (dir, id) = (self.images_dir.clone(), id.map(str::to_owned));
+        let read = tokio::task::spawn_blocking(move || ImageSet::described(dir, id.as_deref())).await;
+        read.unwrap_or_else(|_stopped| Err(ImageSetError::NoFolder { dir: self.images_dir.clone() }))
     }
 }
 
 /// What was read.
 #[derive(Debug, Clone)]
 pub struct InstallerSet {
+    /// Its id, where it was asked for by it.
+    pub id: Option<String>,
     /// The template that its machines boot with; `None` is the built-in `foundation`.
     pub template: Option<String>,
     manifest: Option<ImageManifest>,
+    manifest_sha256: Option<String>,
     images_url: String,
     eula_accepted: bool,
 }
@@ -76,6 +86,16 @@ impl InstallerSet {
         self.manifest.as_ref()?.with_role(ImageRole::Squashfs).map(|file| file.name.as_str())
     }
 
+    /// The digest of the manifest, where the set was asked for by its id: the default one may become another under way.
+    pub fn manifest_sha256(&self) -> Option<&str> {
+        self.id.as_ref().and(self.manifest_sha256.as_deref())
+    }
+
+    /// The digest of the file of that role.
+    pub fn sha256(&self, role: ImageRole) -> Option<&str> {
+        self.manifest.as_ref()?.with_role(role).map(|file| file.sha256.as_str())
+    }
+
     /// Whether its initrd holds our agent: only an agent runs recipes.
     pub fn has_agent(&self) -> bool {
         self.manifest.as_ref().is_some_and(|manifest| manifest.recipe.is_some())
@@ -88,18 +108,75 @@ impl InstallerSet {
         is_ce && !self.eula_accepted
     }
 
-    /// Whether its machines will get a script, tried with values that stand for any node's. `None`: there is no such
-    /// template.
-    pub fn try_script(&self, templates: &Templates, host: &BootHost) -> Option<Result<(), ValueError>> {
-        let any = Ipv4Addr::new(10, 0, 0, 1);
-        let token = BootToken::hidden();
+    /// Whether its machines will get a script, tried with values that stand for any node's: none is longer. `None`: there is no
+    /// such template. `inline`: whether the script has to fit into user data.
+    pub fn try_script(
+        &self,
+        templates: &Templates,
+        host: &BootHost,
+        inline: bool,
+    ) -> Option<Result<(), InlineScriptError>> {
+        let any = Ipv4Addr::new(255, 255, 255, 255);
+        let tokens = ScriptTokens::of(&TokenKey::new([0; 32]), Uuid::nil());
         let values = ScriptValues {
             network: Some(ScriptNetwork { netmask: any, gateway: any, dns: Some(any) }),
+            image_set: self.id.as_deref(),
             squashfs: self.squashfs(),
             has_agent: self.has_agent(),
-            ..ScriptValues::new("any", any, host, &token)
+            manifest_sha256: self.manifest_sha256(),
+            kernel_sha256: self.sha256(ImageRole::Kernel),
+            initrd_sha256: self.sha256(ImageRole::Initrd),
+            checked_token: Some(&tokens.checked),
+            ..ScriptValues::new(LONGEST_SERVER_ID, any, host, &tokens.boot)
         };
-        Some(templates.render(self.template.as_deref(), &values)?.map(drop))
+        let template = self.template.as_deref();
+        Some(match inline {
+            true => templates.render_inline(template, &values, &tokens.open_sha256)?.map(drop),
+            false => templates.render(template, &values)?.map(drop).map_err(InlineScriptError::from),
+        })
+    }
+}
+
+/// 40 characters.
+const LONGEST_SERVER_ID: &str = "any-server-id-of-the-length-that-is-most";
+
+/// The secrets of a script, and what goes with them.
+pub struct ScriptTokens {
+    /// The boot token.
+    pub boot: BootToken,
+    /// What `boot-checked` is shown with.
+    pub checked: BootToken,
+    /// The digest of the word that permits to go on.
+    pub open_sha256: String,
+}
+
+impl ScriptTokens {
+    /// Those of a boot attempt.
+    pub fn of(key: &TokenKey, attempt: Uuid) -> Self {
+        let (boot, checked) = (key.token(attempt), key.checked_token(attempt));
+        ScriptTokens { boot, checked, open_sha256: key.open_sha256(attempt) }
+    }
+
+    /// For a script that is shown to a person.
+    pub fn hidden() -> Self {
+        ScriptTokens { boot: BootToken::hidden(), checked: BootToken::hidden(), open_sha256: "0".repeat(64) }
+    }
+}
+
+/// The script of a node, as it is fetched, or as it stands in its user data. `None`: there is no such template.
+pub fn script_of(
+    templates: &Templates,
+    node: &BootNode,
+    mgmt_ip: Ipv4Addr,
+    host: &BootHost,
+    tokens: &ScriptTokens,
+) -> Option<Result<String, InlineScriptError>> {
+    let values =
+        ScriptValues { checked_token: Some(&tokens.checked), ..node.script_values(mgmt_ip, host, &tokens.boot) };
+    let template = node.template.as_deref();
+    match node.inline {
+        true => templates.render_inline(template, &values, &tokens.open_sha256),
+        false => Some(templates.render(template, &values)?.map_err(InlineScriptError::from)),
     }
 }
 
@@ -119,7 +196,9 @@ mod tests {
         }
         let boot_host = "10.240.0.5".parse().unwrap();
         let template = template.map(str::to_owned);
-        let set = Installer { images_dir: images_dir.clone(), boot_host, template, eula_accepted: false }.read().await;
+        let set = Installer { images_dir: images_dir.clone(), boot_host, template, eula_accepted: false }
+            .read_set(None)
+            .await;
         std::fs::remove_dir_all(images_dir).unwrap();
         set
     }

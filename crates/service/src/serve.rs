@@ -322,7 +322,14 @@ pub async fn assemble(
         accounts: Arc::new(accounts),
         passwords: outside.passwords,
         sealer: secrets.sealer(),
-        links: Arc::new(Links { key, host: boot_host.clone() }),
+        links: Arc::new(Links {
+            key,
+            host: boot_host.clone(),
+            user_data: config.ibm_cloud.user_data,
+            directory: directory.clone(),
+            installer: installer.clone(),
+            templates: templates.clone(),
+        }),
         clock: clock.clone(),
         timeouts: config.timeouts(),
     });
@@ -339,6 +346,7 @@ pub async fn assemble(
         directory,
         boot_host,
         templates,
+        user_data: config.ibm_cloud.user_data,
         timeouts,
         token,
         limits: CallLimits::default(),

@@ -164,6 +164,12 @@ pub enum MachineFault {
     DownloadBreaks,
     /// What was downloaded is not what was sent.
     WrongDigest,
+    /// Somebody on the wire gives the machine another kernel: one that works.
+    KernelChanged,
+    /// Somebody on the wire takes the digests out of the boot script that is fetched.
+    ScriptChanged,
+    /// Somebody on the wire tells a script in user data that its boot attempt is open.
+    AttemptForged,
     /// The installer stops without a word: no report, no reboot.
     InstallerHangs,
     /// The installer reports `failed`.

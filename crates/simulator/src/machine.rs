@@ -171,6 +171,8 @@ pub struct Machine {
     last_fetch: u64,
     ipxe: Option<Interpreter>,
     dhcp_failures: u32,
+    /// The path of what iPXE fetches.
+    ipxe_asks: String,
     installer: Option<Installer>,
     system: Option<System>,
     installs: u32,
@@ -210,6 +212,7 @@ impl Machine {
             last_fetch: 0,
             ipxe: None,
             dhcp_failures: 0,
+            ipxe_asks: String::new(),
             installer: None,
             system: None,
             installs: 0,
@@ -242,6 +245,11 @@ impl Machine {
     /// The newest lines of its serial console.
     pub fn console(&self) -> &[String] {
         &self.console
+    }
+
+    /// How often a system was installed on its disks.
+    pub fn installs(&self) -> u32 {
+        self.installs
     }
 
     /// How often it asked for its boot script.
@@ -313,7 +321,7 @@ impl Machine {
             self.report_sent(now, &result);
         } else if let Some((_, purpose)) = self.fetch.take_if(|(id, _)| *id == fetch_id) {
             match purpose {
-                Purpose::Script => self.script_fetched(now, result),
+                Purpose::Script => self.script_fetched(now, result, faults),
                 Purpose::Ipxe => self.image_fetched(now, result, faults),
                 Purpose::Sums(boot) => self.sums_fetched(now, boot, result),
                 Purpose::Session => self.session_fetched(now, &result),

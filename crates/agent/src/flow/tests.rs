@@ -9,6 +9,7 @@ use crate::{
 };
 use metalform_model::{Report, ReportPhase, ReportStatus, Verdict};
 use serde_json::json;
+use sha2::{Digest, Sha256};
 use std::{fs, sync::atomic::Ordering, thread, time::Duration};
 
 const ALL: [ReportPhase; 5] = [
@@ -38,6 +39,9 @@ fn a_whole_installation_goes_through_its_phases_and_ends_with_a_restart() {
     assert_eq!(lab.plane.last().status, ReportStatus::Ok);
     assert!(lab.installer_ran());
 
+    let told: Vec<&Report> = reports.iter().filter(|r| r.facts.contains_key(Report::FILES_COMPARED)).collect();
+    assert_eq!(told.len(), 1, "once all files are there, and before the disks");
+    assert_eq!((told[0].phase, &told[0].facts[Report::FILES_COMPARED]), (ReportPhase::Installing, &json!(2)));
     let booting = &reports[0].facts;
     assert_eq!((&booting["cores"], &booting["memory_gib"]), (&json!(48), &json!(384)));
     assert_eq!(booting["macs"], json!(["52:54:00:00:00:01"]));
@@ -383,6 +387,30 @@ fn a_file_that_is_not_the_manifests_is_fetched_again_and_never_used() {
     assert_eq!(lab.plane.heard("GET /pxe/images/small.img").len(), 3);
     assert!(!lab.installer_ran());
     assert!(!lab.tree().root().join("run/metalform/files/small.img").exists());
+}
+
+/// What the boot script says of the manifest holds, whatever comes over the network.
+#[test]
+fn a_manifest_that_the_boot_script_does_not_name_is_not_used() {
+    let pinned = |name: &str, digest: &dyn Fn(&[u8]) -> String| {
+        let lab = Lab::new(name);
+        lab.write_manifest();
+        let digest = lab.plane.with(|state| digest(&state.files["manifest.json"]));
+        let line = fs::read_to_string(lab.tree().root().join("proc/cmdline")).unwrap();
+        lab.tree().write("proc/cmdline", &format!("{} manifest_sha256={digest}\n", line.trim_end()));
+        lab
+    };
+    pinned("pinned", &|manifest| hex::encode(Sha256::digest(manifest))).installs();
+
+    let lab = pinned("pinned-other", &|manifest| hex::encode(Sha256::digest([manifest, b" "].concat())));
+    assert_eq!(lab.fails(), "image_digest_wrong");
+    assert!(!lab.installer_ran() && lab.plane.heard("GET /pxe/images/small.img").is_empty());
+    assert!(lab.console().contains("manifest.json"), "{}", lab.console());
+
+    let lab = pinned("pinned-wrong", &|_| "0".repeat(63));
+    assert_eq!(lab.fails(), "kernel_arguments");
+    assert!(lab.console().contains("manifest_sha256= is no SHA-256"), "{}", lab.console());
+    assert!(!lab.installer_ran());
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::script::is_image_set_name;
 use metalform_model::{
     DEFAULT_FILE, ImageManifest, MANIFEST_FILE, MAX_DEFAULT_BYTES, MAX_MANIFEST_BYTES, is_made_image_set_id,
 };
+use sha2::{Digest, Sha256};
 use std::{
     fs::File,
     io::{self, Read},
@@ -19,6 +20,8 @@ pub(crate) struct SetFolder {
     /// `None`: plain files in the images folder itself.
     pub id: Option<String>,
     pub manifest: Option<ImageManifest>,
+    /// SHA-256 of the manifest as it is served.
+    pub manifest_sha256: Option<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -56,14 +59,14 @@ impl SetFolder {
         {
             return Err(FolderFault::NoDefault(id.clone()));
         }
-        let manifest = read_manifest(&dir)?;
+        let (manifest, manifest_sha256) = read_manifest(&dir)?.unzip();
         if let (Some(id), None) = (id, &manifest)
             && dir.is_dir()
             && (is_made_image_set_id(id) || default.is_some() || is_default(images, id))
         {
             return Err(FolderFault::NoManifest { dir });
         }
-        Ok(SetFolder { dir, id: id.map(str::to_owned), manifest })
+        Ok(SetFolder { dir, id: id.map(str::to_owned), manifest, manifest_sha256 })
     }
 
     /// Whether it may be asked for at all. What the manifest doesn't list was put there by somebody else.
@@ -85,7 +88,8 @@ fn read_default(images: &Path) -> Result<Option<String>, FolderFault> {
     Ok(text.map(|text| String::from_utf8_lossy(&text).trim().to_owned()))
 }
 
-fn read_manifest(dir: &Path) -> Result<Option<ImageManifest>, FolderFault> {
+/// With its digest.
+fn read_manifest(dir: &Path) -> Result<Option<(ImageManifest, String)>, FolderFault> {
     let bad = |why: String| FolderFault::BadManifest { dir: dir.to_owned(), why };
     let Some(text) = read_small(&dir.join(MANIFEST_FILE), MAX_MANIFEST_BYTES + 1)? else { return Ok(None) };
     if text.len() as u64 > MAX_MANIFEST_BYTES {
@@ -93,7 +97,7 @@ fn read_manifest(dir: &Path) -> Result<Option<ImageManifest>, FolderFault> {
     }
     let manifest: ImageManifest = serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))?;
     match manifest.fault() {
-        None => Ok(Some(manifest)),
+        None => Ok(Some((manifest, hex::encode(Sha256::digest(&text))))),
         Some(why) => Err(bad(why.to_owned())),
     }
 }

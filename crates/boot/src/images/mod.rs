@@ -16,7 +16,7 @@ mod set;
 
 pub(crate) use content::{Content, ImageFault, Images};
 pub(crate) use range::{Asked, read_range};
-pub use set::{ImageSet, ImageSetError};
+pub use set::{ImageSet, ImageSetError, SetDescription};
 pub(crate) use set::{REQUIRED, is_plain_name};
 
 #[cfg(test)]

@@ -15,6 +15,17 @@ pub struct ImageSet {
     folder: SetFolder,
 }
 
+/// What a set says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetDescription {
+    /// Its id; `None` for the plain files of the images folder.
+    pub id: Option<String>,
+    /// What it is made of; `None`: nothing is said.
+    pub manifest: Option<metalform_model::ImageManifest>,
+    /// SHA-256 of the manifest as it is served, in hex.
+    pub manifest_sha256: Option<String>,
+}
+
 impl ImageSet {
     /// Checks the default set of an images folder: its files are there, and as long as its manifest says, if it has one. Blocks
     /// for a few file system calls; digests are another matter, see [`crate::BootPlane::check_images`].
@@ -57,10 +68,11 @@ impl ImageSet {
         Ok(ImageSet { folder })
     }
 
-    /// What the default set says of itself, whether or not its files are what it says: how machines boot with it doesn't
-    /// change while a file of it is being mended. `None`: plain files, which say nothing. Blocks as [`ImageSet::open`] does.
-    pub fn default_manifest(images: impl AsRef<Path>) -> Result<Option<metalform_model::ImageManifest>, ImageSetError> {
-        locate(images.as_ref(), None).map(|folder| folder.manifest)
+    /// What a set says of itself, whether or not its files are what it says: how machines boot with it doesn't change while a
+    /// file of it is being mended. `set`: `None` is the default one. Blocks as [`ImageSet::open`] does.
+    pub fn described(images: impl AsRef<Path>, set: Option<&str>) -> Result<SetDescription, ImageSetError> {
+        let SetFolder { id, manifest, manifest_sha256, .. } = locate(images.as_ref(), set)?;
+        Ok(SetDescription { id, manifest, manifest_sha256 })
     }
 
     /// Where it is.

@@ -1,5 +1,6 @@
 //! The boot plane's paths. Every one is behind the same admission, which makes the [`Visit`] that the handlers answer with.
 
+mod attempt;
 mod config;
 mod health;
 mod image;
@@ -32,6 +33,7 @@ pub fn router(plane: Arc<BootPlane>) -> Router {
         .route("/boot/ipxe", any(script::answer))
         .route("/boot/ipxe/", any(script::answer))
         .route("/boot/ipxe/{*server_id}", any(script::answer))
+        .route("/boot/attempt/{server_id}/{question}", get(attempt::answer))
         .route("/boot/session/{server_id}", post(session::answer))
         .route("/boot/server/{mgmt_ip}", get(config::answer))
         .route("/boot/arizona/{mgmt_ip}", get(config::answer_arizona))

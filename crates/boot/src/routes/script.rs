@@ -1,12 +1,18 @@
 //! `GET /boot/ipxe/{server_id}?t=`: what to boot.
 
-use crate::{BootNode, Instruction, Refusal, counted::counted_text, query::read_query, visit::Visit};
+use crate::{
+    BootAttemptRef, BootNode, Instruction, Refusal, ScriptValues,
+    counted::counted_text,
+    query::{BootQuery, read_query},
+    visit::Visit,
+};
 use axum::{
     Extension,
     http::{Method, Uri, header},
     response::{IntoResponse, Response},
 };
 use metalform_model::Seen;
+use std::net::Ipv4Addr;
 
 pub(super) async fn answer(Extension(visit): Extension<Visit>, method: Method, uri: Uri) -> Response {
     match offer(&visit, &method, &uri).await {
@@ -15,12 +21,13 @@ pub(super) async fn answer(Extension(visit): Extension<Visit>, method: Method, u
     }
 }
 
-async fn offer(visit: &Visit, method: &Method, uri: &Uri) -> Result<Response, Refusal> {
-    if !matches!(*method, Method::GET | Method::HEAD) {
-        return Err(Refusal::NoScript);
-    }
+/// The attempt in which a node may be told to install, and the node's address.
+pub(super) fn permission(
+    visit: &Visit,
+    node: &BootNode,
+    query: &BootQuery<'_>,
+) -> Result<(BootAttemptRef, Ipv4Addr), Refusal> {
     let plane = &visit.plane;
-    let node = plane.node_named(&visit.target).await?;
     let mgmt_ip = node.mgmt_ip.ok_or(Refusal::NotNow)?;
     plane.check_source(visit.source, mgmt_ip)?;
     // Before the token: an installed machine must not be restarted for showing that of an earlier attempt.
@@ -31,12 +38,26 @@ async fn offer(visit: &Visit, method: &Method, uri: &Uri) -> Result<Response, Re
     if waits && node.attempt.is_none() {
         return Err(Refusal::NotNow);
     }
-    let attempt = plane.check_token(&read_query(uri.query()), &node)?;
+    let attempt = plane.check_token(query, node)?;
     if waits {
         return Err(Refusal::NotNow);
     }
     if !attempt.open {
         return Err(Refusal::NotInstalling);
+    }
+    Ok((attempt, mgmt_ip))
+}
+
+async fn offer(visit: &Visit, method: &Method, uri: &Uri) -> Result<Response, Refusal> {
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        return Err(Refusal::NoScript);
+    }
+    let plane = &visit.plane;
+    let node = plane.node_named(&visit.target).await?;
+    let (attempt, mgmt_ip) = permission(visit, &node, &read_query(uri.query()))?;
+    // What it holds beside the token must not cross the network.
+    if node.inline {
+        return Err(Refusal::OtherUserData);
     }
     let text = render(visit, &node, mgmt_ip)?;
     if !plane.counts_script(&node.server_id) {
@@ -56,11 +77,12 @@ async fn offer(visit: &Visit, method: &Method, uri: &Uri) -> Result<Response, Re
     Ok((headers, body).into_response())
 }
 
-fn render(visit: &Visit, node: &BootNode, mgmt_ip: std::net::Ipv4Addr) -> Result<String, Refusal> {
+fn render(visit: &Visit, node: &BootNode, mgmt_ip: Ipv4Addr) -> Result<String, Refusal> {
     let plane = &visit.plane;
     let attempt = node.attempt.ok_or(Refusal::NotInstalling)?;
-    let token = plane.key.token(attempt.id);
-    let values = node.script_values(mgmt_ip, &plane.settings.host, &token);
+    let (token, checked) = (plane.key.token(attempt.id), plane.key.checked_token(attempt.id));
+    let values =
+        ScriptValues { checked_token: Some(&checked), ..node.script_values(mgmt_ip, &plane.settings.host, &token) };
     let template = node.template.as_deref();
     match plane.settings.templates.render(template, &values) {
         Some(Ok(text)) => Ok(text),

@@ -128,6 +128,10 @@ pub(super) const LOADS: [&str; 4] = ["kernel", "initrd", "module", "imgfetch"];
 /// The other commands whose first plain word is a URL.
 pub(super) const FETCHES: [&str; 5] = ["chain", "imgexec", "imgverify", "sanboot", "sanhook"];
 
+/// The commands that compute digests of images.
+pub(super) const DIGESTS: [&str; 7] =
+    ["md4sum", "md5sum", "sha1sum", "sha224sum", "sha256sum", "sha384sum", "sha512sum"];
+
 /// How many plain words a command needs at least, and what they are. `None` where none will do.
 pub(super) fn fewest_arguments(command: &str) -> Option<(usize, &'static str)> {
     Some(match command {
@@ -141,6 +145,7 @@ pub(super) fn fewest_arguments(command: &str) -> Option<(usize, &'static str)> {
         "nslookup" => (2, "setting and host"),
         "ping" => (1, "host"),
         "ntp" => (1, "server"),
+        _ if DIGESTS.contains(&command) => (1, "image"),
         _ => return None,
     })
 }
@@ -203,6 +208,7 @@ impl Command {
     pub fn takes_value(&self, option: &str) -> bool {
         match option {
             "--name" | "-n" | "--timeout" | "-t" => true,
+            "--set" | "-s" => DIGESTS.contains(&self.name()),
             "--configurator" | "-c" => matches!(self.name(), "dhcp" | "ifconf"),
             _ => false,
         }
@@ -227,6 +233,13 @@ impl Command {
             }
         }
         (options, rest)
+    }
+
+    /// The setting that a digest goes to.
+    pub fn digest_setting(&self) -> Option<&str> {
+        let is_set = |name: &str| matches!(name, "--set" | "-s");
+        let (options, _) = self.options();
+        options.iter().find(|(name, _)| DIGESTS.contains(&self.name()) && is_set(name)).and_then(|(_, value)| *value)
     }
 
     /// The name of the image that it makes: `--name`, or the last part of the URL's path. `None` if it makes none, or the

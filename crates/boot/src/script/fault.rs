@@ -95,6 +95,9 @@ pub enum TemplateFault {
     /// A setting whose value is not ours stands on the kernel's line.
     #[error("`${{{0}}}` stands on the kernel's line as it is")]
     SettingOnKernelLine(String),
+    /// What was compared with a digest and differs would be booted.
+    #[error("what differs from its digest is booted all the same")]
+    DigestIgnored,
     /// The token would be shown on the console.
     #[error("`{0}` would show the boot token on the console")]
     TokenShown(String),
@@ -157,6 +160,9 @@ impl TemplateFault {
             }
             TemplateFault::SettingOnKernelLine(_) => {
                 "the network can write arguments by it: say how it is written, `:uristring` for texts, `:hexhyp` for addresses"
+            }
+            TemplateFault::DigestIgnored => {
+                "end the line with `|| goto LABEL`, where LABEL leads to `imgfree` before it leads to `boot`"
             }
             TemplateFault::TokenShown(_) => {
                 "use {{boot_token}} as an argument on the `kernel` line and behind the `?` of a URL only: consoles show the rest"

@@ -132,6 +132,26 @@ impl Flow {
         reached
     }
 
+    /// The places of such commands from whose failure a way leads to a `boot`, as long as not all images are freed.
+    pub fn boots_after_failed(&self, compares: impl Fn(&Command) -> bool) -> impl Iterator<Item = usize> {
+        self.places().filter(move |at| compares(self.command(*at)) && self.boots_from(self.edges[*at].failed))
+    }
+
+    fn boots_from(&self, start: Option<usize>) -> bool {
+        let mut left: Vec<usize> = start.into_iter().collect();
+        let mut reached = HashSet::new();
+        while let Some(at) = left.pop() {
+            if self.freed_by(at) == Some(None) || !reached.insert(at) {
+                continue;
+            }
+            if matches!(self.command(at).name(), "boot" | "imgexec") {
+                return true;
+            }
+            left.extend(self.edges[at].all());
+        }
+        false
+    }
+
     /// What an `imgfree` frees: `Some(None)` is everything.
     fn freed_by(&self, at: usize) -> Option<Option<&str>> {
         let command = self.command(at);

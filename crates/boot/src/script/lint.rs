@@ -2,7 +2,7 @@
 //! on a console somewhere. docs/boot.md shows each with an example.
 
 use super::{
-    commands::{Command, FETCHES, LOADS, Line, command_names, fewest_arguments, join_lines},
+    commands::{Command, DIGESTS, FETCHES, LOADS, Line, command_names, fewest_arguments, join_lines},
     counter::bare_name,
     fault::TemplateFault,
     flow::Flow,
@@ -46,6 +46,13 @@ pub fn lint(text: &str) -> Vec<(usize, TemplateFault)> {
     let shown_by = after_kernel.into_iter().filter(|at| flow.command(*at).name() == "imgstat");
     let shown_at: BTreeSet<usize> = shown_by.map(|at| flow.line_number(at)).collect();
     faults.extend(shown_at.into_iter().map(|line| (line, TemplateFault::TokenShown("imgstat".to_owned()))));
+    let compares = |command: &Command| {
+        let of_digest =
+            |word: &String| settings_in(word).iter().any(|setting| script.digests.contains(bare_name(setting)));
+        command.name() == "iseq" && command.arguments().iter().any(|word| has_digest_place(word) || of_digest(word))
+    };
+    let ignored: BTreeSet<usize> = flow.boots_after_failed(compares).map(|at| flow.line_number(at)).collect();
+    faults.extend(ignored.into_iter().map(|line| (line, TemplateFault::DigestIgnored)));
     faults.extend(flow.endless_loops().into_iter().map(|line| (line, TemplateFault::EndlessLoop)));
     faults.extend(flow.reloads().into_iter().map(|line| (line, TemplateFault::NoImgfree)));
     faults.sort_by_key(|(line, _)| *line);
@@ -115,6 +122,16 @@ struct Script<'a> {
     /// Settings that hold the token.
     secret: HashSet<&'a str>,
     own: HashSet<&'a str>,
+    /// Settings that hold digests: computed, or to compare with.
+    digests: HashSet<&'a str>,
+}
+
+fn has_digest_place(word: &str) -> bool {
+    word.contains("{{kernel_sha256}}") || word.contains("{{initrd_sha256}}")
+}
+
+fn has_token_place(word: &str) -> bool {
+    word.contains("{{boot_token}}") || word.contains("{{checked_token}}")
 }
 
 impl<'a> Script<'a> {
@@ -137,10 +154,12 @@ impl<'a> Script<'a> {
             foreign_on_line: HashSet::new(),
             secret: HashSet::new(),
             own: HashSet::new(),
+            digests: HashSet::new(),
         };
         let mut sets: BTreeMap<&str, Vec<&String>> = BTreeMap::new();
         let mut read = HashSet::new();
         for command in commands() {
+            script.digests.extend(command.digest_setting().map(bare_name));
             match (command.name(), command.arguments()) {
                 ("set", [name, value @ ..]) => sets.entry(bare_name(name)).or_default().extend(value),
                 ("inc" | "nslookup", [name, ..]) | ("choose", [.., name]) => drop(script.own.insert(bare_name(name))),
@@ -148,11 +167,14 @@ impl<'a> Script<'a> {
                 _ => {}
             }
         }
+        let is_digest = |words: &Vec<&String>| words.iter().any(|word| has_digest_place(word));
         script.own.extend(sets.keys());
+        script.own.extend(&script.digests);
+        script.digests.extend(sets.iter().filter(|(_, words)| is_digest(words)).map(|(name, _)| *name));
         script.foreign = script.not_our_own(&sets, &read, is_safe_in_url);
         script.foreign_on_line = script.not_our_own(&sets, &read, is_safe_on_line);
         let words = || sets.iter().flat_map(|(name, words)| words.iter().map(move |word| (*name, *word)));
-        let with_token = words().filter(|(_, word)| word.contains("{{boot_token}}"));
+        let with_token = words().filter(|(_, word)| has_token_place(word));
         script.secret = with_token.map(|(name, _)| name).collect();
         let mut made_of = Passed::new();
         for (name, word) in words() {
@@ -196,8 +218,7 @@ impl<'a> Script<'a> {
     }
 
     fn shows_token(&self, word: &str) -> bool {
-        word.contains("{{boot_token}}")
-            || settings_in(word).iter().any(|setting| self.secret.contains(bare_name(setting)))
+        has_token_place(word) || settings_in(word).iter().any(|setting| self.secret.contains(bare_name(setting)))
     }
 }
 
@@ -410,6 +431,7 @@ pub(super) fn options_of(command: &str) -> Option<&'static [&'static str]> {
         "kernel" | "initrd" | "module" | "imgfetch" => &["--name", "-n", "--timeout", "-t", "--autofree", "-a"],
         "chain" | "imgexec" | "boot" => &["--name", "-n", "--timeout", "-t", "--autofree", "-a", "--replace", "-r"],
         "dhcp" | "ifconf" => &["--configurator", "-c", "--timeout", "-t"],
+        _ if DIGESTS.contains(&command) => &["--set", "-s"],
         "reboot" => &["--warm", "-w", "--setup", "-s"],
         _ => return None,
     })

@@ -14,17 +14,23 @@
 //! with the error when a command failed. A beacon can't hold up a boot: it has a time limit and an empty failure branch,
 //! and the image that it leaves is freed by name, because UEFI builds since 2.0 hand every image to the kernel as a part of
 //! its initrd. Not one for each step: the downloads themselves are seen.
+//!
+//! Both compare kernel and initrd with the manifest's digests where the build can (`sha256sum --set`, since 2.0), and never
+//! need it: without the command they go on and say so. A comparison that was made and failed never boots. The image's name can't
+//! be changed from outside to make the command fail: a redirection keeps it (`src/core/image.c`).
 
 mod commands;
 mod counter;
 mod fault;
 mod flow;
+mod inline;
 mod lint;
 mod template;
 mod values;
 mod walk;
 
 pub use fault::TemplateFault;
+pub use inline::{InlineScriptError, MAX_USER_DATA};
 pub use lint::lint;
 #[cfg(fuzzing)]
 pub(crate) use template::render_text;

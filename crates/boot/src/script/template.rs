@@ -28,6 +28,9 @@ const BUILTIN: [(&str, &str); 2] =
 /// The longest line of a rendered script: a kernel of x86 cuts its command line off at 2048 bytes, and so the token.
 pub(super) const LONGEST_LINE: usize = 2000;
 
+/// With its own blank: a script without it is to the letter what it would be without the place.
+const AGENT_INIT: &str = " rdinit=/metalform/init";
+
 /// All templates by name.
 #[derive(Debug, Clone)]
 pub struct Templates(BTreeMap<String, Template>);
@@ -155,11 +158,14 @@ pub(super) enum Place {
     Dns,
     Squashfs,
     AgentInit,
+    KernelSha256,
+    InitrdSha256,
+    CheckedToken,
 }
 
 impl Place {
     /// All of them, as they are written.
-    pub const NAMES: [(&str, Place); 11] = [
+    pub const NAMES: [(&str, Place); 14] = [
         ("server_id", Place::ServerId),
         ("mgmt_ip", Place::MgmtIp),
         ("boot_host", Place::BootHost),
@@ -171,6 +177,9 @@ impl Place {
         ("dns", Place::Dns),
         ("squashfs", Place::Squashfs),
         ("agent_init", Place::AgentInit),
+        ("kernel_sha256", Place::KernelSha256),
+        ("initrd_sha256", Place::InitrdSha256),
+        ("checked_token", Place::CheckedToken),
     ];
 
     pub fn named(name: &str) -> Option<Place> {
@@ -193,8 +202,15 @@ impl Place {
             Place::Gateway => network()?.gateway.to_string(),
             Place::Dns => network()?.dns.ok_or(ValueError::NO_DNS)?.to_string(),
             Place::Squashfs => values.squashfs.ok_or(ValueError::NO_SQUASHFS)?.to_owned(),
-            // With its own blank: a script without it is to the letter what it would be without the place.
-            Place::AgentInit => if values.has_agent { " rdinit=/metalform/init" } else { "" }.to_owned(),
+            // Nothing where nothing is known: `isset` asks for it.
+            Place::KernelSha256 => values.kernel_sha256.unwrap_or_default().to_owned(),
+            Place::InitrdSha256 => values.initrd_sha256.unwrap_or_default().to_owned(),
+            Place::CheckedToken => values.checked_token.unwrap_or(values.boot_token).expose().to_owned(),
+            Place::AgentInit => match (values.has_agent, values.manifest_sha256) {
+                (false, _) => String::new(),
+                (true, None) => AGENT_INIT.to_owned(),
+                (true, Some(digest)) => format!("{AGENT_INIT} manifest_sha256={digest}"),
+            },
         })
     }
 }
@@ -221,6 +237,11 @@ pub(super) fn read_parts(text: &str) -> Result<Vec<Part>, Vec<(usize, TemplateFa
         parts.push(Part::Text(rest.to_owned()));
     }
     if faults.is_empty() { Ok(parts) } else { Err(faults) }
+}
+
+/// Renders a text of our own, which a test holds to be a good template.
+pub(super) fn render_text(text: &str, values: &ScriptValues<'_>) -> Result<String, ValueError> {
+    Template(read_parts(text).unwrap_or_default()).render(values)
 }
 
 impl Template {

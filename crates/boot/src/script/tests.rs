@@ -23,6 +23,8 @@ const OURS: &str = "\
 echo Starting Nutanix Foundation for server server-001...
 
 set tries:int32 0
+set kernel-sha256 
+set initrd-sha256 
 
 :retry_dhcp
 inc tries
@@ -37,11 +39,28 @@ set base-url http://10.240.0.5/pxe
 kernel ${base-url}/images/vmlinuz-foundation console=tty0 console=ttyS0,115200 initrd=initrd-foundation.img node_id=server-001 mgmt_ip=10.240.0.11 config_url=http://10.240.0.5/boot/server/10.240.0.11 images_url=${base-url}/images boot_token=hidden || goto error
 initrd ${base-url}/images/initrd-foundation.img || goto error
 
-imgfetch --name step --timeout 3000 http://10.240.0.5/boot/step/server-001/boot?t=hidden && imgfree step ||
+set step boot
+set proof hidden
+isset ${kernel-sha256} || goto start
+set step boot-unchecked
+sha256sum --set sum:hexraw vmlinuz-foundation || goto start
+set step error-kernel-digest
+iseq ${sum:hexraw} ${kernel-sha256} || goto failed
+set step error-initrd-digest
+sha256sum --set sum:hexraw initrd-foundation.img || goto failed
+iseq ${sum:hexraw} ${initrd-sha256} || goto failed
+set step boot-checked
+set proof hidden
+
+:start
+imgfetch --name step --timeout 3000 http://10.240.0.5/boot/step/server-001/${step}?t=${proof} && imgfree step ||
 boot || goto error
 
 :error
-imgfetch --name step --timeout 3000 http://10.240.0.5/boot/step/server-001/error-${errno}?t=hidden && imgfree step ||
+set step error-${errno}
+
+:failed
+imgfetch --name step --timeout 3000 http://10.240.0.5/boot/step/server-001/${step}?t=hidden && imgfree step ||
 echo Boot failed, retrying...
 sleep 10
 goto retry_dhcp
@@ -78,6 +97,8 @@ goto retry_dhcp
 /// Every line in which we leave the seed, `-` its, `+` ours, and why.
 const ALLOWED: &[(&str, &str)] = &[
     ("+set tries:int32 0", "bounded loop: a machine that can't boot restarts instead of spinning for ever"),
+    ("+set kernel-sha256 ", "what iPXE compares the kernel with, where the image set says it"),
+    ("+set initrd-sha256 ", "and the initrd"),
     ("+", "bounded loop"),
     ("+inc tries", "bounded loop"),
     ("+iseq ${tries} 31 && goto give_up ||", "bounded loop"),
@@ -88,11 +109,6 @@ const ALLOWED: &[(&str, &str)] = &[
         "faults 1 to 3, see the next line",
     ),
     ("-initrd ${base-url}/images/initrd-foundation.img", "fault 3: no failure branch"),
-    ("-", "the empty line before imgargs"),
-    (
-        "-imgargs vmlinuz-foundation node_id=server-001 mgmt_ip=10.240.0.11",
-        "fault 1: imgargs drops the console arguments",
-    ),
     (
         "+kernel ${base-url}/images/vmlinuz-foundation console=tty0 console=ttyS0,115200 initrd=initrd-foundation.img node_id=server-001 mgmt_ip=10.240.0.11 config_url=http://10.240.0.5/boot/server/10.240.0.11 images_url=${base-url}/images boot_token=hidden || goto error",
         "fault 1: arguments together; fault 2: initrd= for UEFI; fault 3: failure branch; config_url, images_url and boot_token \
@@ -100,12 +116,35 @@ const ALLOWED: &[(&str, &str)] = &[
     ),
     ("+initrd ${base-url}/images/initrd-foundation.img || goto error", "fault 3: failure branch"),
     (
-        "+imgfetch --name step --timeout 3000 http://10.240.0.5/boot/step/server-001/boot?t=hidden && imgfree step ||",
+        "-imgargs vmlinuz-foundation node_id=server-001 mgmt_ip=10.240.0.11",
+        "fault 1: imgargs drops the console arguments",
+    ),
+    ("+set step boot", "what the beacon tells: nothing was compared, where there is nothing to compare with"),
+    ("+set proof hidden", "comparison"),
+    ("+isset ${kernel-sha256} || goto start", "comparison: the image set has no manifest"),
+    ("+set step boot-unchecked", "comparison"),
+    (
+        "+sha256sum --set sum:hexraw vmlinuz-foundation || goto start",
+        "comparison: used where the build has it, never required",
+    ),
+    ("+set step error-kernel-digest", "comparison"),
+    ("+iseq ${sum:hexraw} ${kernel-sha256} || goto failed", "comparison: what differs is never booted"),
+    ("+set step error-initrd-digest", "comparison"),
+    ("+sha256sum --set sum:hexraw initrd-foundation.img || goto failed", "comparison"),
+    ("+iseq ${sum:hexraw} ${initrd-sha256} || goto failed", "comparison"),
+    ("+set step boot-checked", "comparison"),
+    ("+set proof hidden", "comparison: a token that is sent after it alone"),
+    ("+:start", "beacon"),
+    (
+        "+imgfetch --name step --timeout 3000 http://10.240.0.5/boot/step/server-001/${step}?t=${proof} && imgfree step ||",
         "beacon: everything is there, the kernel is started",
     ),
+    ("+set step error-${errno}", "beacon: a command failed, and with which error"),
+    ("+", "beacon"),
+    ("+:failed", "beacon"),
     (
-        "+imgfetch --name step --timeout 3000 http://10.240.0.5/boot/step/server-001/error-${errno}?t=hidden && imgfree step ||",
-        "beacon: a command failed, and with which error",
+        "+imgfetch --name step --timeout 3000 http://10.240.0.5/boot/step/server-001/${step}?t=hidden && imgfree step ||",
+        "beacon: what failed",
     ),
     ("+", "bounded loop"),
     ("+:give_up", "bounded loop"),
@@ -253,6 +292,8 @@ fn a_line_that_the_kernel_would_cut_off_makes_no_script() {
         network: Some(network),
         squashfs: Some(&longest),
         image_set: Some("i"),
+        has_agent: true,
+        manifest_sha256: Some(KERNEL_SHA256),
         ..ScriptValues::new(SERVER, IP, &boot_host, &boot_token)
     };
     assert!(Templates::builtin().render(Some("phoenix-ce"), &values).unwrap().is_ok());
@@ -270,6 +311,15 @@ fn a_set_that_holds_the_agent_starts_it() {
     let script = Templates::builtin().render(None, &values).unwrap().unwrap();
     let with_agent = " initrd=initrd-foundation.img rdinit=/metalform/init node_id=";
     assert_eq!(script, OURS.replace(" initrd=initrd-foundation.img node_id=", with_agent));
+    let pinned = ScriptValues { manifest_sha256: Some(KERNEL_SHA256), ..values.clone() };
+    let script = Templates::builtin().render(None, &pinned).unwrap().unwrap();
+    let with_pin = format!("rdinit=/metalform/init manifest_sha256={KERNEL_SHA256} node_id=");
+    assert_eq!(
+        script,
+        OURS.replace(" initrd=initrd-foundation.img node_id=", &format!(" initrd=initrd-foundation.img {with_pin}"))
+    );
+    let without = ScriptValues { has_agent: false, ..pinned };
+    assert_eq!(Templates::builtin().render(None, &without).unwrap().unwrap(), OURS, "nobody else reads it");
 }
 
 #[test]
@@ -415,4 +465,84 @@ fn a_folder_adds_and_overrides_templates_and_names_file_and_line_of_a_fault() {
     assert_eq!(lint_file(&file).unwrap_err().0.len(), 3);
     assert!(lint_file(&dir.path().join("rescue.ipxe")).is_ok());
     assert!(Templates::load(&dir.path().join("nowhere")).unwrap_err().to_string().contains("can't be read"));
+}
+
+const KERNEL_SHA256: &str = "1111111111111111111111111111111111111111111111111111111111111111";
+const INITRD_SHA256: &str = "2222222222222222222222222222222222222222222222222222222222222222";
+
+#[test]
+fn what_the_manifest_says_stands_in_the_script_and_nothing_else_can() {
+    let (boot_host, boot_token) = (host("10.240.0.5"), BootToken::hidden());
+    let good = ScriptValues {
+        kernel_sha256: Some(KERNEL_SHA256),
+        initrd_sha256: Some(INITRD_SHA256),
+        ..ScriptValues::new(SERVER, IP, &boot_host, &boot_token)
+    };
+    for template in ["foundation", "phoenix-ce"] {
+        let network = Some(ScriptNetwork { netmask: IP, gateway: IP, dns: Some(IP) });
+        let values = ScriptValues { network, squashfs: Some("s"), ..good.clone() };
+        let script = Templates::builtin().render(Some(template), &values).unwrap().unwrap();
+        for line in [format!("set kernel-sha256 {KERNEL_SHA256}"), format!("set initrd-sha256 {INITRD_SHA256}")] {
+            assert!(script.lines().any(|found| found == line), "{line}");
+        }
+    }
+    for wrong in ["", "1 || reboot", &KERNEL_SHA256[1..], &KERNEL_SHA256.replace('1', "A"), "${net0/ip}"] {
+        let values = ScriptValues { kernel_sha256: Some(wrong), ..good.clone() };
+        assert_eq!(Templates::builtin().render(None, &values).unwrap().unwrap_err().value, "kernel_sha256");
+    }
+}
+
+fn inline(templates: &Templates, name: Option<&str>, values: &ScriptValues<'_>) -> Result<String, InlineScriptError> {
+    templates.render_inline(name, values, &"3".repeat(64)).unwrap()
+}
+
+/// Both parts are checked as one: whatever is wrong with the whole is wrong with a machine's boot.
+#[test]
+fn a_script_in_user_data_asks_first_and_is_a_good_script() {
+    let (boot_host, boot_token) = (host("10.240.0.5"), BootToken::hidden());
+    let network = Some(ScriptNetwork { netmask: IP, gateway: IP, dns: Some(IP) });
+    let values = ScriptValues {
+        network,
+        squashfs: Some("squashfs.img"),
+        image_set: Some("ce-0123456789ab"),
+        kernel_sha256: Some(KERNEL_SHA256),
+        initrd_sha256: Some(INITRD_SHA256),
+        ..ScriptValues::new(SERVER, IP, &boot_host, &boot_token)
+    };
+    let templates = Templates::builtin();
+    for template in ["foundation", "phoenix-ce"] {
+        let whole = inline(&templates, Some(template), &values).unwrap();
+        assert_eq!(faults(&whole), [""; 0]);
+        let fetched = templates.render(Some(template), &values).unwrap().unwrap();
+        let (_, of_template) = fetched.split_once('\n').unwrap();
+        assert!(whole.ends_with(&format!(":attempt_install\nimgfree\n{of_template}")), "{whole}");
+        assert!(whole.contains(&format!("iseq ${{word:hexraw}} {} && goto attempt_install ||", "3".repeat(64))));
+        assert!(!whole.contains("chain") && !whole.contains("imgexec"), "nothing that is asked is run");
+        assert!(whole.len() < 8 * 1024, "{} bytes", whole.len());
+    }
+    assert_eq!(
+        templates.render_inline(None, &values, "3 || reboot").unwrap().unwrap_err().to_string(),
+        "open_sha256 can't stand in a boot script: it must be 64 of 0-9 a-f"
+    );
+    assert!(templates.render_inline(Some("nobody's"), &values, "").is_none());
+}
+
+#[test]
+fn a_template_that_does_not_fit_into_user_data_is_refused_with_its_size() {
+    let (boot_host, boot_token) = (host("10.240.0.5"), BootToken::hidden());
+    let values = ScriptValues::new(SERVER, IP, &boot_host, &boot_token);
+    let dir = crate::images::TempDir::new();
+    let lines = "echo filling\n".repeat(5000);
+    std::fs::write(dir.path().join("long.ipxe"), format!("#!ipxe\n{lines}")).unwrap();
+    std::fs::write(dir.path().join("taken.ipxe"), "#!ipxe\n:attempt_done\necho mine\n").unwrap();
+    let templates = Templates::load(dir.path()).unwrap();
+    let InlineScriptError::TooLong { bytes } =
+        inline(&templates, Some("long"), &values).map(|whole| whole.len()).unwrap_err()
+    else {
+        panic!()
+    };
+    assert!(bytes > MAX_USER_DATA && bytes < MAX_USER_DATA + 4096, "{bytes}");
+    assert!(templates.render(Some("long"), &values).unwrap().is_ok(), "fetched it may be as long");
+    let taken = inline(&templates, Some("taken"), &values).unwrap_err();
+    assert_eq!(taken, InlineScriptError::LabelTaken("attempt_done".into()));
 }

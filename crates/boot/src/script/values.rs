@@ -24,6 +24,14 @@ pub struct ScriptValues<'a> {
     /// `{{agent_init}}` is ` rdinit=/metalform/init`, which starts the agent in place of the initrd's own `init`, if the
     /// set holds it; else nothing.
     pub has_agent: bool,
+    /// Behind that, ` manifest_sha256=` and this, 64 of `[0-9a-f]`, if the agent is to take no other manifest.
+    pub manifest_sha256: Option<&'a str>,
+    /// `{{kernel_sha256}}`: of the set's manifest, 64 of `[0-9a-f]`; nothing without one.
+    pub kernel_sha256: Option<&'a str>,
+    /// `{{initrd_sha256}}`: likewise.
+    pub initrd_sha256: Option<&'a str>,
+    /// `{{checked_token}}`: what the step `boot-checked` is shown with; the boot token, which won't do there, if `None`.
+    pub checked_token: Option<&'a BootToken>,
 }
 
 /// The network that a node installs in.
@@ -53,6 +61,7 @@ impl ValueError {
     pub(super) const NO_DNS: ValueError = ValueError { value: "dns", allowed: "the address of a name server" };
     pub(super) const NO_SQUASHFS: ValueError =
         ValueError { value: "squashfs", allowed: "a file of that role in the image set's manifest" };
+    pub(super) const NO_DIGEST: ValueError = ValueError { value: "open_sha256", allowed: "64 of 0-9 a-f" };
     pub(super) const LINE_TOO_LONG: ValueError = ValueError {
         value: "the kernel's command line",
         allowed: "at most 2000 bytes: a shorter [boot] public_url helps, or fewer arguments in the template",
@@ -71,6 +80,10 @@ impl<'a> ScriptValues<'a> {
             network: None,
             squashfs: None,
             has_agent: false,
+            manifest_sha256: None,
+            kernel_sha256: None,
+            initrd_sha256: None,
+            checked_token: None,
         }
     }
 
@@ -82,6 +95,18 @@ impl<'a> ScriptValues<'a> {
         }
         if !is_token(self.boot_token.expose()) {
             return refuse("boot_token", "1 to 64 of a-z 0-9");
+        }
+        if self.checked_token.is_some_and(|token| !is_token(token.expose())) {
+            return refuse("checked_token", "1 to 64 of a-z 0-9");
+        }
+        for (name, digest) in [
+            ("kernel_sha256", self.kernel_sha256),
+            ("initrd_sha256", self.initrd_sha256),
+            ("manifest_sha256", self.manifest_sha256),
+        ] {
+            if digest.is_some_and(|digest| !is_sha256(digest)) {
+                return refuse(name, "64 of 0-9 a-f");
+            }
         }
         if self.image_set.is_some_and(|set| !is_image_set_name(set)) {
             return refuse("image_set", "1 to 64 of A-Z a-z 0-9 . _ - and begin with a letter or digit");
@@ -109,6 +134,10 @@ pub(crate) fn is_image_set_name(text: &str) -> bool {
 
 pub(super) fn is_token(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+}
+
+pub(super) fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 /// Where machines reach the boot plane: `HOST` or `HOST:PORT`, the host an IPv4 address or a DNS name.

@@ -153,7 +153,7 @@ async fn a_set_that_lost_its_manifest_is_not_served_and_a_folder_that_never_had_
                 .to_string()
                 .ends_with("is damaged: it has no manifest.json, and nothing says what its files should be")
         );
-        assert!(ImageSet::default_manifest(images).is_err());
+        assert!(ImageSet::described(images, None).is_err());
     }
 }
 

@@ -1,5 +1,6 @@
 //! The boot plane as machines meet it: requests in, answers out, and what was recorded of them.
 
+mod attempts;
 mod configurations;
 mod image_sets;
 mod images;

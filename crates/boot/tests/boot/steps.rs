@@ -22,16 +22,45 @@ async fn a_step_is_evidence() {
     assert_eq!(world.seen().await, [Seen::StepReached { step: BootStep::Boot }, Seen::StepReached { step: errno }]);
 }
 
+/// By every word that the script gives `step`.
 #[tokio::test]
 async fn the_script_asks_for_the_steps_that_are_known_here() {
     let world = World::new();
     let script = world.get(&script_path()).await.text().to_owned();
-    let beacons: Vec<&str> = script.split_whitespace().filter(|word| word.contains("/boot/step/")).collect();
-    assert_eq!(beacons.len(), 2, "{script}");
-    for beacon in beacons {
-        let path = beacon.strip_prefix("http://10.240.0.5:8080").unwrap().replace("${errno}", "0x40ee119");
-        assert_eq!(world.get(&path).await.status, 200, "{path}");
+    let mut proof = "";
+    let mut asked = Vec::new();
+    for line in script.lines() {
+        if let Some(shown) = line.strip_prefix("set proof ") {
+            proof = shown;
+        } else if let Some(step) = line.strip_prefix("set step ") {
+            let step = step.replace("${errno}", "0x40ee119");
+            let shown = if step == "boot-checked" { checked_token() } else { token() };
+            let path = format!("/boot/step/server-001/{step}?t={shown}");
+            assert_eq!(world.get(&path).await.status, 200, "{path}");
+            asked.push(step);
+        }
     }
+    assert_eq!(proof, checked_token(), "the last one, which stands behind both comparisons");
+    let all =
+        ["boot", "boot-unchecked", "error-kernel-digest", "error-initrd-digest", "boot-checked", "error-0x40ee119"];
+    assert_eq!(asked, all);
+    let beacons: Vec<&str> = script.split_whitespace().filter(|word| word.contains("/boot/step/")).collect();
+    let of = |shown: &str| format!("http://10.240.0.5:8080/boot/step/server-001/${{step}}?t={shown}");
+    assert_eq!(beacons, [of("${proof}"), of(&token())]);
+}
+
+/// Whoever has read the boot token on the network can tell of anything but a comparison.
+#[tokio::test]
+async fn a_comparison_is_told_with_a_token_of_its_own() {
+    let world = World::new();
+    let other = token_of(uuid::Uuid::from_u128(2));
+    for (shown, status) in [(token(), 403), (progress_token(), 403), (other, 403), (checked_token(), 200)] {
+        let answer = world.get(&format!("/boot/step/server-001/boot-checked?t={shown}")).await;
+        assert_eq!(answer.status, status);
+    }
+    assert_eq!(world.get(&format!("/boot/step/server-001/boot?t={}", checked_token())).await.status, 403);
+    assert_eq!(world.get("/boot/step/server-001/boot-checked").await.status, 401);
+    assert_eq!(world.seen().await, [Seen::StepReached { step: BootStep::BootChecked }]);
 }
 
 #[tokio::test]

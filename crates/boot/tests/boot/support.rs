@@ -28,7 +28,7 @@ use uuid::Uuid;
 pub const NODE_IP: Ipv4Addr = Ipv4Addr::new(10, 240, 0, 11);
 pub const ATTEMPT: Uuid = Uuid::from_u128(1);
 pub const NOW: Timestamp = Timestamp::from_seconds(1_767_322_445);
-const KEY: [u8; 32] = [7; 32];
+pub const KEY: [u8; 32] = [7; 32];
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Mode {
@@ -185,6 +185,10 @@ pub fn node() -> BootNode {
         image_set: None,
         squashfs: None,
         has_agent: false,
+        kernel_sha256: None,
+        initrd_sha256: None,
+        manifest_sha256: None,
+        inline: false,
     }
 }
 
@@ -198,6 +202,10 @@ pub fn token() -> String {
 
 pub fn progress_token() -> String {
     TokenKey::new(KEY).progress_token(ATTEMPT).expose().to_owned()
+}
+
+pub fn checked_token() -> String {
+    TokenKey::new(KEY).checked_token(ATTEMPT).expose().to_owned()
 }
 
 pub fn script_path() -> String {

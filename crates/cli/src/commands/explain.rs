@@ -2,7 +2,9 @@
 
 use crate::{context::Context, error::CliError, output::clean};
 use clap::Args;
-use metalform_model::{Explanation, Finding, Timestamp, Trust, Verdict, in_words};
+use metalform_model::{
+    BootTrust, Explanation, Finding, ImagesInIpxe, ScriptOrigin, Timestamp, Trust, TrustLevel, Verdict, in_words,
+};
 use std::time::Duration;
 
 /// Explain where a node stands, what was heard of it, and what to do next
@@ -27,6 +29,36 @@ fn trust_in_words(trust: Trust) -> &'static str {
         Trust::Session => "the key of its session: everything it asks for is signed",
         Trust::Token => "its boot token alone, from its own address: its image set has no agent, or an older one",
     }
+}
+
+/// The level as JSON has it.
+fn trust_word(level: TrustLevel) -> &'static str {
+    match level {
+        TrustLevel::Unverified => "unverified",
+        TrustLevel::FilesCompared => "files_compared",
+        TrustLevel::ImagesCompared => "images_compared",
+        TrustLevel::Pinned => "pinned",
+        TrustLevel::PinnedAndCompared => "pinned_and_compared",
+    }
+}
+
+/// What the level is made of, a line each.
+fn trust_page(trust: &BootTrust) -> String {
+    let script = match trust.script {
+        ScriptOrigin::Url => "fetched over the network",
+        ScriptOrigin::UserData => "in its user data",
+    };
+    let images = match trust.kernel_and_initrd {
+        ImagesInIpxe::Compared => "compared by iPXE",
+        ImagesInIpxe::NotCompared => "not compared: its iPXE can't",
+        ImagesInIpxe::Differ => "DIFFER, and were not booted",
+        ImagesInIpxe::NotTold => "not compared, or not told",
+    };
+    let files = if trust.installer_files_compared { "compared by its agent" } else { "not compared, or not yet" };
+    format!(
+        "  {}\n  boot script         {script}\n  kernel and initrd   {images}\n  installer's files   {files}\n",
+        trust.level.in_words()
+    )
 }
 
 fn page(told: &Explanation, now: Timestamp) -> String {
@@ -56,6 +88,9 @@ fn page(told: &Explanation, now: Timestamp) -> String {
     }
     if let Some(trust) = told.trust {
         page += &format!("\nshown by\n  {}\n", trust_in_words(trust));
+    }
+    if let Some(trust) = &told.boot_trust {
+        page += &format!("\ntrust [{}]\n{}", trust_word(trust.level), trust_page(trust));
     }
     if !told.findings.is_empty() {
         page += "\nchecks\n";
@@ -132,6 +167,14 @@ mod tests {
             awaited: Some(Awaited { what: "its controller VM to be ready".into(), until: at(3600) }),
             seen: vec![observed(0, "fetched its boot script"), observed(9, "fetched the kernel")],
             trust: Some(Trust::Session),
+            boot_trust: Some(BootTrust {
+                level: TrustLevel::Pinned,
+                script: ScriptOrigin::UserData,
+                kernel_and_initrd: ImagesInIpxe::Compared,
+                agent: true,
+                session: true,
+                installer_files_compared: false,
+            }),
             findings: vec![
                 finding(Verdict::Ok, "memory", "384 GiB", ""),
                 finding(Verdict::Warning, "/dev/nvme2n1", "it holds a partition table", "it will be wiped"),
@@ -159,6 +202,12 @@ seen
 
 shown by
   the key of its session: everything it asks for is signed
+
+trust [pinned]
+  iPXE compared kernel and initrd with the digests in its user data: nobody on its network could change them
+  boot script         in its user data
+  kernel and initrd   compared by iPXE
+  installer's files   not compared, or not yet
 
 checks
   ok       memory        384 GiB
@@ -190,6 +239,7 @@ what it looks like
             awaited: None,
             seen: vec![],
             trust: None,
+            boot_trust: None,
             findings: vec![],
             failure: None,
             server: None,

@@ -31,6 +31,11 @@ impl Site {
     /// Starts the world, with `arguments` of `simulate`, and the service. Everything they write stays in a folder of the
     /// test's name; that of the run before is removed.
     pub fn start(test: &str, arguments: &[&str]) -> Site {
+        Site::configured(test, arguments, |_| {})
+    }
+
+    /// The same with a change to the service's configuration.
+    pub fn configured(test: &str, arguments: &[&str], change: impl FnOnce(&mut Table)) -> Site {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("machines").join(test);
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).expect("the folder can be made");
@@ -39,6 +44,7 @@ impl Site {
 
         let mut config: Table = text(&world, "config").parse().expect("the configuration is TOML");
         config.insert("data_dir".into(), folder.join("data").display().to_string().into());
+        change(&mut config);
         let file = folder.join("metalform.toml");
         fs::write(&file, config.to_string()).expect("the configuration can be written");
         let mut site = Site { folder, world, config: file, serve: None, _simulate: simulate };

@@ -105,7 +105,8 @@ fn a_step_of_the_script_is_told_and_moves_no_phase() {
     let mut node = Node::in_phase(Imaging).showed(Seen::ScriptServed, T0);
     let before = node.decide(T0);
     let told = node.record.fold_evidence(&evidence(1, Seen::StepReached { step: BootStep::Boot }, T0));
-    assert_eq!((told.len(), told[0].kind, &told[0].data), (1, kind::BOOT_STEP, &json!({"step": "boot"})));
+    assert_eq!((told[0].kind, &told[0].data), (kind::BOOT_STEP, &json!({"step": "boot"})));
+    assert_eq!(told[1..].iter().map(|event| event.kind).collect::<Vec<_>>(), [kind::BOOT_TRUST]);
     assert_eq!(node.decide(T0), before);
     let told = node.record.fold_evidence(&evidence(1, Seen::StepReached { step: BootStep::Error(0x3e0f_6095) }, T0));
     assert_eq!(told[0].message, "its boot script failed: iPXE error 3e0f6095 (https://ipxe.org/3e0f6095)");
@@ -315,7 +316,93 @@ fn a_session_is_told_once() {
     let mut node = Node::in_phase(Imaging);
     let begun = evidence(1, Seen::SessionBegun { key: SessionKey([0xab; 32]), round: 1 }, T0);
     let told = node.record.fold_evidence(&begun);
-    assert_eq!((told.len(), told[0].kind), (1, kind::SESSION_BEGUN));
+    assert_eq!(told.iter().map(|event| event.kind).collect::<Vec<_>>(), [kind::SESSION_BEGUN, kind::BOOT_TRUST]);
     assert!(told[0].message.contains("abababababababab"), "{}", told[0].message);
     assert_eq!(node.record.fold_evidence(&begun), []);
+}
+
+fn compared(n: u64) -> Report {
+    let mut report = report(n, ReportPhase::Installing);
+    report.facts.insert(Report::FILES_COMPARED.into(), 2.into());
+    report
+}
+
+#[test]
+fn the_level_of_a_boot_is_made_of_what_was_compared_and_of_the_way_the_script_came() {
+    let step = |step| Seen::StepReached { step };
+    let begun = Seen::SessionBegun { key: SessionKey([1; 32]), round: 1 };
+    let files = Seen::Reported(compared(1));
+    use BootStep::{Boot, BootChecked, BootUnchecked, InitrdDiffers, KernelDiffers};
+    use ImagesInIpxe::{Compared, Differ, NotCompared, NotTold};
+    use TrustLevel::{FilesCompared, ImagesCompared, Pinned, PinnedAndCompared, Unverified};
+    for (seen, by_url, in_user_data, images) in [
+        (vec![step(Boot)], Unverified, Unverified, NotTold),
+        (vec![step(BootUnchecked)], Unverified, Unverified, NotCompared),
+        (vec![step(BootChecked)], ImagesCompared, Pinned, Compared),
+        (vec![step(KernelDiffers)], Unverified, Unverified, Differ),
+        (vec![step(BootChecked), step(InitrdDiffers)], Unverified, Unverified, Differ),
+        (vec![begun.clone(), files.clone()], FilesCompared, FilesCompared, NotTold),
+        (vec![step(BootUnchecked), begun.clone(), files.clone()], FilesCompared, FilesCompared, NotCompared),
+        (vec![step(BootChecked), begun.clone(), files.clone()], ImagesCompared, PinnedAndCompared, Compared),
+        // Begun anew: what an earlier round has shown counts no more.
+        (
+            vec![step(BootChecked), files.clone(), Seen::AttemptAsked, step(BootUnchecked)],
+            Unverified,
+            Unverified,
+            NotCompared,
+        ),
+        (vec![step(BootChecked), files, Seen::ScriptServed, step(BootChecked)], ImagesCompared, Pinned, Compared),
+    ] {
+        for (inline, level) in [(None, by_url), (Some(InlineScript { image_set: None }), in_user_data)] {
+            let mut node = Node::in_phase(Imaging);
+            node.record.attempt.as_mut().unwrap().inline = inline.clone();
+            for (seen, n) in seen.iter().zip(1..) {
+                node = node.showed(seen.clone(), T0 + seconds(n));
+            }
+            let origin = node.record.attempt.as_ref().unwrap().script_origin();
+            let trust = BootTrust::of(&node.record.boot, origin).unwrap();
+            assert_eq!((trust.level, trust.kernel_and_initrd), (level, images), "{inline:?} {seen:?}");
+        }
+    }
+    assert_eq!(BootTrust::of(&Node::in_phase(Imaging).record.boot, ScriptOrigin::UserData), None);
+}
+
+#[test]
+fn a_level_is_told_when_it_is_reached_and_not_again() {
+    let mut node = Node::in_phase(Imaging);
+    node.record.attempt.as_mut().unwrap().inline = Some(InlineScript { image_set: Some("ce-1".into()) });
+    let mut told = Vec::new();
+    for (seen, n) in [
+        Seen::AttemptAsked,
+        Seen::StepReached { step: BootStep::BootChecked },
+        Seen::SessionBegun { key: SessionKey([1; 32]), round: 1 },
+        Seen::ConfigServed,
+        Seen::Reported(report(1, ReportPhase::Checking)),
+        Seen::Reported(compared(2)),
+        Seen::Reported(report(3, ReportPhase::Installing)),
+        Seen::AttemptAsked,
+        Seen::ImageServed { file: "vmlinuz-foundation".into(), sent: 1, of: 1 },
+        Seen::StepReached { step: BootStep::BootChecked },
+    ]
+    .into_iter()
+    .zip(1..)
+    {
+        let events = node.record.fold_evidence(&evidence(1, seen, T0 + seconds(n)));
+        let levels = events.into_iter().filter(|event| event.kind == kind::BOOT_TRUST);
+        told.extend(levels.map(|event| (n, event.data["level"].as_str().unwrap().to_owned())));
+    }
+    let expected = [(2, "pinned"), (6, "pinned_and_compared"), (10, "pinned")];
+    assert_eq!(told, expected.map(|(n, level)| (n, level.to_owned())));
+}
+
+/// A script in user data that was told to go on has done what a fetched one has.
+#[test]
+fn a_question_of_a_script_in_user_data_is_a_fetch_of_the_script() {
+    let mut asked = Node::in_phase(WaitingForBoot);
+    asked.record.attempt.as_mut().unwrap().inline = Some(InlineScript { image_set: None });
+    let mut fetched = Node::in_phase(WaitingForBoot);
+    let told = asked.record.fold_evidence(&evidence(1, Seen::AttemptAsked, T0));
+    fetched.record.fold_evidence(&evidence(1, Seen::ScriptServed, T0));
+    assert_eq!(asked.record.boot, fetched.record.boot);
+    assert_eq!((told[0].kind, &told[0].data["script"]), (kind::SCRIPT_SERVED, &json!("user_data")));
 }

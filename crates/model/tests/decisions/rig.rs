@@ -142,7 +142,7 @@ impl Node {
     }
 
     pub fn open_attempt(&mut self, n: u32) {
-        self.record.attempt = Some(BootAttempt { id: attempt_id(n), n, opened_at: T0, closed_at: None });
+        self.record.attempt = Some(BootAttempt { id: attempt_id(n), n, opened_at: T0, closed_at: None, inline: None });
     }
 
     /// The server was looked at.

@@ -1,13 +1,14 @@
 //! Nodes.
 
 use super::{ApiError, App, OUT_OF_SCOPE, caller::Caller, clusters::unknown_query};
+use crate::installer::{ScriptTokens, script_of};
 use axum::{
     Extension, Json,
     extract::{Path, State},
     http::header,
     response::{IntoResponse, Response},
 };
-use metalform_boot::{BootToken, Directory, Unavailable};
+use metalform_boot::{Directory, Unavailable};
 use metalform_model::{Explanation, NodeStatus, NodeView, RefusedRequest, explain_node};
 use metalform_store::ClusterState;
 use serde_json::{Value, json};
@@ -82,13 +83,9 @@ pub(super) async fn script(
         let message = format!("{server_id} has no management address yet");
         return Err(ApiError::new(409, "no_address_yet", message, "ask again when its address is reserved"));
     };
-    let hidden = BootToken::hidden();
-    let values = node.script_values(mgmt_ip, &app.boot_host, &hidden);
-    match app.templates.render(node.template.as_deref(), &values) {
+    match script_of(&app.templates, &node, mgmt_ip, &app.boot_host, &ScriptTokens::hidden()) {
         Some(Ok(text)) => Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()),
-        Some(Err(error)) => {
-            Err(ApiError::new(409, "no_script", error.to_string(), "mend the image set or the plan that it comes from"))
-        }
+        Some(Err(error)) => Err(ApiError::new(409, "no_script", error.to_string(), error.hint())),
         None => {
             let message = format!("there is no script template {:?}", node.template.unwrap_or_default());
             Err(ApiError::new(409, "no_script", message, "see [boot] templates_dir and [boot] template"))

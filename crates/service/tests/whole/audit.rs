@@ -86,6 +86,7 @@ async fn every_action_is_recorded_and_every_action_recorded_is_a_known_one() {
     rig.call("GET", "/api/v1/clusters/c/credentials", "").await;
     for (method, path) in [
         ("GET", "/boot/arizona/10.240.0.11"),
+        ("GET", "/boot/attempt/c-1/open"),
         ("GET", "/boot/step/c-1/dhcp"),
         ("POST", "/boot/report/c-1"),
         ("POST", "/boot/progress/c-1?step=x"),

@@ -7,6 +7,7 @@ mod crashes;
 mod credentials;
 mod deployments;
 mod formation;
+mod inline;
 mod installers;
 mod rig;
 mod seeds;

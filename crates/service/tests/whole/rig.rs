@@ -128,6 +128,8 @@ impl Drop for Folder {
 }
 
 const EPOCH: Timestamp = Timestamp::from_seconds(1_800_000_000);
+/// Begins a line of `more` that belongs to `[boot]`.
+const TEMPLATES: &str = "templates_dir = ";
 const BOOT_HOST: &str = "10.240.0.5:8080";
 
 pub struct Rig {
@@ -139,6 +141,7 @@ pub struct Rig {
     boot: Router,
     due: HashMap<Uuid, Timestamp>,
     folder: Folder,
+    more: String,
     token: String,
     /// How often the process has died.
     pub deaths: u32,
@@ -164,6 +167,18 @@ impl Rig {
 
     /// A world of one's own.
     pub async fn with(seed: u64, change: impl FnOnce(&mut WorldSettings)) -> Rig {
+        Rig::configured(seed, "", change).await
+    }
+
+    /// With further keys of `[ibm_cloud]` and a folder of script templates.
+    pub async fn with_templates(seed: u64, more: &str, templates: &std::path::Path) -> Rig {
+        // The first line of what follows `[boot]`'s own keys.
+        let more = format!("{TEMPLATES}{templates:?}\n{more}");
+        Rig::configured(seed, &more, |_| {}).await
+    }
+
+    /// The same, with further lines of `[ibm_cloud]`.
+    pub async fn configured(seed: u64, more: &str, change: impl FnOnce(&mut WorldSettings)) -> Rig {
         let subnet = "10.240.0.0/24".parse().unwrap();
         let mut settings = WorldSettings::new(seed, 1.0, subnet);
         change(&mut settings);
@@ -174,7 +189,7 @@ impl Rig {
         let clock = Arc::new(VirtualClock(AtomicI64::new(EPOCH.0)));
         let wire = Arc::new(Wire::default());
         let store = Store::open(&folder.0).await.unwrap();
-        let service = start(&folder, &store, &world, &clock, &wire).await;
+        let service = start(&folder, more, &store, &world, &clock, &wire).await;
         let boot = metalform_boot::router(service.plane.clone());
         let token = std::fs::read_to_string(folder.0.join("token")).unwrap();
         Rig {
@@ -186,6 +201,7 @@ impl Rig {
             boot,
             due: HashMap::new(),
             folder,
+            more: more.to_owned(),
             token,
             deaths: 0,
             overheard: Mutex::default(),
@@ -195,7 +211,7 @@ impl Rig {
     /// What a new process would do: nothing in memory survives, everything in the store does.
     async fn start_again(&mut self) {
         self.deaths += 1;
-        self.service = start(&self.folder, &self.store, &self.world, &self.clock, &self.wire).await;
+        self.service = start(&self.folder, &self.more, &self.store, &self.world, &self.clock, &self.wire).await;
         self.boot = metalform_boot::router(self.service.plane.clone());
         self.due = self.store.schedule().await.unwrap().into_iter().map(|(id, _)| (id, Timestamp(0))).collect();
     }
@@ -204,7 +220,7 @@ impl Rig {
     pub async fn lose_the_store(&mut self) {
         let folder = furnished_folder();
         self.store = Store::open(&folder.0).await.unwrap();
-        self.service = start(&folder, &self.store, &self.world, &self.clock, &self.wire).await;
+        self.service = start(&folder, &self.more, &self.store, &self.world, &self.clock, &self.wire).await;
         self.boot = metalform_boot::router(self.service.plane.clone());
         self.token = std::fs::read_to_string(folder.0.join("token")).unwrap();
         self.due.clear();
@@ -221,7 +237,7 @@ impl Rig {
                 std::fs::copy(entry.path(), folder.0.join(entry.file_name())).unwrap();
             }
         }
-        metalform_service::rotate_secret_key(&config_of(&folder), None, &*self.clock).await.unwrap();
+        metalform_service::rotate_secret_key(&config_of(&folder, &self.more), None, &*self.clock).await.unwrap();
         self.store = Store::open(&folder.0).await.unwrap();
         self.folder = folder;
         self.start_again().await;
@@ -348,7 +364,13 @@ impl Rig {
     pub fn boot_token(&self, server: &str) -> String {
         let world = lock(&self.world);
         let url = &world.machine(server).expect("it was powered on").powered_on().user_data;
-        url.split_once("?t=").expect("the URL carries the token").1.to_owned()
+        let (_, token) = url.split_once("?t=").expect("the URL carries the token");
+        token.chars().take_while(char::is_ascii_alphanumeric).collect()
+    }
+
+    /// What the machine behind the server of that name has as user data.
+    pub fn user_data(&self, server: &str) -> String {
+        lock(&self.world).machine(server).expect("it was powered on").powered_on().user_data.clone()
     }
 
     /// Runs until the first so many nodes have their configuration. The installation that follows takes a quarter of an hour.
@@ -610,12 +632,15 @@ impl Rig {
     }
 }
 
-fn config_of(folder: &Folder) -> Config {
+fn config_of(folder: &Folder, more: &str) -> Config {
+    let (of_boot, more): (Vec<&str>, Vec<&str>) = more.lines().partition(|line| line.starts_with(TEMPLATES));
+    let lines = |lines: Vec<&str>| lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+    let (of_boot, more) = (lines(of_boot), lines(more));
     // Looks are rarer than by default: a run is mostly looking, and a sweep is hundreds of runs.
     let text = format!(
-        "data_dir = {:?}\n[boot]\nlisten = \"127.0.0.1:0\"\npublic_url = \"http://{BOOT_HOST}\"\n[ibm_cloud]\n\
+        "data_dir = {:?}\n[boot]\nlisten = \"127.0.0.1:0\"\npublic_url = \"http://{BOOT_HOST}\"\n{of_boot}[ibm_cloud]\n\
          api_key_file = {:?}\niam_url = \"https://iam.test\"\nvpc_url = \"https://vpc.test/v1\"\n\
-         [timeouts]\nserver_poll = \"60s\"\nprobe = \"20s\"\nformation_poll = \"20s\"\n",
+         {more}[timeouts]\nserver_poll = \"60s\"\nprobe = \"20s\"\nformation_poll = \"20s\"\n",
         folder.0,
         folder.0.join("api-key")
     );
@@ -624,12 +649,13 @@ fn config_of(folder: &Folder) -> Config {
 
 async fn start(
     folder: &Folder,
+    more: &str,
     store: &Store,
     world: &Arc<Mutex<World>>,
     clock: &Arc<VirtualClock>,
     wire: &Arc<Wire>,
 ) -> Assembly {
-    let config = config_of(folder);
+    let config = config_of(folder, more);
     let outside = Outside {
         clock: clock.clone(),
         ibm: Arc::new(ToCloud { world: world.clone(), clock: clock.clone(), wire: wire.clone() }),

@@ -51,6 +51,7 @@ impl Try {
         let route = self.path.split('/').nth(2).unwrap();
         match route {
             "ipxe" => "boot.script",
+            "attempt" => "boot.attempt",
             "session" => "boot.session",
             "server" => "boot.config",
             "arizona" => "boot.arizona",
@@ -68,6 +69,7 @@ fn everything(node: u32, token: &str, from: &str) -> Vec<Try> {
     let joined = if token.is_empty() { "?" } else { "&" };
     vec![
         Try::new("GET", t(format!("/boot/ipxe/c-{node}")), from),
+        Try::new("GET", t(format!("/boot/attempt/c-{node}/open")), from),
         Try::new("GET", t(format!("/boot/step/c-{node}/boot")), from),
         Try::new("POST", t(format!("/boot/session/c-{node}")), from).with(OWN_KEY),
         Try::new("GET", t(format!("/boot/server/10.240.0.{}", 10 + node)), from),
@@ -192,6 +194,7 @@ async fn with_address_and_token_a_machine_is_late_once_the_node_has_its_session(
         let code = match tried.action() {
             "boot.script" | "boot.step" => continue,
             "boot.session" => "session_taken",
+            "boot.attempt" => "other_user_data",
             _ => "session_needed",
         };
         fails(&mut rig, &tried, code).await;
@@ -205,7 +208,7 @@ async fn with_address_and_token_a_machine_is_late_once_the_node_has_its_session(
     let fetched = rig.events("c").await.iter().filter(|event| event.kind == kind::SCRIPT_SERVED).count();
     assert_eq!(fetched, 4, "three machines and a stranger");
     for tried in everything(1, &token, VICTIM) {
-        if !matches!(tried.action(), "boot.script" | "boot.step" | "boot.session") {
+        if !matches!(tried.action(), "boot.script" | "boot.step" | "boot.session" | "boot.attempt") {
             fails(&mut rig, &tried, "session_needed").await;
         }
     }
@@ -305,7 +308,7 @@ async fn an_old_token_and_an_old_session_get_nothing_in_a_new_attempt() {
             "boot.session" | "boot.step" => "not_installing",
             _ => "session_needed",
         };
-        if tried.action() != "boot.script" {
+        if !matches!(tried.action(), "boot.script" | "boot.attempt") {
             fails(&mut rig, &tried, code).await;
         }
     }
@@ -331,7 +334,7 @@ async fn a_finished_attempt_gives_no_script_but_that_of_the_disk_and_takes_no_wo
         let token = rig.boot_token("c-1");
         for tried in everything(1, &token, VICTIM) {
             let code = match tried.action() {
-                "boot.script" => "installed",
+                "boot.script" | "boot.attempt" => "installed",
                 "boot.session" | "boot.step" => "not_installing",
                 _ if by_token => "not_installing",
                 _ => "session_needed",

@@ -7,6 +7,7 @@ use metalform_simulator::{
     fetch::{Answer, FetchResult},
     ipxe::{Boot, Effect, Firmware, Generation, Identity, Interpreter, Lease, Platform, Resume, Script},
 };
+use sha2::{Digest, Sha256};
 use std::net::Ipv4Addr;
 
 const NOW: Timestamp = Timestamp::from_seconds(1_795_000_000);
@@ -19,12 +20,19 @@ const PLATFORMS: [Platform; 3] = [
 ];
 
 fn render(template: &str) -> String {
+    render_with(template, None)
+}
+
+/// With the digests of kernel and initrd, or without a manifest.
+fn render_with(template: &str, digests: Option<[&str; 2]>) -> String {
     let (host, token): (BootHost, _) = ("10.240.0.5:8080".parse().unwrap(), BootToken::hidden());
     let network = ScriptNetwork { netmask: [255, 255, 255, 0].into(), gateway: IP, dns: Some(IP) };
     let values = ScriptValues {
         network: Some(network),
         squashfs: Some("squashfs.img"),
         has_agent: true,
+        kernel_sha256: digests.map(|[kernel, _]| kernel),
+        initrd_sha256: digests.map(|[_, initrd]| initrd),
         ..ScriptValues::new("server-001", IP, &host, &token)
     };
     Templates::builtin().render(Some(template), &values).unwrap().unwrap()
@@ -111,5 +119,37 @@ fn a_script_that_never_gets_its_kernel_tells_so_thirty_times_and_restarts() {
         assert_eq!(effect, Effect::Reboot);
         let errors = asked.iter().filter(|url| url.ends_with("/boot/step/server-001/error-0x2d0c618e?t=hidden"));
         assert_eq!(errors.count(), 30, "{asked:?}");
+    }
+}
+
+/// Digest of `bytes`, which every image of these tests is.
+const BYTES: &str = "277089d91c0bdf4f2e6862ba7e4a07605119431f5d13f726dd352b06f1b206a9";
+const OTHER: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+#[test]
+fn kernel_and_initrd_are_compared_where_the_build_can_and_what_differs_is_never_booted() {
+    assert_eq!(hex::encode(Sha256::digest("bytes")), BYTES);
+    let answer = |url: &str| if url.contains("/boot/step/") { ok("ok\n") } else { ok("bytes") };
+    for template in ["foundation", "phoenix-ce"] {
+        for platform in PLATFORMS {
+            let can_compare = platform.generation == Generation::New;
+            for (digests, step) in [
+                ([BYTES, BYTES], "boot-checked"),
+                ([OTHER, BYTES], "error-kernel-digest"),
+                ([BYTES, OTHER], "error-initrd-digest"),
+            ] {
+                let (effect, asked) = run(&render_with(template, Some(digests)), platform, answer);
+                let step = if can_compare { step } else { "boot-unchecked" };
+                let told = format!("/boot/step/server-001/{step}?t=hidden");
+                let times = asked.iter().filter(|url| url.ends_with(&told)).count();
+                match step.starts_with("error-") {
+                    true => assert_eq!((effect, times), (Effect::Reboot, 30), "{template} {platform:?} {step}"),
+                    false => {
+                        assert_eq!(booted(effect).initrds.len(), 1, "{template} {platform:?}");
+                        assert_eq!(times, 1, "{template} {platform:?} {asked:?}");
+                    }
+                }
+            }
+        }
     }
 }

@@ -18,7 +18,7 @@ pub enum Generation {
     /// Before 2.0: under UEFI only images named by `initrd=` on the kernel command line are found. Seen with 1.0.0+git
     /// (2019) and 1.21.1 under OVMF.
     Old,
-    /// 2.0 and later also offer all registered images as one initrd (LoadFile2, Linux ≥ 5.7).
+    /// 2.0 and later can compare digests (`sha256sum --set`), and also offer all registered images as one initrd (LoadFile2, Linux ≥ 5.7).
     New,
 }
 

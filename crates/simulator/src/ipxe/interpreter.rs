@@ -2,7 +2,7 @@
 //! when it is told what came of it ([`Resume`]).
 
 use super::{
-    Boot, Identity, Image, IpxeError, Lease, Platform, Script,
+    Boot, Generation, Identity, Image, IpxeError, Lease, Platform, Script,
     options::{self, Options},
     script::Then,
     settings::Settings,
@@ -392,6 +392,7 @@ impl Interpreter {
                 lines.into_iter().for_each(|line| self.print(line));
                 ok()
             }
+            "sha256sum" if self.platform.generation == Generation::New => self.digest(args),
             "exit" => match args {
                 [] => Ok(Step::Exit(Ok(()))),
                 [status] if status == "0" => Ok(Step::Exit(Ok(()))),
@@ -419,6 +420,23 @@ impl Interpreter {
             "shell" => Ok(Step::Stop(Effect::Hangs("iPXE waits at its shell".into()))),
             unknown => Err(IpxeError::command_not_found(unknown)),
         }
+    }
+
+    /// Digests of images that are there; those of builds before 2.0 have MD5 and SHA-1 alone, if any, and no `--set`. An image
+    /// that isn't there would be fetched by real iPXE.
+    fn digest(&mut self, args: &[String]) -> Result<Step, IpxeError> {
+        let (options, images) = options::take(args, &options::DIGEST)?;
+        if images.is_empty() {
+            return Err(IpxeError::usage("sha256sum [--set <setting>] <image> [<image>...]"));
+        }
+        for name in &images {
+            let digest = self.find_image(name)?.body.sha256;
+            match &options.set {
+                Some(setting) => self.settings.set_digest(setting, digest).map_err(IpxeError::invalid)?,
+                None => self.print(format!("{}  {name}", hex::encode(digest))),
+            }
+        }
+        Ok(Done(Ok(())))
     }
 
     fn dhcp(&mut self, args: &[String]) -> Result<Step, IpxeError> {

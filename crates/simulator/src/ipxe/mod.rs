@@ -7,7 +7,8 @@
 //!
 //! Facts are from the iPXE sources (github.com/ipxe/ipxe, `src/core/exec.c`, `src/image/script.c`,
 //! `src/core/settings.c`, `src/net/tcp/httpcore.c`) unless a line says otherwise. Left out on purpose, because a boot
-//! script must not depend on them: `param`, `imgverify`, `sha256sum`, menus, `sanboot` of a URL.
+//! script must not depend on them: `param`, `imgverify`, menus, `sanboot` of a URL. `sha256sum --set` is there from 2.0 on
+//! ([`Generation::New`]), as in the real ones.
 
 mod error;
 mod image;

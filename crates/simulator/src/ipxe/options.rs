@@ -11,6 +11,7 @@ pub(super) struct Options {
     pub timeout: Option<Duration>,
     pub autofree: bool,
     pub replace: bool,
+    pub set: Option<String>,
     pub other: Vec<String>,
 }
 
@@ -23,6 +24,7 @@ pub(super) struct Known {
 pub(super) const NONE: Known = Known { valued: &[], flags: &[] };
 pub(super) const FETCH: Known =
     Known { valued: &[("--name", "-n"), ("--timeout", "-t")], flags: &[("--autofree", "-a")] };
+pub(super) const DIGEST: Known = Known { valued: &[("--set", "-s")], flags: &[] };
 pub(super) const EXECUTE: Known =
     Known { valued: &[("--name", "-n"), ("--timeout", "-t")], flags: &[("--autofree", "-a"), ("--replace", "-r")] };
 
@@ -49,6 +51,7 @@ pub(super) fn take(words: &[String], known: &Known) -> Result<(Options, Vec<Stri
                 .ok_or_else(|| IpxeError::invalid(format!("Option \"{key}\" requires an argument")))?;
             match *long {
                 "--name" => options.name = Some(value),
+                "--set" => options.set = Some(value),
                 "--timeout" => {
                     let millis = value.parse().map_err(|_| IpxeError::invalid(format!("\"{value}\"")))?;
                     options.timeout = Some(Duration::from_millis(millis)).filter(|t| !t.is_zero());

@@ -38,6 +38,7 @@ pub(super) enum Value {
     Ip(Ipv4Addr),
     Mac([u8; 6]),
     Uuid(Uuid),
+    Digest([u8; 32]),
 }
 
 impl Value {
@@ -48,6 +49,8 @@ impl Value {
             Value::Ip(ip) => ip.to_string(),
             Value::Mac(mac) => hex_with(mac, ":"),
             Value::Uuid(uuid) => uuid.to_string(),
+            // Shown as the type that the digest commands give it where the script gives none.
+            Value::Digest(digest) => hex::encode(digest),
         }
     }
 
@@ -58,6 +61,7 @@ impl Value {
             Value::Ip(ip) => ip.octets().to_vec(),
             Value::Mac(mac) => mac.to_vec(),
             Value::Uuid(uuid) => uuid.as_bytes().to_vec(),
+            Value::Digest(digest) => digest.to_vec(),
         }
     }
 
@@ -169,6 +173,19 @@ impl Settings {
             Some(other) => return Err(format!("unknown setting type \"{other}\"")),
         };
         self.values.insert(name, value);
+        Ok(())
+    }
+
+    /// What `sha256sum --set name[:type]` stores: the bytes of the digest. `Err` says what is wrong with the setting.
+    pub fn set_digest(&mut self, name: &str, digest: [u8; 32]) -> Result<(), String> {
+        let (name, kind) = split_type(name);
+        if name.is_empty() {
+            return Err("no setting name".into());
+        }
+        if let Some(kind) = kind.filter(|kind| Value::Digest(digest).shown_as(kind).is_none()) {
+            return Err(format!("unknown setting type \"{kind}\""));
+        }
+        self.values.insert(canonical(name), Value::Digest(digest));
         Ok(())
     }
 

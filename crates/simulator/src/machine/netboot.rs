@@ -17,6 +17,14 @@ const SCRIPT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Scripts and configurations are smaller; only what is larger takes its time to load.
 const SMALL_BYTES: u64 = 64 * 1024;
 
+/// Name of the kernel in every image set.
+const KERNEL: &str = "/vmlinuz-foundation";
+/// What a script in user data asks, between the two the server's id.
+const ATTEMPT: &str = "/boot/attempt/";
+const OPEN: &str = "/open";
+/// Digest of a kernel that somebody else has made, and that works: firmware takes it, and it starts the initrd.
+const OTHER_KERNEL: [u8; 32] = [0x66; 32];
+
 impl Machine {
     pub(super) fn start_ipxe(&mut self, now: Timestamp, faults: &mut Faults) {
         self.stage = Stage::Ipxe;
@@ -71,11 +79,14 @@ impl Machine {
         self.get(Purpose::Script, url.into(), SCRIPT_TIMEOUT);
     }
 
-    pub(super) fn script_fetched(&mut self, now: Timestamp, result: FetchResult) {
+    pub(super) fn script_fetched(&mut self, now: Timestamp, result: FetchResult, faults: &mut Faults) {
         let (told, wait) = match result {
             FetchResult::Answered(answer) if answer.is_ok() => {
                 let url = self.script_url();
-                if let (Some(Ok(script)), Some(ipxe)) = (answer.body.text().map(Script::parse), &mut self.ipxe) {
+                let changed =
+                    faults.take_machine(&self.on.name, |fault| *fault == MachineFault::ScriptChanged).is_some();
+                let text = answer.body.text().map(|text| if changed { without_digests(text) } else { text.to_owned() });
+                if let (Some(Ok(script)), Some(ipxe)) = (text.as_deref().map(Script::parse), &mut self.ipxe) {
                     let effect = ipxe.start(now, script, url);
                     return self.ipxe_wants(now, effect);
                 }
@@ -102,6 +113,7 @@ impl Machine {
         let mut after = |wait: Duration, timer: Timer| self.timer = Some((now + wait, timer));
         match effect {
             Effect::Http { url, timeout } if url.starts_with("http:") => {
+                self.ipxe_asks = Url::parse(&url).map(|url| url.path().to_owned()).unwrap_or_default();
                 self.get(Purpose::Ipxe, url, timeout.unwrap_or(Duration::from_secs(120)));
             }
             Effect::Http { .. } => after(Duration::ZERO, Timer::Resume(fetched_nothing())),
@@ -140,17 +152,27 @@ impl Machine {
 
     pub(super) fn image_fetched(&mut self, now: Timestamp, mut result: FetchResult, faults: &mut Faults) {
         let mut wait = Duration::ZERO;
+        let forged = |fault: &MachineFault| *fault == MachineFault::AttemptForged;
+        if self.ipxe_asks.starts_with(ATTEMPT)
+            && self.ipxe_asks.ends_with(OPEN)
+            && faults.take_machine(&self.on.name, forged).is_some()
+        {
+            result = FetchResult::Answered(Answer::new(200, &b"yes"[..]));
+        }
         if let FetchResult::Answered(Answer { status: 200..300, body, .. }) = &mut result
             && !body.text().is_some_and(Script::has_magic)
         {
             let downloads =
                 |fault: &MachineFault| matches!(fault, MachineFault::DownloadBreaks | MachineFault::WrongDigest);
+            let changed = |fault: &MachineFault| *fault == MachineFault::KernelChanged;
+            let is_changed = self.ipxe_asks.ends_with(KERNEL) && faults.take_machine(&self.on.name, changed).is_some();
             if body.len > SMALL_BYTES {
                 wait = self.pace.about(self.settings.durations.download);
             }
             match faults.take_machine(&self.on.name, downloads) {
                 Some(MachineFault::DownloadBreaks) => result = FetchResult::Broken("in the middle".into()),
                 Some(_) => body.sha256[0] ^= 0xff,
+                None if is_changed => body.sha256 = OTHER_KERNEL,
                 None => {}
             }
         }
@@ -184,6 +206,9 @@ impl Machine {
         let good = |url: &str, sha256: &[u8; 32]| {
             let file = url.split('?').next().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
             let digest = hex::encode(sha256);
+            if *sha256 == OTHER_KERNEL {
+                return true;
+            }
             let listed = sums.lines().filter_map(|line| line.split_once(' '));
             listed.into_iter().any(|(sum, name)| sum == digest && name.trim_start_matches([' ', '*']) == file)
         };
@@ -199,6 +224,12 @@ impl Machine {
             self.timer = Some((now + wait, Timer::StartInstaller(boot.command_line.clone())));
         }
     }
+}
+
+/// What somebody makes of a boot script that nothing but an accident should be found by.
+fn without_digests(script: &str) -> String {
+    let kept = |line: &&str| !line.starts_with("set kernel-sha256") && !line.starts_with("set initrd-sha256");
+    script.lines().filter(kept).map(|line| format!("{line}\n")).collect()
 }
 
 /// An `https` URL: no certificate here is one of a public CA.

@@ -20,7 +20,7 @@ const BLANK: &str = "***";
 const SECRET_KEYS: [&str; 8] =
     ["t", "token", "apikey", "api_key", "access_token", "password", "oldPassword", "newPassword"];
 /// What a token follows inside of a longer text: user data holds the boot script's URL.
-const SECRET_MARKS: [&str; 3] = ["?t=", "&t=", "boot_token="];
+const SECRET_MARKS: [&str; 4] = ["?t=", "&t=", "boot_token=", "set proof "];
 
 /// Who was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,7 +167,7 @@ mod tests {
         let body = json!({
             "name": "n",
             "initialization": {"user_data": "http://h/boot/ipxe/s?t=abc", "keys": [{"id": "k"}]},
-            "script": "kernel http://h/k?a=1&t=abc boot_token=abc x=y",
+            "script": "kernel http://h/k?a=1&t=abc boot_token=abc x=y\nset proof abc\n",
             "newPassword": "abc",
             "api_key": "abc",
         });
@@ -176,7 +176,7 @@ mod tests {
             json!({
                 "name": "n",
                 "initialization": {"user_data": "http://h/boot/ipxe/s?t=***", "keys": [{"id": "k"}]},
-                "script": "kernel http://h/k?a=1&t=*** boot_token=*** x=y",
+                "script": "kernel http://h/k?a=1&t=*** boot_token=*** x=y\nset proof ***\n",
                 "newPassword": "***",
                 "api_key": "***",
             })

@@ -457,3 +457,51 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_digest_goes_to_a_setting_and_needs_an_image() {
+    let file = "kernel k initrd=i || exit 1\ninitrd i || exit 1\n";
+    check(&format!("{file}sha256sum --set sum:hexraw k || goto x\nsha512sum -s sum k ||\nsha1sum k ||\n:x"), &[]);
+    check("sha256sum --set sum ||", &["2: `sha256sum` has no image"]);
+    check("sha256sum --sum x k ||", &["2: `sha256sum` has no option `--sum`"]);
+    check(
+        "sha256sum --set",
+        &[
+            "2: `sha256sum` has no value behind `--set`",
+            "2: `sha256sum` has no image",
+            "2: `sha256sum` has no failure branch",
+        ],
+    );
+    check("sha256sum k", &["2: `sha256sum` has no failure branch"]);
+    // What it made is the script's own.
+    check("sha256sum --set sum:hexraw k ||\nchain http://h/${sum:hexraw} || exit 1", &[]);
+}
+
+/// The rule that the built-in templates keep: what was compared and differs reaches no `boot`.
+#[test]
+fn what_differs_from_its_digest_is_never_booted() {
+    let begin = "kernel k initrd=i || exit 1\ninitrd i || exit 1\nsha256sum --set sum:hexraw k || goto start\n";
+    let end = ":start\nboot || exit 1\n:no\nexit 1";
+    let fault = ["5: what differs from its digest is booted all the same"];
+    for compared in ["${sum:hexraw} {{kernel_sha256}}", "{{initrd_sha256}} ${sum}", "${sum} abc"] {
+        check(&format!("{begin}iseq {compared} || goto no\n{end}"), &[]);
+        check(&format!("{begin}iseq {compared} ||\n{end}"), &fault);
+        check(&format!("{begin}iseq {compared} && echo good ||\n{end}"), &fault);
+        check(&format!("{begin}iseq {compared} || goto start\n{end}"), &fault);
+        check(&format!("{begin}iseq {compared} || imgfree\n{end}"), &[]);
+        check(&format!("{begin}iseq {compared} || imgfree k ||\n{end}"), &fault);
+    }
+    let expected = format!("set want {{{{kernel_sha256}}}}\n{begin}iseq ${{other}} ${{want}} ||\n{end}");
+    check(&expected, &["6: what differs from its digest is booted all the same"]);
+    check(&format!("{begin}iseq ${{x}} y ||\n{end}"), &[]);
+}
+
+#[test]
+fn the_token_that_tells_of_a_comparison_is_a_token() {
+    check("echo {{checked_token}}", &["2: `echo` would show the boot token on the console"]);
+    check(
+        "set proof {{checked_token}}\nimgfetch http://h/${proof} || exit 1",
+        &["3: `imgfetch` would show the boot token on the console"],
+    );
+    check("set proof {{checked_token}}\nimgfetch http://h/x?t=${proof} || exit 1", &[]);
+}
