@@ -8,8 +8,8 @@ use crate::{
 use metalform_boot::{ImageSetError, InlineScriptError};
 use metalform_ibm_cloud::ErrorKind;
 use metalform_model::{
-    CheckedPlan, Clock, ClusterRecord, NewEvent, NodePlan, NodeRecord, PlanFault, PlanFormat, Site, Timestamp, kind,
-    plan_hash, read_plan, with_causes,
+    CheckedPlan, Clock, ClusterRecord, ImageRole, NewEvent, NodePlan, NodeRecord, PlanFault, PlanFormat, Site,
+    Timestamp, kind, plan_hash, read_plan, with_causes,
 };
 use metalform_store::{Accepted, ClusterState, NewCluster};
 use serde_json::json;
@@ -126,7 +126,7 @@ fn images_missing(error: ImageSetError) -> ApiError {
 }
 
 /// Whether the template of the image set makes a script. Answers what is worth a warning.
-async fn scripts_are_there(app: &App) -> Result<Option<PlanFault>, ApiError> {
+async fn scripts_are_there(app: &App) -> Result<Vec<PlanFault>, ApiError> {
     let inline = app.user_data == UserData::Inline;
     // As it will stand in user data, the set has its id in every path.
     let pinned = match inline {
@@ -150,16 +150,25 @@ async fn scripts_are_there(app: &App) -> Result<Option<PlanFault>, ApiError> {
             return Err(ApiError::new(422, "unknown_template", message, hint));
         }
     }
-    Ok(set.waits_for_eula().then(|| {
-        PlanFault::error(
+    let mut warnings = Vec::new();
+    if set.waits_for_eula() {
+        warnings.push(PlanFault::error(
             "eula_not_accepted",
             "nodes",
             "the image set installs Nutanix Community Edition, whose installer waits at each node's console until its \
              license is accepted",
             "read the license; then write accept_eula = true into [nutanix] and restart the service",
-        )
-        .as_warning()
-    }))
+        ));
+    }
+    if inline && set.sha256(ImageRole::Kernel).is_none() {
+        warnings.push(PlanFault::error(
+            "images_not_pinned",
+            "nodes",
+            "the script in user data names no digest: the image set has no manifest, so iPXE compares nothing",
+            "import the image set with `metalform image import`",
+        ));
+    }
+    Ok(warnings.into_iter().map(PlanFault::as_warning).collect())
 }
 
 async fn ask_the_cloud(app: &App, checked: &CheckedPlan) -> Result<Site, ApiError> {

@@ -80,12 +80,19 @@ fn a_script_in_user_data_runs_on_real_ipxe_and_sends_an_installed_machine_to_its
             WHOLE,
         );
     }
-    let site = Site::configured("inline", &["--boot-order", "network"], |config| {
+    let arguments = ["--boot-order", "network", "--firmware", "inline-002=uefi"];
+    let site = Site::configured("inline", &arguments, |config| {
         let cloud = config["ibm_cloud"].as_table_mut().expect("a table");
         cloud.insert("user_data".into(), "inline".into());
     });
     let cluster = site.deploy(&["inline-001"], 20, |_| {});
+    // The system that the installer writes boots with BIOS only: a UEFI machine is left to its firmware there.
+    site.deploy(&["inline-002"], 40, |_| {});
     assert_eq!(site.wait_for_phase(&cluster, None, &["ready", "needs_operator", "failed"]), "ready");
+    wait_for("the installed UEFI machine to be sent to its disk", BOOT, || {
+        let console = site.console("inline-002");
+        if console.contains("Metalform: booting from the disk") { Ok(()) } else { Err("not yet".into()) }
+    });
     let console = site.console("inline-001");
     assert!(console.contains("Metalform: booting from the disk"), "{console}");
     assert!(console.contains("lab: the installed system is up"), "{console}");

@@ -13,6 +13,7 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
         "METALFORM_DATA_DIR" => Some("/b".to_owned()),
         "METALFORM_TIMEOUTS_NODE_READY" => Some("90s".to_owned()),
         "METALFORM_NUTANIX_PRISM_PORT" => Some("19440".to_owned()),
+        "METALFORM_IBM_CLOUD_USER_DATA" => Some("inline".to_owned()),
         "METALFORM_BOOT_ALLOW" => Some("10.0.0.0/8, 127.0.0.0/8".to_owned()),
         "METALFORM_BOOT_TRUSTED_PROXIES" => Some("10.0.0.8/32".to_owned()),
         _ => None,
@@ -23,6 +24,7 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
     assert_eq!(config.timeouts().node_ready, Duration::from_secs(90));
     assert_eq!(config.timeouts().order_to_script, Timeouts::default().order_to_script);
     assert_eq!(config.nutanix.prism_port, 19440);
+    assert_eq!(config.ibm_cloud.user_data, UserData::Inline);
     assert_eq!(config.boot.allow.as_ref().map(Vec::len), Some(2));
     assert_eq!(config.boot.trusted_proxies, ["10.0.0.8/32".parse().unwrap()]);
 }
@@ -43,6 +45,7 @@ fn a_wrong_configuration_says_what_is_wrong_and_what_to_write() {
     check(&format!("{LOOPBACK}[control]\nnames = [\"a\"]\ntls = \"off\""), "no effect");
     check(&format!("{LOOPBACK}[store]\nurl = \"postgres://x\""), "data_dir only");
     check(&format!("{LOOPBACK}[ibm_cloud]\niam_url = \"http://203.0.113.1\""), "in the clear");
+    check(&format!("{LOOPBACK}[ibm_cloud]\nuser_data = \"script\""), "expected `url` or `inline`");
     check(&format!("{LOOPBACK}[timeouts]\nformation = \"soon\""), "no duration");
     check(&format!("{LOOPBACK}[timeouts]\nformation = \"0s\""), "no duration");
 }

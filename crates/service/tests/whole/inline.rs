@@ -1,13 +1,16 @@
 //! Boot scripts that stand in user data, what iPXE compares, and how far a boot can be trusted.
 
-use super::rig::{Rig, lock};
+use super::{
+    rig::{Rig, lock},
+    transports::CutOff,
+};
 use axum::http::StatusCode;
 use metalform_model::{Clock, kind};
 use metalform_simulator::{
     fault::FaultEffect,
     fetch::{Answer, FetchResult},
     ipxe::{Effect, Firmware, Generation, Identity, Interpreter, Lease, Platform, Resume, Script},
-    world::WorldSettings,
+    world::{LoggedRequest, WorldSettings},
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -386,10 +389,64 @@ async fn a_lost_answer_orders_nothing_twice() {
         rig.deploy(&rig.plan("c", 3)).await;
         rig.fault(fault);
         rig.run_to("c", "ready", 4 * HOUR).await;
-        for (server, times) in rig.servers_ordered() {
-            assert_eq!(times, 1, "{fault}: {server}");
+        ordered_once(&rig, fault);
+    }
+    let (mut rig, _) = inline(516, new).await;
+    rig.fault_of("install_fails", "c-1");
+    rig.deploy(&rig.plan("c", 1)).await;
+    rig.run_to("c", "failed", 3 * HOUR).await;
+    rig.mend("install_fails");
+    rig.fault("reinitialize_reply_lost");
+    let (status, _) = rig.call("POST", "/api/v1/clusters/c/retry", "").await;
+    assert!(status.is_success());
+    rig.run_to_again("c", "ready", 4 * HOUR).await;
+    ordered_once(&rig, "reinitialize_reply_lost");
+    assert_eq!(rig.requests("PUT", "/initialization").len(), 1, "{}", rig.story("c").await);
+}
+
+fn ordered_once(rig: &Rig, what: &str) {
+    for (server, times) in rig.servers_ordered() {
+        assert_eq!(times, 1, "{what}: {server}");
+    }
+}
+
+/// The process dies while a server is being ordered, before and after the cloud has made it.
+#[tokio::test]
+async fn a_death_in_an_order_is_survived_with_the_script_that_was_sent() {
+    let (mut quiet, _) = inline(517, new).await;
+    quiet.deploy(&quiet.plan("c", 3)).await;
+    let before = lock(&quiet.world).requests().count();
+    quiet.run_to("c", "ready", 3 * HOUR).await;
+    let orders: Vec<u64> = {
+        let world = lock(&quiet.world);
+        let after = world.requests().skip(before).enumerate();
+        let is_order = |r: &&LoggedRequest| r.method == "POST" && r.path.ends_with("/bare_metal_servers");
+        after.filter(|(_, r)| is_order(r)).map(|(at, _)| at as u64).collect()
+    };
+    assert_eq!(orders.len(), 3);
+    for at in orders {
+        for carried_out in [false, true] {
+            let (mut rig, _) = inline(517, new).await;
+            rig.deploy(&rig.plan("c", 3)).await;
+            let surveyed = *lock(&rig.wire.requests);
+            lock(&rig.wire.cut_offs).push(CutOff { at: at + surveyed, carried_out });
+            rig.run_to("c", "ready", 4 * HOUR).await;
+            assert_eq!(rig.deaths, 1, "{at} {carried_out}");
+            ordered_once(&rig, &format!("{at} {carried_out}"));
+            assert_eq!(told(&rig, "c", kind::BOOT_STEP, "step").await, ["boot-checked"; 3]);
         }
     }
+}
+
+#[tokio::test]
+async fn a_set_without_a_manifest_is_warned_of_and_boots() {
+    let mut rig = Rig::configured(518, INLINE, new).await;
+    let (status, answer) = rig.call("POST", "/api/v1/clusters?dry_run=true", &rig.plan("c", 1).to_string()).await;
+    assert!(status.is_success() && answer.to_string().contains("images_not_pinned"), "{answer}");
+    rig.deploy(&rig.plan("c", 1)).await;
+    rig.run_to("c", "ready", 3 * HOUR).await;
+    assert_eq!(told(&rig, "c", kind::BOOT_STEP, "step").await, ["boot"]);
+    assert!(rig.user_data("c-1").contains("kernel ${base-url}/images/vmlinuz-foundation "));
 }
 
 #[test]
