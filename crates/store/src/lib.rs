@@ -22,6 +22,8 @@ mod events;
 mod evidence;
 mod leases;
 mod seal;
+mod users;
+mod web_sessions;
 
 pub use api_tokens::TokenHash;
 pub use audit::{
@@ -37,6 +39,7 @@ pub use db::{Owner, Store};
 pub use error::StoreError;
 pub use leases::Lease;
 pub use seal::{SealError, Sealed, Sealer};
+pub use users::PasswordHash;
 
 /// The tests inside of the crate use the same fixtures as those beside it.
 #[cfg(test)]

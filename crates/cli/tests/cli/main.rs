@@ -17,5 +17,6 @@ mod service;
 mod site;
 mod tls;
 mod token;
+mod user;
 mod validate;
 mod watch;

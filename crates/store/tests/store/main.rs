@@ -9,3 +9,4 @@ mod commit;
 mod credentials;
 mod reopen;
 mod rig;
+mod users;
