@@ -77,7 +77,10 @@ impl Fetch {
             request = request.header("authorization", value);
         }
         let (_, body) = send(request, url).await?;
-        read(url, &body)
+        // In other words than the parser's, which quote what they don't understand: it may be a token.
+        serde_json::from_slice(&body).map_err(|error| {
+            content(url, format!("line {} column {} isn't as it should be", error.line(), error.column()))
+        })
     }
 }
 

@@ -59,7 +59,7 @@ async fn what_can_be_no_user_is_refused_with_what_to_write() {
         ("", 400, "bad_request"),
         ("{}", 400, "bad_request"),
         (r#"{"name":"A B","role":"viewer","password":"kupfer lampe 7"}"#, 400, "bad_request"),
-        (r#"{"name":"a","role":"root","password":"kupfer lampe 7"}"#, 400, "bad_request"),
+        (r#"{"name":"a","role":"rita","password":"kupfer lampe 7"}"#, 400, "bad_request"),
         (r#"{"name":"a","role":"viewer","clusters":[],"password":"kupfer lampe 7"}"#, 400, "bad_request"),
         (r#"{"name":"a","role":"viewer","password":"short"}"#, 422, "bad_password"),
         (r#"{"name":"a","role":"viewer","password":"Password2026!"}"#, 422, "bad_password"),
@@ -114,12 +114,12 @@ async fn the_present_password_is_not_guessed_through_an_open_session() {
 #[tokio::test]
 async fn somebody_elses_password_is_for_an_admin_alone() {
     let rig = Rig::new(124).await;
-    for (name, role) in [("ann", "operator"), ("bob", "viewer"), ("root", "admin")] {
+    for (name, role) in [("ann", "operator"), ("bob", "viewer"), ("rita", "admin")] {
         make_user(&rig, name, role).await;
     }
     let body = json!({"password": ANOTHER, "old_password": PASSWORD});
     let ann = browser(&rig, "ann", "10.0.0.1").await;
-    for name in ["bob", "root", "nobody"] {
+    for name in ["bob", "rita", "nobody"] {
         let refused = ann.call(&rig, "POST", &format!("/api/v1/users/{name}/password"), body.clone()).await;
         assert_eq!(code(&refused), (403, "role_insufficient"), "{name}");
     }
@@ -129,13 +129,13 @@ async fn somebody_elses_password_is_for_an_admin_alone() {
     let refused = rig.call_as("POST", path, &body.to_string(), Some(&bearer), "10.0.0.1").await;
     assert_eq!(code(&refused), (403, "role_insufficient"), "a token of the same name isn't the user");
 
-    let root = browser(&rig, "root", "10.0.0.2").await;
+    let rita = browser(&rig, "rita", "10.0.0.2").await;
     let bob = browser(&rig, "bob", "10.0.0.3").await;
-    let given = root.call(&rig, "POST", "/api/v1/users/bob/password", json!({"password": ANOTHER})).await;
+    let given = rita.call(&rig, "POST", "/api/v1/users/bob/password", json!({"password": ANOTHER})).await;
     assert_eq!(given.status.as_u16(), 200, "{}", given.text);
     assert_eq!(bob.status(&rig, "/api/v1/nodes").await, 401);
     assert_eq!(log_in(&rig, "bob", ANOTHER, "10.0.0.3").await.status.as_u16(), 201);
-    let own = root.call(&rig, "POST", "/api/v1/users/root/password", json!({"password": ANOTHER})).await;
+    let own = rita.call(&rig, "POST", "/api/v1/users/rita/password", json!({"password": ANOTHER})).await;
     assert_eq!(code(&own), (400, "old_password_missing"), "an admin's own too");
 }
 
