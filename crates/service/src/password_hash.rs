@@ -22,7 +22,7 @@ const LANES: u32 = 4;
 /// Hashes that are computed at once.
 const AT_ONCE: usize = 2;
 /// How long somebody waits for their turn.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A hash of these parameters that no password has: who logs in under an unknown name waits as long as everybody else.
 const NOBODYS: &str = "$argon2id$v=19$m=65536,t=3,p=4$bm9ib2R5IGhhcyB0aGlz$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";

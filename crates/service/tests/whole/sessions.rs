@@ -1,6 +1,9 @@
 //! Sessions in browsers: who gets one, what it opens, when it ends, and that no other site gets anything by it.
 
 use super::rig::{Answered, Rig};
+use metalform_model::Clock;
+use metalform_service::WallClock;
+use metalform_store::PasswordHash;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -157,9 +160,9 @@ async fn an_unknown_name_is_answered_as_late_as_a_known_one() {
     let rig = Rig::new(103).await;
     make_user(&rig, "ann", "viewer").await;
     let time = async |name: &str, from: &str| {
-        let start = tokio::time::Instant::now();
+        let start = WallClock.now();
         assert_eq!(log_in(&rig, name, "wrong", from).await.status.as_u16(), 401);
-        start.elapsed()
+        WallClock.now().since(start)
     };
     let (mut known, mut unknown) = (Duration::MAX, Duration::MAX);
     for n in 0..4 {
@@ -464,4 +467,19 @@ async fn the_page_is_a_login_form_and_then_says_who_is_logged_in() {
     let page = ann.call(&rig, "GET", "/", Value::Null).await;
     assert!(page.text.contains("id=\"login\"") && page.headers["set-cookie"].to_str().unwrap().contains("Max-Age=0"));
     assert_eq!(last_audit(&rig).await, lines, "a page that is opened is no failure");
+}
+
+/// The hash was computed by Debian's `argon2`, with parameters of other times.
+#[tokio::test]
+async fn a_hash_of_lesser_parameters_is_written_anew_when_its_owner_logs_in() {
+    let rig = Rig::new(119).await;
+    make_user(&rig, "ann", "viewer").await;
+    let stored = async || rig.store.user("ann").await.unwrap().unwrap().1;
+    let old = "$argon2id$v=19$m=4096,t=2,p=1$c29tZXNhbHRzYWx0$sVF3ChZtXibkwi+2Ci6h3NqqSav3XSOgqGu1LcOLecM";
+    assert!(rig.store.rehash_password("ann", &stored().await, &PasswordHash(old.into())).await.unwrap());
+    assert_eq!(code(&log_in(&rig, "ann", "wrong", "10.0.0.1").await), (401, "login_wrong"));
+    assert_eq!(stored().await.0, old, "a guess changes nothing");
+    browser(&rig, "ann", "10.0.0.1").await;
+    assert!(stored().await.0.starts_with("$argon2id$v=19$m=65536,t=3,p=4$"));
+    browser(&rig, "ann", "10.0.0.1").await;
 }
