@@ -12,6 +12,7 @@ mod failure;
 mod fuzz;
 mod lab;
 mod nightly;
+mod oidc;
 mod release;
 mod repository;
 mod sbom;
@@ -30,6 +31,7 @@ const USAGE: &str = "usage: cargo xtask <command>
   check    the fast part of it: format, lints, tests that need no other program
   lab      prepare what the tests run: Debian's packages for emulated machines, an SSH server
   sdk      install IBM's Python SDK and schemathesis for the tests
+  oidc     install the npm package oidc-provider for the tests
   nightly  the long forms of the randomised tests, then fuzz
   fuzz     the targets under fuzz/, each for a minute, or for `fuzz SECONDS`
   deny     licences, sources and bans of all dependencies; known vulnerabilities where the network allows
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         ["check"] => with_repository(suite::check),
         ["lab"] => with_repository(lab::prepare),
         ["sdk"] => with_repository(sdk::prepare),
+        ["oidc"] => with_repository(oidc::prepare),
         ["nightly"] => with_repository(nightly::run_long),
         ["fuzz"] => with_repository(|repository| fuzz::run_fuzz(repository, None)),
         ["fuzz", seconds] => Repository::find().and_then(|repository| fuzz::run_fuzz(&repository, Some(seconds))),

@@ -1,6 +1,6 @@
 //! The two suites: all, and the fast part.
 
-use crate::{agent, debian, failure::Failure, lab, repository::Repository, sdk, sshd, step::run, step::step};
+use crate::{agent, debian, failure::Failure, lab, oidc, repository::Repository, sdk, sshd, step::run, step::step};
 
 /// Everything that must pass before a change is taken.
 pub fn test(repository: &Repository) -> Result<(), Failure> {
@@ -10,6 +10,7 @@ pub fn test(repository: &Repository) -> Result<(), Failure> {
     step("lab", || lab::download(repository))?;
     step("sshd", || sshd::unpack(repository))?;
     step("sdk", || sdk::install(repository))?;
+    step("OpenID provider", || oidc::install(repository))?;
     format_and_lints(repository)?;
     step("repository checks", || repository.run_cargo(&["test", "--package", "xtask"]))?;
     step("tests", || repository.run_cargo(&["test", "--workspace", "--exclude", "xtask", "--features", CRASH_POINTS]))?;

@@ -7,7 +7,7 @@ use crate::{
     error::{CliError, Refusal, RootCause, TlsFault},
     server::Server,
 };
-use metalform_model::{ApiRole, ApiToken, ClusterStatus, Event, Explanation, FormationChoice, PlanFormat};
+use metalform_model::{ApiRole, ApiToken, ClusterStatus, Event, Explanation, FormationChoice, PlanFormat, User};
 use metalform_store::{AuditHead, AuditLine};
 use reqwest::{Certificate, Method, RequestBuilder, Response, Url, header};
 use secrecy::{ExposeSecret, SecretString};
@@ -85,6 +85,25 @@ pub struct MadeToken {
     /// The rest.
     #[serde(flatten)]
     pub of: ApiToken,
+}
+
+/// Who a new user is to be. `Debug` is left out.
+#[derive(Serialize)]
+pub struct NewUser<'a> {
+    /// What they log in as.
+    pub name: &'a str,
+    /// What they may do.
+    pub role: ApiRole,
+    /// The clusters they are limited to; `None`: all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clusters: Option<BTreeSet<String>>,
+    /// Their password.
+    pub password: &'a str,
+}
+
+#[derive(Deserialize)]
+struct Users {
+    users: Vec<User>,
 }
 
 #[derive(Deserialize)]
@@ -244,6 +263,32 @@ impl Client {
     /// Lets the token of that id open nothing any more.
     pub async fn revoke_token(&self, id: &str) -> Result<ApiToken, CliError> {
         self.ask("revoke the token", Method::DELETE, &["tokens", id]).await
+    }
+
+    /// Makes a user.
+    pub async fn create_user(&self, wanted: &NewUser<'_>) -> Result<User, CliError> {
+        let doing = "make a user";
+        let response = self.send(doing, self.request(Method::POST, &["users"]).json(wanted)).await?;
+        self.document(doing, response).await
+    }
+
+    /// Every user that the token may know of.
+    pub async fn users(&self) -> Result<Vec<User>, CliError> {
+        let all: Users = self.get("list the users", &["users"]).await?;
+        Ok(all.users)
+    }
+
+    /// Gives a user another password.
+    pub async fn set_password(&self, name: &str, password: &str) -> Result<User, CliError> {
+        let doing = "change the password";
+        let request = self.request(Method::POST, &["users", name, "password"]);
+        let response = self.send(doing, request.json(&serde_json::json!({"password": password}))).await?;
+        self.document(doing, response).await
+    }
+
+    /// Removes a user.
+    pub async fn remove_user(&self, name: &str) -> Result<User, CliError> {
+        self.ask("remove the user", Method::DELETE, &["users", name]).await
     }
 
     /// A page of the timeline: what comes after `after`; empty at the end.

@@ -230,6 +230,12 @@ pub enum CliError {
     /// An audit that isn't as it was written.
     #[error("{}", broken_audit(.0))]
     BrokenAudit(Box<metalform_store::AuditReport>),
+    /// A password that nobody should have.
+    #[error(transparent)]
+    BadPassword(metalform_model::BadPassword),
+    /// A password that was mistyped once.
+    #[error("the two passwords differ")]
+    PasswordsDiffer,
     /// Standard output can't be written.
     #[error("the output can't be written")]
     Output(#[source] io::Error),
@@ -371,6 +377,8 @@ impl CliError {
             | CliError::NotEmulated(_)
             | CliError::BadRecipe { .. }
             | CliError::BadPublicKey { .. }
+            | CliError::BadPassword(_)
+            | CliError::PasswordsDiffer
             | CliError::NoImageFolder { .. }
             | CliError::NoImageSets(_)
             | CliError::Config(_) => 2,
@@ -452,6 +460,8 @@ impl CliError {
             CliError::Audit(_) => "audit",
             CliError::BadPublicKey { .. } => "bad_public_key",
             CliError::BrokenAudit(_) => "audit_broken",
+            CliError::BadPassword(_) => "bad_password",
+            CliError::PasswordsDiffer => "passwords_differ",
             CliError::Output(_) => "output",
             CliError::Start(_) => "start",
             CliError::StoppedWatching { .. } | CliError::Interrupted => "interrupted",
@@ -506,6 +516,8 @@ impl CliError {
             CliError::Audit(source) => source.hint(),
             CliError::BadPublicKey { .. } => "the service writes one to audit.pub of its data folder",
             CliError::BrokenAudit(report) => return report.faults.first().map(|fault| fault.hint().to_owned()),
+            CliError::BadPassword(error) => error.hint(),
+            CliError::PasswordsDiffer => "nothing was changed; try again",
             CliError::StoppedWatching { cluster } => return Some(format!("`metalform events {cluster} --follow`")),
             CliError::Unreadable { .. }
             | CliError::Unwell(_)

@@ -12,6 +12,18 @@ pub const API_LOCKED_OUT: &str = "api.locked_out";
 pub const TOKEN_CREATE: &str = "token.create";
 /// An API token was revoked.
 pub const TOKEN_REVOKE: &str = "token.revoke";
+/// Somebody logged in, or was refused.
+pub const SESSION_LOGIN: &str = "session.login";
+/// Somebody logged out.
+pub const SESSION_LOGOUT: &str = "session.logout";
+/// An account whose password was wrong too often is not listened to for a while.
+pub const SESSION_LOCKED_OUT: &str = "session.locked_out";
+/// A user was made.
+pub const USER_CREATE: &str = "user.create";
+/// A user was removed.
+pub const USER_REMOVE: &str = "user.remove";
+/// A user got another password.
+pub const USER_PASSWORD: &str = "user.password";
 /// A cluster's passwords were read.
 pub const CREDENTIALS_READ: &str = "credentials.read";
 /// Everything that is sealed was sealed under another secret key.
@@ -52,13 +64,19 @@ pub const SERVICE_STOPPED: &str = "service.stopped";
 pub const AUDIT_CHECKED: &str = "audit.checked";
 
 /// All of them. A call of the control plane by another method than these three is `api.` and that method.
-pub const ALL: [&str; 25] = [
+pub const ALL: [&str; 31] = [
     API_GET,
     API_POST,
     API_DELETE,
     API_LOCKED_OUT,
     TOKEN_CREATE,
     TOKEN_REVOKE,
+    SESSION_LOGIN,
+    SESSION_LOGOUT,
+    SESSION_LOCKED_OUT,
+    USER_CREATE,
+    USER_REMOVE,
+    USER_PASSWORD,
     CREDENTIALS_READ,
     SECRET_ROTATE,
     BOOT_SCRIPT,

@@ -25,6 +25,7 @@ mod image_manifest;
 mod installer_call;
 mod node;
 mod pace;
+mod password_rules;
 mod plan;
 mod plan_fault;
 mod plan_hash;
@@ -38,6 +39,8 @@ mod settings;
 mod status;
 mod time;
 mod trust_level;
+mod user;
+mod web_session;
 
 pub use account::{Account, AccountRecord, AccountState};
 pub use api_role::{ApiRole, Scope};
@@ -73,6 +76,7 @@ pub use node::{
     PowerCall, RefusedImage, ServerSeen, ServerStatus, SessionSeen, StepSeen,
 };
 pub use pace::{Pace, TooFast};
+pub use password_rules::{BadPassword, MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, check_password};
 pub use plan::{
     ChosenBy, ClusterPlan, DataDrive, DriveSelector, FormationChoice, NodePlan, Placement, Plan, Role, Start,
 };
@@ -88,3 +92,5 @@ pub use settings::Timeouts;
 pub use status::{ClusterStatus, NodeStatus};
 pub use time::{Clock, Timestamp, in_words};
 pub use trust_level::{BootTrust, ImagesInIpxe, ScriptOrigin, TrustLevel};
+pub use user::User;
+pub use web_session::{SessionStanding, WebSession};

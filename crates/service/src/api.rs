@@ -3,23 +3,33 @@
 mod audit;
 mod auth;
 mod body;
+mod browser;
 mod caller;
 mod clusters;
 mod credentials;
 mod error;
 mod events;
+mod grant;
 mod headers;
+mod limits;
 mod lockout;
 mod nodes;
+mod oidc;
 mod openapi;
 mod page;
 mod policy;
+mod record;
+mod sessions;
 mod tokens;
+mod users;
 
 pub use error::ApiError;
-pub(crate) use {auth::Limits, caller::Caller};
+pub(crate) use {browser::Browser, caller::Caller, limits::Limits, sessions::SessionTimes};
 
-use crate::{boot_side::StoreDirectory, config::UserData, installer::Installer, runner::Wake, secrets::BootstrapToken};
+use crate::{
+    boot_side::StoreDirectory, config::UserData, installer::Installer, oidc::Oidc, password_hash::Passwords,
+    runner::Wake, secrets::BootstrapToken,
+};
 use auth::Gate;
 use axum::{
     Router,
@@ -27,9 +37,10 @@ use axum::{
     middleware::{from_fn_with_state, map_response},
     routing::{MethodFilter, MethodRouter, any, on},
 };
+use caller::Credential;
 use metalform_boot::{BootHost, BootPlane, Templates};
 use metalform_ibm_cloud::VpcClient;
-use metalform_model::{Clock, MAX_PLAN_BYTES, Profiles, Timeouts, TokenStanding};
+use metalform_model::{Clock, MAX_PLAN_BYTES, Profiles, SessionStanding, Timeouts, TokenStanding};
 use metalform_store::{AuditHeads, ClusterState, Sealer, Store, StoreError};
 use policy::{ELSEWHERE, Operation, Policy, ROUTES, Verb};
 use std::sync::Arc;
@@ -57,6 +68,14 @@ pub(crate) struct App {
     pub token: BootstrapToken,
     /// Who failed to show a credential lately, and who calls how fast.
     pub limits: Limits,
+    /// Looks at users' passwords.
+    pub passwords: Passwords,
+    /// How long their sessions last.
+    pub sessions: SessionTimes,
+    /// The OpenID provider, if people may log in by one.
+    pub oidc: Option<Oidc>,
+    /// How browsers reach us.
+    pub browser: Browser,
     /// Opens the clusters' passwords for whoever may read them.
     pub sealer: Sealer,
     /// Ends streams, which would otherwise keep the service from stopping.
@@ -87,10 +106,19 @@ impl App {
     /// Whether the credential that was let in would be let in again: asked while an answer goes on for hours. With the
     /// store away nothing is known, and nothing more is told either.
     pub(crate) async fn still_lets_in(&self, caller: &Caller) -> bool {
-        let Some(id) = &caller.token_id else { return true };
-        match self.store.api_token(id).await {
-            Ok(found) => found.is_some_and(|(token, _)| token.standing(self.clock.now()) == TokenStanding::Active),
-            Err(_) => true,
+        let now = self.clock.now();
+        match &caller.by {
+            Credential::Bootstrap => true,
+            Credential::Token { id, .. } => match self.store.api_token(id).await {
+                Ok(found) => found.is_some_and(|(token, _)| token.standing(now) == TokenStanding::Active),
+                Err(_) => true,
+            },
+            Credential::Session(session) => match self.store.web_session_of_id(&session.id).await {
+                Ok(found) => {
+                    found.is_some_and(|found| found.standing(now, self.sessions.idle) == SessionStanding::Active)
+                }
+                Err(_) => true,
+            },
         }
     }
 }
@@ -99,7 +127,8 @@ impl App {
 pub(crate) fn router(app: Arc<App>) -> Router {
     let gated = |handler: MethodRouter<Arc<App>>, policy: Policy| match policy {
         Policy::Public => handler,
-        Policy::Roles(_) | Policy::RolesOfAll(_) => {
+        Policy::Login => handler.layer(map_response(async |response| auth::as_document(response))),
+        Policy::Own | Policy::Roles(_) | Policy::RolesOfAll(_) => {
             handler.layer(from_fn_with_state(Gate { app: app.clone(), policy }, auth::check))
         }
     };
@@ -123,6 +152,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 fn handler(operation: Operation, verb: MethodFilter) -> MethodRouter<Arc<App>> {
     match operation {
         Operation::Page => on(verb, page::page),
+        Operation::Script => on(verb, page::script),
         Operation::Alive => on(verb, page::alive),
         Operation::Ready => on(verb, page::ready),
         Operation::Document => on(verb, openapi::document),
@@ -143,5 +173,14 @@ fn handler(operation: Operation, verb: MethodFilter) -> MethodRouter<Arc<App>> {
         Operation::ListTokens => on(verb, tokens::list),
         Operation::CreateToken => on(verb, tokens::create),
         Operation::RevokeToken => on(verb, tokens::revoke),
+        Operation::ShowSession => on(verb, sessions::show),
+        Operation::LogIn => on(verb, sessions::login),
+        Operation::LogOut => on(verb, sessions::logout),
+        Operation::BeginOidcLogin => on(verb, oidc::begin),
+        Operation::FinishOidcLogin => on(verb, oidc::finish),
+        Operation::ListUsers => on(verb, users::list),
+        Operation::CreateUser => on(verb, users::create),
+        Operation::RemoveUser => on(verb, users::remove),
+        Operation::SetPassword => on(verb, users::set_password),
     }
 }

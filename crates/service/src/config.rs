@@ -2,6 +2,7 @@
 
 use crate::{
     audit::SyslogTarget,
+    oidc::OidcConfig,
     secrets::{BadKeySource, KeySource},
     tls,
 };
@@ -18,6 +19,7 @@ use std::{
 };
 use thiserror::Error;
 use toml::{Table, Value};
+use url::Url;
 
 /// Everything `metalform serve` can be told.
 #[derive(Debug, Clone, Deserialize)]
@@ -88,7 +90,50 @@ pub struct ControlConfig {
     pub tls: ControlTls,
     /// Names and addresses that people reach it by, beside those that it knows: our own certificate is for them, too.
     pub names: Vec<String>,
+    /// How browsers reach it, where that isn't what `listen` and `names` say: a proxy stands in front of it.
+    #[serde(deserialize_with = "url_of_text")]
+    pub public_url: Option<Url>,
+    /// After so long unused a session in a browser ends.
+    session_idle: Option<Span>,
+    /// After so long it ends however much it is used.
+    session_max: Option<Span>,
+    /// The OpenID provider that people may log in by.
+    pub oidc: Option<OidcConfig>,
 }
+
+impl ControlConfig {
+    /// How long sessions in browsers last: unused, and at all.
+    pub fn session_times(&self) -> (Duration, Duration) {
+        let or = |given: Option<Span>, default| given.map_or(default, |span| span.0);
+        (or(self.session_idle, DEFAULT_SESSION_IDLE), or(self.session_max, DEFAULT_SESSION_MAX))
+    }
+}
+
+impl ControlConfig {
+    /// Where browsers reach it, as far as the configuration says: `public_url`, the first of `names`, `listen`.
+    pub(crate) fn origin(&self) -> Option<Url> {
+        if let Some(url) = &self.public_url {
+            return Some(url.clone());
+        }
+        let scheme = if self.tls == ControlTls::Off { "http" } else { "https" };
+        let port = self.listen.port();
+        let host = match self.names.first() {
+            Some(name) => Some(format!("{name}:{port}")),
+            None if self.listen.ip().is_unspecified() => None,
+            None => Some(self.listen.to_string()),
+        };
+        host.filter(|_| port != 0).and_then(|host| format!("{scheme}://{host}").parse().ok())
+    }
+}
+
+/// As long as somebody leaves a browser for; OWASP's session management cheat sheet names 15 to 30 minutes.
+const DEFAULT_SESSION_IDLE: Duration = Duration::from_secs(30 * 60);
+/// A working day.
+const DEFAULT_SESSION_MAX: Duration = Duration::from_secs(12 * 3600);
+/// Much less, and a person is logged out between two looks.
+const SHORTEST_SESSION: Duration = Duration::from_secs(60);
+/// Much more, and a lost machine is let in for weeks.
+const LONGEST_SESSION: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// `[control] tls`: `"self"`, `"off"` or `{ cert = "…", key = "…" }`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -295,6 +340,11 @@ fn secret_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Opti
     Ok(Some(String::deserialize(deserializer)?.into()))
 }
 
+fn url_of_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(|error| serde::de::Error::custom(format!("{text:?} is no URL: {error}")))
+}
+
 fn default_data_dir() -> PathBuf {
     PathBuf::from("/var/lib/metalform")
 }
@@ -315,7 +365,15 @@ impl Default for BootConfig {
 
 impl Default for ControlConfig {
     fn default() -> Self {
-        ControlConfig { listen: SocketAddr::from(([127, 0, 0, 1], 8443)), tls: ControlTls::SelfMade, names: Vec::new() }
+        ControlConfig {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8443)),
+            tls: ControlTls::SelfMade,
+            names: Vec::new(),
+            public_url: None,
+            session_idle: None,
+            session_max: None,
+            oidc: None,
+        }
     }
 }
 
@@ -399,7 +457,7 @@ impl ConfigError {
 const KEYS: &[(&str, &[&str])] = &[
     ("", &["data_dir"]),
     ("boot", &["listen", "public_url", "allow", "trusted_proxies", "source_check", "templates_dir", "template"]),
-    ("control", &["listen", "tls", "names"]),
+    ("control", &["listen", "tls", "names", "public_url", "session_idle", "session_max", "oidc"]),
     ("store", &["url"]),
     ("secrets", &["key"]),
     (
@@ -523,6 +581,31 @@ impl Config {
             let why = "they have no effect: only a certificate of our own is made for them";
             return refused("control.names", why, "leave them out, or write tls = \"self\"");
         }
+        if let Some(url) = &self.control.public_url
+            && (!["https", "http"].contains(&url.scheme()) || url.path() != "/" || url.query().is_some())
+        {
+            let hint = "write https://HOST or https://HOST:PORT, as people's browsers show it";
+            return refused("control.public_url", "it isn't the origin of a page", hint);
+        }
+        if self.control.public_url.as_ref().is_some_and(|url| sends_in_the_clear(url.as_str())) {
+            let why = "passwords and sessions would cross the network in the clear";
+            return refused("control.public_url", why, "write https://…; plain HTTP is for loopback only");
+        }
+        let (idle, longest) = self.control.session_times();
+        if !(SHORTEST_SESSION..=LONGEST_SESSION).contains(&idle) {
+            return refused("control.session_idle", "not between a minute and 30 days", "write 30m or leave it out");
+        }
+        if !(idle..=LONGEST_SESSION).contains(&longest) {
+            let why = "not between session_idle and 30 days";
+            return refused("control.session_max", why, "write 12h or leave it out");
+        }
+        if let Some((key, why, hint)) = self.control.oidc.as_ref().and_then(OidcConfig::fault) {
+            return refused(key, why, hint);
+        }
+        if self.control.oidc.is_some() && self.control.origin().is_none() {
+            let why = "missing, and the provider has to be told where to send browsers";
+            return refused("control.public_url", why, "write https://HOST:PORT, as people's browsers show it");
+        }
         if self.store.url.is_some() {
             return refused("store.url", "this version keeps its state in data_dir only", "leave it out");
         }
@@ -644,8 +727,8 @@ fn from_environment(key: &str, value: String) -> Value {
             value.parse().map(Value::Integer).unwrap_or(Value::String(value))
         }
         // A table as it stands in the file; anything else is a word.
-        "tls" => match format!("tls = {value}").parse::<Table>() {
-            Ok(mut table) if value.trim_start().starts_with('{') => table.remove("tls").unwrap_or(Value::String(value)),
+        "tls" | "oidc" => match format!("{key} = {value}").parse::<Table>() {
+            Ok(mut table) if value.trim_start().starts_with('{') => table.remove(key).unwrap_or(Value::String(value)),
             _ => Value::String(value),
         },
         "accept_eula" => value.parse().map(Value::Boolean).unwrap_or(Value::String(value)),

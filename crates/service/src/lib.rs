@@ -14,10 +14,13 @@ pub mod fuzzing;
 mod ibm;
 mod installer;
 mod listener;
+mod oidc;
+mod password_hash;
 mod places;
 mod runner;
 mod secrets;
 mod serve;
+mod session_text;
 mod survey;
 mod tls;
 mod token_text;
@@ -26,6 +29,7 @@ pub use audit::{BadSyslogTarget, SyslogTarget};
 pub use clock::WallClock;
 pub use cloud_check::{CloudCheckError, CloudSeen, check_cloud};
 pub use config::{Config, ConfigError, ControlTls};
+pub use oidc::{OidcClientError, OidcConfig, OidcSetupError};
 pub use runner::{Wake, Wakes};
 pub use secrets::{
     BadKeySource, CommandFault, FoundKey, KeySource, Replaced, Rotated, SecretError, SecretName, Secrets, SecretsSeen,

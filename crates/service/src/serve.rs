@@ -2,7 +2,7 @@
 
 use crate::{
     Config, ConfigError,
-    api::{self, App, Limits as CallLimits},
+    api::{self, App, Browser, Limits as CallLimits, SessionTimes},
     audit::{self, Syslog},
     boot_side::{Links, StoreDirectory, StoreRecorder, StoreSessions},
     clock::WallClock,
@@ -11,6 +11,8 @@ use crate::{
     ibm::IbmCloud,
     installer::Installer,
     listener::{self, Limits},
+    oidc::{Oidc, OidcSetupError},
+    password_hash::Passwords as UserPasswords,
     runner::{self, Wakes},
     secrets::{self, BootstrapToken, FoundKey, SecretError, SecretName, Secrets},
     tls::{self, ServerTls, TlsError},
@@ -80,6 +82,9 @@ pub enum ServeError {
     /// The control plane's certificate can't be made or used.
     #[error("the control plane can't have its certificate")]
     Tls(#[from] TlsError),
+    /// People can't log in by the OpenID provider. Not for its being away: it is asked when somebody logs in.
+    #[error("single sign-on can't be set up")]
+    Oidc(#[from] OidcSetupError),
     /// The audit's signed heads can't be used.
     #[error("the audit can't be signed")]
     Audit(#[from] AuditHeadError),
@@ -117,6 +122,8 @@ impl ServeError {
             ServeError::Store(error) => error.hint().into(),
             ServeError::Secret(error) => error.hint(),
             ServeError::Tls(error) => error.hint(),
+            ServeError::Oidc(OidcSetupError::Secret(error)) => error.hint(),
+            ServeError::Oidc(_) => "check [control.oidc] ca_file and issuer".into(),
             ServeError::Audit(error) => error.hint().into(),
             ServeError::Cloud(_) => "check [ibm_cloud]; the system's CA certificates must be installed".into(),
             ServeError::Profiles { .. } => "write it in the form of the built-in table".into(),
@@ -334,6 +341,12 @@ pub async fn assemble(
         timeouts: config.timeouts(),
     });
     let timeouts = config.timeouts();
+    let (idle, longest) = config.control.session_times();
+    let oidc = match (&config.control.oidc, config.control.origin()) {
+        (Some(oidc), Some(origin)) => Some(Oidc::new(oidc.clone(), &origin)?),
+        // The configuration was checked: with the one there is the other.
+        (Some(_) | None, _) => None,
+    };
     let app = App {
         store,
         audit_heads: audit_heads.clone(),
@@ -350,6 +363,10 @@ pub async fn assemble(
         timeouts,
         token,
         limits: CallLimits::default(),
+        passwords: UserPasswords::default(),
+        sessions: SessionTimes { idle, longest },
+        oidc,
+        browser: Browser::new(config.control.tls != ControlTls::Off, config.control.public_url.as_ref()),
         sealer,
         stop,
     };

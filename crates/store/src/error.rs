@@ -66,6 +66,12 @@ pub enum StoreError {
         /// The name.
         name: String,
     },
+    /// There is a user of that name.
+    #[error("a user is named {name} already")]
+    UserNameTaken {
+        /// The name.
+        name: String,
+    },
     /// No living cluster has that name.
     #[error("no cluster is named {name}")]
     NoCluster {
@@ -90,6 +96,9 @@ impl StoreError {
             StoreError::PasswordExists { .. } => "nothing to do: the one that is written down stands",
             StoreError::TokenNameTaken { .. } => {
                 "choose another name, or revoke that one first; `metalform token list`"
+            }
+            StoreError::UserNameTaken { .. } => {
+                "choose another name, or give that user a new password: `metalform user password`"
             }
             StoreError::NoCluster { .. } => "`metalform status` lists the clusters",
         }

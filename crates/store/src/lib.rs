@@ -24,6 +24,8 @@ mod inspect;
 mod leases;
 mod seal;
 mod secret_key;
+mod users;
+mod web_sessions;
 
 pub use api_tokens::TokenHash;
 pub use audit::{
@@ -41,6 +43,7 @@ pub use inspect::{Inspection, Schema};
 pub use leases::Lease;
 pub use seal::{NamedSealError, NamedSealer, SealError, Sealed, Sealer, SecretKeyName};
 pub use secret_key::{Reseal, ResealError, SealedUnder, kept_token_name};
+pub use users::PasswordHash;
 
 /// The tests inside of the crate use the same fixtures as those beside it.
 #[cfg(test)]

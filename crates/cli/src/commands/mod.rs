@@ -18,4 +18,5 @@ pub mod serve;
 pub mod simulate;
 pub mod status;
 pub mod token;
+pub mod user;
 pub mod validate;

@@ -145,12 +145,12 @@ fn end_of(token: &ApiToken) -> String {
 }
 
 /// `2026-11-27T03:31Z`, or `never`.
-fn to_the_minute(at: Timestamp) -> String {
+pub(super) fn to_the_minute(at: Timestamp) -> String {
     let text = at.to_string();
     text.get(..16).map_or(text.clone(), |minute| format!("{minute}Z"))
 }
 
-fn role(word: &str) -> Result<ApiRole, String> {
+pub(super) fn role(word: &str) -> Result<ApiRole, String> {
     ApiRole::parse(word).ok_or_else(|| "one of viewer, auditor, operator, admin".into())
 }
 

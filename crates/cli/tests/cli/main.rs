@@ -20,5 +20,6 @@ mod service;
 mod site;
 mod tls;
 mod token;
+mod user;
 mod validate;
 mod watch;

@@ -9,7 +9,7 @@ use crate::site::Site;
 use std::{path::Path, process::Command};
 
 /// The document says of a plan only that it is one: most of what it allows is refused, and rightly. Of the audit it can't say
-/// that `limit` and `last` exclude each other.
+/// that `limit` and `last` exclude each other, and of a password not which are tried first.
 const MORE_THAN_THEIR_SCHEMA: &str = r#"
 [[operations]]
 include-name = "POST /api/v1/clusters"
@@ -18,6 +18,16 @@ positive_data_acceptance.enabled = false
 
 [[operations]]
 include-name = "GET /api/v1/audit"
+[operations.checks]
+positive_data_acceptance.enabled = false
+
+[[operations]]
+include-name = "POST /api/v1/users"
+[operations.checks]
+positive_data_acceptance.enabled = false
+
+[[operations]]
+include-name = "POST /api/v1/users/{name}/password"
 [operations.checks]
 positive_data_acceptance.enabled = false
 "#;
@@ -53,11 +63,11 @@ fn call_everything(site: &Site, parameters: &str, seed: &str) {
     let ran = command.output().unwrap_or_else(|error| panic!("{} does not start: {error}", schemathesis.display()));
     let said = String::from_utf8_lossy(&ran.stdout);
     assert!(ran.status.success(), "{}\n{said}\n{}", ran.status, String::from_utf8_lossy(&ran.stderr));
-    // `Operations:       19 selected / 19 total`; the document's own route is left out by schemathesis itself.
+    // `Operations:       29 selected / 29 total`; the document's own route is left out by schemathesis itself.
     let counts = said.lines().find_map(|line| line.trim().strip_prefix("Operations:"));
     let counts: Vec<usize> = counts.unwrap_or_default().split(' ').filter_map(|word| word.parse().ok()).collect();
     assert!(
-        matches!(counts[..], [selected, all] if selected == all && all >= 19),
+        matches!(counts[..], [selected, all] if selected == all && all >= 29),
         "not every operation is called:\n{said}"
     );
 }

@@ -1,8 +1,8 @@
 //! The audit, as a list or as a stream, and its newest signed head.
 
-use super::{ApiError, App, clusters::unknown_query};
+use super::{ApiError, App, caller::Caller, clusters::unknown_query};
 use axum::{
-    Json,
+    Extension, Json,
     extract::{RawQuery, State},
     http::{HeaderMap, header},
     response::{
@@ -20,6 +20,8 @@ use url::form_urlencoded;
 
 /// The most lines in one answer.
 const PAGE: u32 = 1000;
+/// How often a stream that has nothing to tell asks whether its reader may still listen.
+const STILL_LET_IN: Duration = Duration::from_secs(1);
 /// How long the store is left alone after it failed a stream.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
@@ -40,6 +42,7 @@ const KNOWN: &str = "after, who, action, target, source, outcome, since, until, 
     responses((status = 200, description = "the lines, or a stream"), (status = 400, description = "a wrong filter")))]
 pub(super) async fn list(
     State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
@@ -52,7 +55,7 @@ pub(super) async fn list(
     if let Some(resumed) = headers.get("last-event-id").and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok()) {
         filter = AuditFilter { after: resumed, newest: false, limit: PAGE, ..filter };
     }
-    let lines = follow(app, filter);
+    let lines = follow(app, caller, filter);
     Ok(Sse::new(lines).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))).into_response())
 }
 
@@ -108,6 +111,7 @@ fn filter_of(query: &str) -> Result<AuditFilter, ApiError> {
 
 struct Following {
     app: Arc<App>,
+    caller: Caller,
     filter: AuditFilter,
     grown: watch::Receiver<i64>,
     read: VecDeque<AuditLine>,
@@ -116,12 +120,13 @@ struct Following {
     seen: i64,
 }
 
-/// Ends when the service stops. A follower's own request is one line, however long it follows.
-fn follow(app: Arc<App>, filter: AuditFilter) -> impl Stream<Item = Result<SseEvent, Infallible>> {
+/// Ends when the credential that opened it opens nothing any more, and when the service stops. A follower's own request is one
+/// line, however long it follows.
+fn follow(app: Arc<App>, caller: Caller, filter: AuditFilter) -> impl Stream<Item = Result<SseEvent, Infallible>> {
     let stop = app.stop.clone();
     let mut grown = app.store.audited();
     grown.mark_changed();
-    let start = Following { app, filter, grown, read: VecDeque::new(), is_first: true, seen: 0 };
+    let start = Following { app, caller, filter, grown, read: VecDeque::new(), is_first: true, seen: 0 };
     let lines = stream::unfold(start, |mut at| async move {
         loop {
             if let Some(line) = at.read.pop_front() {
@@ -134,9 +139,15 @@ fn follow(app: Arc<App>, filter: AuditFilter) -> impl Stream<Item = Result<SseEv
                 // The newest were asked for once; from then on all that come.
                 (at.filter.newest, at.filter.limit) = (false, PAGE);
                 // What was committed while we read is looked at again: nothing is missed, and nothing found is no harm.
-                if at.grown.changed().await.is_err() {
-                    return None;
+                match tokio::time::timeout(STILL_LET_IN, at.grown.changed()).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) => return None,
+                    Err(_) if at.app.still_lets_in(&at.caller).await => continue,
+                    Err(_) => return None,
                 }
+            }
+            if !at.app.still_lets_in(&at.caller).await {
+                return None;
             }
             at.filter.after = at.filter.after.max(at.seen);
             // Before the lines are read: all that were committed until now are among them.

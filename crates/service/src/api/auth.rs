@@ -5,26 +5,24 @@
 
 use super::{
     ApiError, App,
-    caller::Caller,
+    browser::Cookie,
+    caller::{Caller, OwnSession},
     error::{AuditCode, RefusalCode},
-    lockout::{Failure, Lockout},
+    limits::{count_source, source_locked_out, too_fast},
     policy::Policy,
+    record::Call,
 };
 use crate::token_text::TokenText;
 use axum::{
-    extract::{ConnectInfo, Request, State},
-    http::{Extensions, HeaderMap, Method, StatusCode, header},
+    extract::{Request, State},
+    http::{HeaderMap, Method, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use metalform_model::{ApiRole, AuditEntry, Pace, Scope, TokenStanding, TooFast, audit_action};
+use metalform_model::{ApiRole, Scope, SessionStanding, TokenStanding, TooFast};
 use metalform_store::StoreError;
 use serde_json::json;
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 /// The gate of one route.
 #[derive(Clone)]
@@ -33,72 +31,26 @@ pub(super) struct Gate {
     pub policy: Policy,
 }
 
-/// What is remembered of who failed and who hurries: in memory alone.
-#[derive(Debug)]
-pub(crate) struct Limits {
-    lockout: Mutex<Lockout>,
-    pace: Mutex<Pace>,
-}
-
-/// Calls of one credential at once: far above what the command line and a page in a browser ask; it keeps a program in a
-/// loop from taking the service's time from everybody else.
-const CALLS_AT_ONCE: u32 = 1000;
-/// And then one in so long: 100 a second.
-const CALLS_APART: Duration = Duration::from_millis(10);
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits { lockout: Mutex::default(), pace: Mutex::new(Pace::new(CALLS_AT_ONCE, CALLS_APART)) }
-    }
-}
-
-/// What is guarded is right after every step, so that a panic leaves it usable.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// A use of a token is noted when the one noted is this old.
 const USE_IS_NOTED_AFTER: Duration = Duration::from_secs(5 * 60);
+/// That of a session when this part of the time has passed that it may rest for: it ends unused at most so much too early.
+const SESSION_USE_IS_NOTED_AFTER: u32 = 30;
+
+/// Where the page's script shows the session's CSRF token.
+pub(super) const CSRF_HEADER: &str = "x-csrf-token";
 
 /// Why nobody was let in.
-enum Stranger {
+pub(super) enum Stranger {
     /// The words are for the audit; `who` where a revoked or expired token is known to be its owner's.
     Refused { who: String, reason: &'static str },
     /// Nobody can be known.
     Store(StoreError),
 }
 
-/// What the audit says of a call, but its outcome.
-struct Call {
-    action: String,
-    target: String,
-    source: String,
-}
-
-impl Call {
-    fn of(request: &Request) -> Call {
-        Call {
-            action: format!("api.{}", request.method().as_str().to_lowercase()),
-            target: request.uri().path().chars().take(200).collect(),
-            source: source_of(request.extensions()).map_or_else(|| "unknown".to_owned(), |ip| ip.to_string()),
-        }
+impl Stranger {
+    fn anonymous(reason: &'static str) -> Stranger {
+        Stranger::Refused { who: "anonymous".into(), reason }
     }
-
-    fn line(&self, app: &App, who: &str, outcome: String) -> AuditEntry {
-        AuditEntry {
-            at: app.clock.now(),
-            who: who.to_owned(),
-            action: self.action.clone(),
-            target: self.target.clone(),
-            source: self.source.clone(),
-            outcome,
-        }
-    }
-}
-
-/// The peer's address.
-fn source_of(extensions: &Extensions) -> Option<IpAddr> {
-    extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip())
 }
 
 /// Lets in whom the route's policy lets in, and records who asked for what, from where, and how it ended. A call that
@@ -107,42 +59,39 @@ pub(super) async fn check(State(gate): State<Gate>, mut request: Request, next: 
     let app = &gate.app;
     let call = Call::of(&request);
     let refused = async |who: &str, code: &str, error: ApiError| {
-        record(app, &call.line(app, who, format!("refused:{code}"))).await;
+        call.record(app, who, format!("refused:{code}")).await;
         error.into_response()
     };
     let caller = match identify(app, request.headers()).await {
         Ok(caller) => caller,
         Err(Stranger::Store(error)) => return ApiError::from(error).into_response(),
         Err(Stranger::Refused { who, reason }) => {
-            let source = source_of(request.extensions()).unwrap_or(IpAddr::from([0, 0, 0, 0]));
-            let failure = lock(&app.limits.lockout).fail(source, app.clock.now());
-            return match failure {
-                Failure::Refused { unrecorded } => {
-                    if unrecorded > 0 {
-                        let target = format!("{unrecorded} more calls");
-                        let more =
-                            Call { action: audit_action::API_LOCKED_OUT.into(), target, source: call.source.clone() };
-                        record(app, &more.line(app, "anonymous", "refused:locked_out".into())).await;
+            return match count_source(app, &call).await {
+                Ok(()) => {
+                    let mut response = refused(&who, reason, unknown_credential(reason)).await;
+                    if reason.starts_with("session_") {
+                        // The browser needn't show it again.
+                        response.headers_mut().append(header::SET_COOKIE, app.browser.clear(Cookie::Session));
                     }
-                    refused(&who, reason, unknown_credential(reason)).await
+                    response
                 }
-                Failure::LockedOut { wait, is_first: true } => refused(&who, "locked_out", locked_out(wait)).await,
-                Failure::LockedOut { wait, is_first: false } => locked_out(wait).into_response(),
+                Err(locked) if locked.is_first => refused(&who, "locked_out", source_locked_out(locked.wait)).await,
+                Err(locked) => source_locked_out(locked.wait).into_response(),
             };
         }
     };
-    let key = caller.token_id.as_deref().unwrap_or(&caller.who);
-    let pace = lock(&app.limits.pace).take(key, app.clock.now());
-    match pace {
+    match app.limits.take_call(caller.pace_key(), app.clock.now()) {
         Ok(()) => {}
         Err(TooFast { wait, is_first: true }) => return refused(&caller.who, "too_fast", too_fast(wait)).await,
         Err(TooFast { wait, is_first: false }) => return too_fast(wait).into_response(),
     }
-    if let Some(error) = forbidden(gate.policy, &caller) {
+    let forged = caller.session().and_then(|session| forged(app, session, request.method(), request.headers()));
+    if let Some(error) = forged.or_else(|| forbidden(gate.policy, &caller)) {
         return refused(&caller.who, error.code(), error).await;
     }
-    let changes = request.method() != Method::GET && request.method() != Method::HEAD;
-    if changes && let Err(error) = app.store.check().await {
+    if changes_something(request.method())
+        && let Err(error) = app.store.check().await
+    {
         return ApiError::from(error).into_response();
     }
     let who = caller.who.clone();
@@ -154,45 +103,32 @@ pub(super) async fn check(State(gate): State<Gate>, mut request: Request, next: 
         None if response.status().is_success() => "ok".to_owned(),
         None => format!("refused:{}", response.status().as_u16()),
     };
-    record(app, &call.line(app, &who, outcome)).await;
+    call.record(app, &who, outcome).await;
     response
 }
 
-/// Records what a call does beside the line of the call itself, for deeds that are not to happen unrecorded.
-pub(super) async fn record_deed(
-    app: &App,
-    caller: &Caller,
-    extensions: &Extensions,
-    action: &str,
-    target: String,
-) -> Result<(), ApiError> {
-    let source = source_of(extensions).map_or_else(|| "unknown".to_owned(), |ip| ip.to_string());
-    let call = Call { action: action.to_owned(), target, source };
-    Ok(app.store.add_audit(&call.line(app, &caller.who, "ok".into())).await?)
+fn changes_something(method: &Method) -> bool {
+    method != Method::GET && method != Method::HEAD
 }
 
-async fn record(app: &App, line: &AuditEntry) {
-    if let Err(error) = app.store.add_audit(line).await {
-        tracing::error!(%error, "an audit line could not be written");
-    }
-}
-
-/// Whose credential was shown.
+/// Whose credential was shown. Of a token and a session at once the token counts: whoever sets a header means it, and a browser
+/// adds its cookies by itself.
 async fn identify(app: &App, headers: &HeaderMap) -> Result<Caller, Stranger> {
-    let anonymous = |reason| Stranger::Refused { who: "anonymous".into(), reason };
-    let Some(shown) = headers.get(header::AUTHORIZATION) else { return Err(anonymous("token_missing")) };
+    let Some(shown) = headers.get(header::AUTHORIZATION) else {
+        return identify_session(app, headers).await?.ok_or(Stranger::anonymous("token_missing"));
+    };
     let bearer = shown.to_str().ok().and_then(|value| value.split_once(' '));
     let Some((_, shown)) = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")) else {
-        return Err(anonymous("token_wrong"));
+        return Err(Stranger::anonymous("token_wrong"));
     };
     if app.token.matches(shown) {
         return Ok(Caller::bootstrap());
     }
-    let Some(text) = TokenText::parse(shown) else { return Err(anonymous("token_wrong")) };
+    let Some(text) = TokenText::parse(shown) else { return Err(Stranger::anonymous("token_wrong")) };
     let found = app.store.api_token(text.id()).await.map_err(Stranger::Store)?;
-    let Some((token, hash)) = found else { return Err(anonymous("token_unknown")) };
+    let Some((token, hash)) = found else { return Err(Stranger::anonymous("token_unknown")) };
     if !text.is_known_by(&hash) {
-        return Err(anonymous("token_wrong"));
+        return Err(Stranger::anonymous("token_wrong"));
     }
     let now = app.clock.now();
     let reason = match token.standing(now) {
@@ -211,7 +147,58 @@ async fn identify(app: &App, headers: &HeaderMap) -> Result<Caller, Stranger> {
     Ok(token.into())
 }
 
+/// Whose session was shown, if any was.
+pub(super) async fn identify_session(app: &App, headers: &HeaderMap) -> Result<Option<Caller>, Stranger> {
+    let Some(shown) = app.browser.session(headers) else { return Ok(None) };
+    let Some(text) = shown else { return Err(Stranger::anonymous("session_unknown")) };
+    let found = app.store.web_session(&text.hash()).await.map_err(Stranger::Store)?;
+    let Some(session) = found else { return Err(Stranger::anonymous("session_unknown")) };
+    let (now, idle) = (app.clock.now(), app.sessions.idle);
+    let reason = match session.standing(now, idle) {
+        SessionStanding::Active => None,
+        SessionStanding::Idle => Some("session_idle"),
+        SessionStanding::Over => Some("session_over"),
+    };
+    if let Some(reason) = reason {
+        return Err(Stranger::Refused { who: session.who, reason });
+    }
+    if now.since(session.last_used_at) >= idle / SESSION_USE_IS_NOTED_AFTER
+        && let Err(error) = app.store.use_web_session(&session.id, now).await
+    {
+        tracing::warn!(%error, session = session.id, "the use of a web session could not be noted");
+    }
+    Ok(Some(Caller::of_session(session, &text)))
+}
+
+/// Why a call with a session isn't the person's own. Browsers show cookies by themselves; what they don't do is to let another
+/// site read our answers, where the CSRF token stands.
+fn forged(app: &App, session: &OwnSession, method: &Method, headers: &HeaderMap) -> Option<ApiError> {
+    if app.browser.is_cross_site(headers) {
+        return Some(cross_site());
+    }
+    if !changes_something(method) {
+        return None;
+    }
+    let shown = headers.get(CSRF_HEADER).map(|value| value.as_bytes()).unwrap_or_default();
+    if session.csrf_token.matches(shown) {
+        return None;
+    }
+    let message = "the call changes something and doesn't carry the session's CSRF token";
+    let hint = "send `csrf_token` of GET /api/v1/session as X-CSRF-Token; programs use an API token instead";
+    Some(ApiError::new(403, "csrf_wrong", message, hint))
+}
+
+/// What another site's call is told.
+pub(super) fn cross_site() -> ApiError {
+    let hint = "call it from the service's own page; behind a proxy, write [control] public_url as browsers have it";
+    ApiError::new(403, "cross_site", "the browser says that another site makes this call", hint)
+}
+
 fn unknown_credential(reason: &'static str) -> ApiError {
+    if reason.starts_with("session_") {
+        // Which of the reasons it is stands in the audit.
+        return ApiError::new(401, "session_over", "the session is over", "log in again");
+    }
     let (code, message) = match reason {
         "token_missing" => ("token_missing", "the call carries no bearer token"),
         // Which of the reasons it is would tell a stranger what there is.
@@ -220,17 +207,6 @@ fn unknown_credential(reason: &'static str) -> ApiError {
     let hint = "an admin makes one with `metalform token create`, and the audit says why one was refused; on the service's \
                 own machine the file `token` of the data folder holds one; elsewhere set METALFORM_TOKEN";
     ApiError::new(401, code, message, hint)
-}
-
-fn locked_out(wait: Duration) -> ApiError {
-    let message = "too many calls from this address came without a valid token";
-    let hint = "a valid token is let in at once; without one, wait as long as Retry-After says";
-    ApiError::new(429, "locked_out", message, hint).retry_after(wait)
-}
-
-fn too_fast(wait: Duration) -> ApiError {
-    let message = "this token makes too many calls";
-    ApiError::new(429, "too_fast", message, "make at most 100 a second").retry_after(wait)
 }
 
 /// Why that caller may not, whatever the call is about.
@@ -244,15 +220,15 @@ fn forbidden(policy: Policy, caller: &Caller) -> Option<ApiError> {
         return Some(ApiError::new(403, "role_insufficient", message, &hint).with(details));
     }
     if matches!(policy, Policy::RolesOfAll(_)) && caller.scope != Scope::All {
-        let message = "the token is limited to some clusters, and the answer would be of all";
-        let hint = "it takes a token that isn't limited to clusters; an admin makes tokens";
+        let message = "the credential is limited to some clusters, and the answer would be of all";
+        let hint = "it takes one that isn't limited to clusters; an admin makes tokens";
         return Some(ApiError::new(403, "scope_insufficient", message, hint));
     }
     None
 }
 
 /// What the framework refuses by itself (a body over the limit, a path that is no UTF-8) is a text; ours are documents.
-fn as_document(response: Response) -> Response {
+pub(super) fn as_document(response: Response) -> Response {
     let status = response.status();
     if response.extensions().get::<RefusalCode>().is_some() || !status.is_client_error() {
         return response;

@@ -1,7 +1,7 @@
 //! The passwords of a cluster's accounts, for the operator: the one answer of this service that holds secrets. Each
 //! reading stands in the audit before the answer goes out; one that can't be recorded doesn't take place.
 
-use super::{ApiError, App, auth::record_deed, caller::Caller};
+use super::{ApiError, App, caller::Caller, record::record_deed};
 use axum::{
     Extension, Json,
     extract::{Path, State},

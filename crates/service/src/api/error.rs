@@ -52,6 +52,11 @@ impl ApiError {
         self.code
     }
 
+    /// What failed, and what to do about it.
+    pub(crate) fn words(&self) -> (&str, &str) {
+        (&self.message, &self.hint)
+    }
+
     /// Says when the same call may work: whole seconds, and not too early.
     pub(crate) fn retry_after(mut self, wait: Duration) -> Self {
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
@@ -98,6 +103,7 @@ impl From<StoreError> for ApiError {
             StoreError::NameTaken { .. } => (409, "name_taken"),
             StoreError::NodeTaken { .. } => (409, "node_taken"),
             StoreError::TokenNameTaken { .. } => (409, "token_name_taken"),
+            StoreError::UserNameTaken { .. } => (409, "user_name_taken"),
             StoreError::StaleFence
             | StoreError::PasswordExists { .. }
             | StoreError::Database { .. }

@@ -34,13 +34,14 @@ pub(super) async fn secure(mut response: Response) -> Response {
     response
 }
 
-/// The policy of a page whose style stands in it: that style, known by its digest, and nothing else.
-pub(super) fn policy_of(page: &str) -> String {
+/// The policy of our page: the style that stands in it, known by its digest; scripts, calls and forms of ours alone.
+pub(super) fn policy_of_page(page: &str) -> String {
     let style = page.split_once("<style>").and_then(|(_, rest)| rest.split_once("</style>"));
-    match style {
-        Some((style, _)) => format!("{NOTHING}; style-src 'sha256-{}'", STANDARD.encode(Sha256::digest(style))),
-        None => NOTHING.to_owned(),
-    }
+    let digest = STANDARD.encode(Sha256::digest(style.map_or("", |(style, _)| style)));
+    format!(
+        "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; style-src 'sha256-{digest}'; \
+         script-src 'self'; connect-src 'self'"
+    )
 }
 
 #[cfg(test)]
@@ -49,9 +50,12 @@ mod tests {
 
     /// The digest was computed by `openssl dgst -sha256 -binary | base64`.
     #[test]
-    fn a_page_may_use_the_style_that_stands_in_it_and_nothing_else() {
-        let policy = policy_of("<head><style>p { color: red }</style></head>");
-        assert_eq!(policy, format!("{NOTHING}; style-src 'sha256-ngewhhP73WDIbgwseeu52VAAJgKdGUsu1IUQQsAm8m4='"));
-        assert_eq!(policy_of("<p>plain</p>"), NOTHING);
+    fn a_page_may_use_the_style_that_stands_in_it_our_own_script_and_nothing_else() {
+        let policy = policy_of_page("<head><style>p { color: red }</style></head>");
+        assert_eq!(
+            policy,
+            "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; \
+             style-src 'sha256-ngewhhP73WDIbgwseeu52VAAJgKdGUsu1IUQQsAm8m4='; script-src 'self'; connect-src 'self'"
+        );
     }
 }

@@ -1,15 +1,17 @@
-//! Who shows no valid credential too often waits, by source address; longer each time. Pure: the time is an argument.
+//! Who shows no valid credential too often waits, by source address, and for passwords by account as well; longer each time.
+//! Pure: the time is an argument.
 //!
-//! What a lock-out is for: 256 random bits aren't guessed, but each failure is a line of the audit, and a stranger is not
-//! to fill the disk. So the first refusal of a lock-out is recorded, those after it are counted, and the count goes into
-//! the audit with the source's next refusal that is recorded.
+//! What a lock-out of a source is for: 256 random bits aren't guessed, but each failure is a line of the audit, and a stranger
+//! is not to fill the disk. So the first refusal of a lock-out is recorded, those after it are counted, and the count goes into
+//! the audit with the source's next refusal that is recorded. Passwords are guessed, from many addresses at once: that is what
+//! the lock-out of an account is for.
 //!
-//! A valid token is let in from a locked-out source: else any program of a machine, or any neighbour behind the same
+//! A valid token or session is let in from a locked-out source: else any program of a machine, or any neighbour behind the same
 //! address, could lock the operator out. Held in memory alone: a restart forgets it.
 
 use crate::places::network_of;
 use metalform_model::Timestamp;
-use std::{collections::HashMap, net::IpAddr, time::Duration};
+use std::{collections::HashMap, hash::Hash, net::IpAddr, time::Duration};
 
 /// So many failures …
 const FAILURES: u32 = 10;
@@ -21,17 +23,33 @@ const FIRST: Duration = Duration::from_secs(30);
 const LONGEST: Duration = Duration::from_secs(15 * 60);
 /// After so long without a failure a source is like any other again.
 const FORGOTTEN: Duration = Duration::from_secs(60 * 60);
-/// Sources that are remembered at once, of some 100 bytes each. Above that those that failed longest ago are forgotten.
-const SOURCES: usize = 10_000;
+/// How many are remembered at once, of some 100 bytes each. Above that those that failed longest ago are forgotten.
+const REMEMBERED: usize = 10_000;
 
-/// The sources that failed lately.
-#[derive(Debug, Default)]
-pub(crate) struct Lockout {
-    sources: HashMap<IpAddr, Source>,
+/// Where calls come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Source(IpAddr);
+
+impl Source {
+    pub(crate) fn of(address: IpAddr) -> Source {
+        Source(network_of(address))
+    }
+}
+
+/// Those that failed lately: sources, or accounts.
+#[derive(Debug)]
+pub(crate) struct Lockout<K> {
+    failed: HashMap<K, Record>,
+}
+
+impl<K> Default for Lockout<K> {
+    fn default() -> Self {
+        Lockout { failed: HashMap::new() }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Source {
+struct Record {
     /// Failures in the present window, and when that began.
     failures: u32,
     window: Timestamp,
@@ -60,17 +78,16 @@ pub(crate) enum Failure {
     },
 }
 
-impl Lockout {
+impl<K: Eq + Hash> Lockout<K> {
     /// Takes a failure in.
-    pub(crate) fn fail(&mut self, source: IpAddr, now: Timestamp) -> Failure {
-        let source = network_of(source);
-        if !self.sources.contains_key(&source) {
+    pub(crate) fn fail(&mut self, who: K, now: Timestamp) -> Failure {
+        if !self.failed.contains_key(&who) {
             self.make_room(now);
         }
-        let new = Source { failures: 0, window: now, lockouts: 0, until: now, last: now, unrecorded: Some(0) };
-        let entry = self.sources.entry(source).or_insert(new);
+        let new = Record { failures: 0, window: now, lockouts: 0, until: now, last: now, unrecorded: Some(0) };
+        let entry = self.failed.entry(who).or_insert(new);
         if now.since(entry.last) >= FORGOTTEN {
-            *entry = Source { unrecorded: entry.unrecorded, ..new };
+            *entry = Record { unrecorded: entry.unrecorded, ..new };
         }
         entry.last = now;
         // Later than that it can't be, unless the clock was set back.
@@ -97,19 +114,36 @@ impl Lockout {
         Failure::Refused { unrecorded }
     }
 
+    /// Takes the last failure back: it was counted before its password was looked at, so that a hundred guesses at once are a
+    /// hundred, and the password was right. What other failures there were stays.
+    pub(crate) fn take_back(&mut self, who: &K) {
+        if let Some(entry) = self.failed.get_mut(who) {
+            entry.failures = entry.failures.saturating_sub(1);
+        }
+    }
+
+    /// Forgives everything: the account's owner was there. What nobody recorded yet is still counted.
+    pub(crate) fn forgive(&mut self, who: &K, now: Timestamp) {
+        if let Some(entry) = self.failed.get_mut(who) {
+            (entry.failures, entry.lockouts) = (0, 0);
+            (entry.window, entry.until) = (now, now);
+            entry.unrecorded = Some(entry.unrecorded.unwrap_or(0));
+        }
+    }
+
     fn make_room(&mut self, now: Timestamp) {
-        if self.sources.len() < SOURCES {
+        if self.failed.len() < REMEMBERED {
             return;
         }
-        self.sources.retain(|_, source| now.since(source.last) < FORGOTTEN);
-        if self.sources.len() < SOURCES {
+        self.failed.retain(|_, entry| now.since(entry.last) < FORGOTTEN);
+        if self.failed.len() < REMEMBERED {
             return;
         }
         // Half of them at once, so that the work of a look at all is done once in thousands of failures.
-        let mut last: Vec<Timestamp> = self.sources.values().map(|source| source.last).collect();
-        let (_, middle, _) = last.select_nth_unstable(SOURCES / 2);
+        let mut last: Vec<Timestamp> = self.failed.values().map(|entry| entry.last).collect();
+        let (_, middle, _) = last.select_nth_unstable(REMEMBERED / 2);
         let middle = *middle;
-        self.sources.retain(|_, source| source.last > middle);
+        self.failed.retain(|_, entry| entry.last > middle);
     }
 }
 
@@ -124,13 +158,13 @@ mod tests {
         T0 + Duration::from_secs(seconds)
     }
 
-    fn source(n: u16) -> IpAddr {
+    fn source(n: u16) -> Source {
         let [a, b] = n.to_be_bytes();
-        IpAddr::from([10, 0, a, b])
+        Source::of(IpAddr::from([10, 0, a, b]))
     }
 
     /// Fails until locked out.
-    fn lock_out(lockout: &mut Lockout, who: IpAddr, now: Timestamp) {
+    fn lock_out(lockout: &mut Lockout<Source>, who: Source, now: Timestamp) {
         for _ in 0..FAILURES {
             assert!(matches!(lockout.fail(who, now), Failure::Refused { .. }));
         }
@@ -192,7 +226,7 @@ mod tests {
                 Failure::LockedOut { is_first, .. } => told += u32::from(is_first),
             }
         }
-        let left = lockout.sources[&source(1)].unrecorded.unwrap_or(0);
+        let left = lockout.failed[&source(1)].unrecorded.unwrap_or(0);
         assert_eq!(told + left, calls);
         assert!(left > 0 && told > left, "{told} {left}");
     }
@@ -200,7 +234,7 @@ mod tests {
     #[test]
     fn the_addresses_of_one_ipv6_network_are_one_source_and_mapped_ones_are_their_ipv4() {
         let mut lockout = Lockout::default();
-        let six = |text: &str| text.parse::<IpAddr>().unwrap();
+        let six = |text: &str| Source::of(text.parse().unwrap());
         for n in 0..FAILURES {
             lockout.fail(six(&format!("2001:db8::{n}")), T0);
         }
@@ -215,14 +249,45 @@ mod tests {
         let mut lockout = Lockout::default();
         for n in 0..40_000u32 {
             let [_, a, b, c] = n.to_be_bytes();
-            lockout.fail(IpAddr::from([10, a, b, c]), T0 + Duration::from_millis(n.into()));
-            assert!(lockout.sources.len() <= SOURCES);
+            lockout.fail(Source::of(IpAddr::from([10, a, b, c])), T0 + Duration::from_millis(n.into()));
+            assert!(lockout.failed.len() <= REMEMBERED);
         }
         let now = at(41);
         lock_out(&mut lockout, source(1), now);
         for n in 0..100 {
-            lockout.fail(IpAddr::from([192, 0, 2, n]), now);
+            lockout.fail(Source::of(IpAddr::from([192, 0, 2, n])), now);
         }
         assert!(matches!(lockout.fail(source(1), now), Failure::LockedOut { .. }));
+    }
+
+    #[test]
+    fn whoever_knows_the_password_is_forgiven_and_what_others_failed_at_from_the_same_source_is_not() {
+        let mut accounts = Lockout::default();
+        for _ in 0..FAILURES - 1 {
+            accounts.fail("ann", T0);
+        }
+        // Right at the tenth try: as such it locks the account out, until it is seen to be right.
+        assert_eq!(accounts.fail("ann", T0), RECORDED);
+        accounts.forgive(&"ann", T0);
+        for _ in 0..FAILURES {
+            assert_eq!(accounts.fail("ann", T0), RECORDED);
+        }
+        assert_eq!(
+            accounts.fail("ann", T0),
+            Failure::LockedOut { wait: FIRST, is_first: true },
+            "lock-outs count from one again"
+        );
+        let mut sources = Lockout::default();
+        for _ in 0..10 * FAILURES {
+            assert_eq!(sources.fail(source(1), T0), RECORDED);
+            sources.take_back(&source(1));
+        }
+        for _ in 0..FAILURES - 1 {
+            sources.fail(source(1), T0);
+            sources.fail(source(1), T0);
+            sources.take_back(&source(1));
+        }
+        sources.fail(source(1), T0);
+        assert!(matches!(sources.fail(source(1), T0), Failure::LockedOut { .. }));
     }
 }

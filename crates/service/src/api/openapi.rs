@@ -2,9 +2,9 @@
 //! common (who may call it, and how it refuses) is added from the table of policies, so that no annotation can forget it.
 
 use super::{
-    audit, clusters, credentials, events, nodes, page,
-    policy::{ROUTES, Route, Verb},
-    tokens,
+    audit, auth, clusters, credentials, events, grant, nodes, oidc, page,
+    policy::{Policy, ROUTES, Route, Verb},
+    sessions, tokens, users,
 };
 use axum::Json;
 use serde_json::json;
@@ -14,7 +14,7 @@ use utoipa::{
         RefOr, ResponseBuilder,
         extensions::ExtensionsBuilder,
         path::{Operation, PathItem},
-        security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
+        security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
     },
 };
 
@@ -23,6 +23,7 @@ use utoipa::{
     info(title = "Metalform", description = "From a plan to a healthy Nutanix cluster"),
     paths(
         page::page,
+        page::script,
         page::alive,
         page::ready,
         document,
@@ -42,9 +43,25 @@ use utoipa::{
         audit::head,
         tokens::list,
         tokens::create,
-        tokens::revoke
+        tokens::revoke,
+        sessions::show,
+        sessions::login,
+        sessions::logout,
+        oidc::begin,
+        oidc::finish,
+        users::list,
+        users::create,
+        users::remove,
+        users::set_password
     ),
-    components(schemas(tokens::NewToken, tokens::ClusterName, clusters::RetryRequest))
+    components(schemas(
+        tokens::NewToken,
+        grant::ClusterName,
+        clusters::RetryRequest,
+        sessions::Login,
+        users::NewUser,
+        users::NewPassword
+    ))
 )]
 struct Document;
 
@@ -54,8 +71,10 @@ pub(super) async fn document() -> Json<utoipa::openapi::OpenApi> {
     Json(complete())
 }
 
-/// The name of the one way to show a credential.
+/// The names of the two ways to show a credential, and of what goes with the second where something is changed.
 const SCHEME: &str = "token";
+const SESSION_SCHEME: &str = "session";
+const CSRF_SCHEME: &str = "csrf";
 
 fn complete() -> utoipa::openapi::OpenApi {
     let mut document = Document::openapi();
@@ -64,6 +83,13 @@ fn complete() -> utoipa::openapi::OpenApi {
     ));
     let components = document.components.get_or_insert_default();
     components.security_schemes.insert(SCHEME.into(), RefOr::T(SecurityScheme::Http(bearer.build())));
+    let cookie = ApiKeyValue::with_description(
+        "__Host-metalform",
+        "the session of `POST /api/v1/session`; called `metalform` where the service speaks plain HTTP",
+    );
+    components.security_schemes.insert(SESSION_SCHEME.into(), RefOr::T(SecurityScheme::ApiKey(ApiKey::Cookie(cookie))));
+    let csrf = ApiKeyValue::with_description(auth::CSRF_HEADER, "`csrf_token` of `GET /api/v1/session`");
+    components.security_schemes.insert(CSRF_SCHEME.into(), RefOr::T(SecurityScheme::ApiKey(ApiKey::Header(csrf))));
     for route in ROUTES {
         if let Some(operation) = document.paths.paths.get_mut(route.path).and_then(|item| operation(item, route.verb)) {
             operation.operation_id = Some(snake_case(&format!("{:?}", route.operation)));
@@ -95,24 +121,31 @@ fn operation(item: &mut PathItem, verb: Verb) -> Option<&mut Operation> {
 
 /// Who may call it, and every refusal that may come before the handler or from below it.
 fn describe(operation: &mut Operation, route: &Route) {
-    let Some(roles) = route.policy.roles() else {
-        operation.security = Some(Vec::new());
+    let security =
+        |names: &[&str]| names.iter().fold(SecurityRequirement::default(), |all, name| all.add(*name, [""; 0]));
+    let words: Option<Vec<&str>> = route.policy.roles().map(|roles| roles.iter().map(|role| role.as_str()).collect());
+    operation.security = Some(match (&words, route.verb) {
+        (None, _) => Vec::new(),
+        (Some(_), Verb::Get) => vec![security(&[SCHEME]), security(&[SESSION_SCHEME])],
+        (Some(_), Verb::Post | Verb::Delete) => vec![security(&[SCHEME]), security(&[SESSION_SCHEME, CSRF_SCHEME])],
+    });
+    if route.policy == Policy::Public {
         return;
-    };
-    let words: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
-    operation.security = Some(vec![SecurityRequirement::new(SCHEME, [""; 0])]);
-    operation.extensions = Some(ExtensionsBuilder::new().add("x-roles", json!(words)).build());
-    let role = format!(
-        "the token's role, or the clusters that it is limited to, don't allow it; it takes {}",
-        words.join(", ")
-    );
+    }
     let mut may = |status: u16, description: &str| {
         let response = ResponseBuilder::new().description(description).build();
         operation.responses.responses.entry(status.to_string()).or_insert(RefOr::T(response));
     };
-    may(401, "no valid token");
-    may(403, &role);
-    may(429, "too many calls, or too many without a valid token: see Retry-After");
+    match &words {
+        Some(words) => {
+            may(401, "no valid token, and no session");
+            let role = "the role, or the clusters that the credential is limited to, don't allow it, or another site had the \
+                        browser call";
+            may(403, &format!("{role}; it takes {}", words.join(", ")));
+        }
+        None => may(403, "another site had the browser call"),
+    }
+    may(429, "too many calls, or too many without a valid credential: see Retry-After");
     may(503, "the store doesn't answer: see Retry-After");
     if route.path.contains('{') {
         may(400, "a path that isn't UTF-8");
@@ -120,6 +153,9 @@ fn describe(operation: &mut Operation, route: &Route) {
     if route.verb == Verb::Post {
         may(408, "the body doesn't come to an end");
         may(413, "the body is too large");
+    }
+    if let Some(words) = words {
+        operation.extensions = Some(ExtensionsBuilder::new().add("x-roles", json!(words)).build());
     }
 }
 

@@ -8,6 +8,11 @@ use metalform_model::ApiRole::{self, Admin, Auditor, Operator, Viewer};
 pub(crate) enum Policy {
     /// Everybody, without a token: it tells nothing of any cluster.
     Public,
+    /// Everybody, without a token: it is where a credential is got. Its handler records, and counts who fails.
+    Login,
+    /// Whoever is let in at all, whatever their role, in what is their own alone: their session, their password. Its handler
+    /// asks for more where it is somebody else's.
+    Own,
     /// These roles. A token that is limited to clusters sees and touches those alone.
     Roles(&'static [ApiRole]),
     /// These roles, with a token that isn't limited to clusters: what is answered is of all of them.
@@ -18,7 +23,8 @@ impl Policy {
     /// The roles that it lets in; `None`: no role is needed.
     pub(crate) fn roles(self) -> Option<&'static [ApiRole]> {
         match self {
-            Policy::Public => None,
+            Policy::Public | Policy::Login => None,
+            Policy::Own => Some(ANYBODY),
             Policy::Roles(roles) | Policy::RolesOfAll(roles) => Some(roles),
         }
     }
@@ -37,6 +43,7 @@ pub(crate) enum Verb {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Operation {
     Page,
+    Script,
     Alive,
     Ready,
     Document,
@@ -57,6 +64,15 @@ pub(crate) enum Operation {
     ListTokens,
     CreateToken,
     RevokeToken,
+    ShowSession,
+    LogIn,
+    LogOut,
+    ListUsers,
+    CreateUser,
+    RemoveUser,
+    SetPassword,
+    BeginOidcLogin,
+    FinishOidcLogin,
 }
 
 /// A row of the table.
@@ -81,13 +97,14 @@ const fn route(verb: Verb, path: &'static str, operation: Operation, policy: Pol
 }
 
 use Operation as Op;
-use Policy::{Public, Roles, RolesOfAll};
+use Policy::{Login, Own, Public, Roles, RolesOfAll};
 use Verb::{Delete, Get, Post};
 
 /// The table.
 #[rustfmt::skip]
 pub(crate) const ROUTES: &[Route] = &[
     route(Get,    "/",                                   Op::Page,            Public),
+    route(Get,    "/app.js",                             Op::Script,          Public),
     route(Get,    "/healthz",                            Op::Alive,           Public),
     route(Get,    "/readyz",                             Op::Ready,           Public),
     route(Get,    "/openapi.json",                       Op::Document,        Public),
@@ -109,6 +126,16 @@ pub(crate) const ROUTES: &[Route] = &[
     route(Get,    "/api/v1/tokens",                      Op::ListTokens,      Roles(ADMINS)),
     route(Post,   "/api/v1/tokens",                      Op::CreateToken,     Roles(ADMINS)),
     route(Delete, "/api/v1/tokens/{id}",                 Op::RevokeToken,     Roles(ADMINS)),
+    route(Get,    "/api/v1/session",                     Op::ShowSession,     Roles(ANYBODY)),
+    route(Post,   "/api/v1/session",                     Op::LogIn,           Login),
+    route(Delete, "/api/v1/session",                     Op::LogOut,          Own),
+    route(Get,    "/login/oidc",                         Op::BeginOidcLogin,  Login),
+    route(Get,    "/login/oidc/callback",                Op::FinishOidcLogin, Login),
+    route(Get,    "/api/v1/users",                       Op::ListUsers,       Roles(ADMINS)),
+    route(Post,   "/api/v1/users",                       Op::CreateUser,      Roles(ADMINS)),
+    route(Delete, "/api/v1/users/{name}",                Op::RemoveUser,      Roles(ADMINS)),
+    // Everybody their own; of others an admin.
+    route(Post,   "/api/v1/users/{name}/password",       Op::SetPassword,     Own),
 ];
 
 #[cfg(test)]
@@ -130,7 +157,8 @@ mod tests {
 
     #[test]
     fn only_reading_is_open_to_whoever_changes_nothing() {
-        for route in ROUTES.iter().filter(|route| route.verb != Get) {
+        let changing = ROUTES.iter().filter(|route| route.verb != Get && ![Login, Own].contains(&route.policy));
+        for route in changing {
             let roles = route.policy.roles().expect("nothing is changed without a token");
             assert!(!roles.contains(&Viewer) && !roles.contains(&Auditor), "{:?} {}", route.verb, route.path);
         }
@@ -138,7 +166,8 @@ mod tests {
 
     #[test]
     fn everything_below_api_wants_a_token() {
-        for route in ROUTES.iter().filter(|route| route.path.starts_with("/api/")) {
+        for route in ROUTES.iter().filter(|route| route.path.starts_with("/api/") && route.operation != Op::LogIn) {
+            assert_ne!(route.policy, Login, "{}", route.path);
             assert_ne!(route.policy, Public, "{}", route.path);
         }
     }

@@ -3,7 +3,12 @@
 //! A token that is limited to clusters sees and revokes only those that are limited no wider. What a token has made
 //! outlives it: who hands out tokens revokes them by name, and a list says by whom each was made.
 
-use super::{ApiError, App, auth::record_deed, body, caller::Caller};
+use super::{
+    ApiError, App, body,
+    caller::Caller,
+    grant::{ClusterName, check_name, check_reach, in_words, scope_of},
+    record::record_deed,
+};
 use crate::token_text::TokenText;
 use axum::{
     Extension, Json,
@@ -12,10 +17,10 @@ use axum::{
     http::{Extensions, StatusCode},
     response::{IntoResponse, Response},
 };
-use metalform_model::{ApiRole, ApiToken, Lifetime, Scope, audit_action, plan_rules};
+use metalform_model::{ApiRole, ApiToken, Lifetime, audit_action};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 use utoipa::ToSchema;
 
 /// What a new token is to be.
@@ -36,12 +41,6 @@ pub(super) struct NewToken {
     expires: Option<String>,
 }
 
-/// How a plan may call its cluster.
-#[derive(ToSchema)]
-#[schema(value_type = String, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,74}$")]
-#[expect(dead_code, reason = "it is there for the document, where a list can't say what its items are like")]
-pub(super) struct ClusterName(String);
-
 /// The answer that shows a token. It can't be printed.
 #[derive(Serialize)]
 struct Made<'a> {
@@ -49,9 +48,6 @@ struct Made<'a> {
     #[serde(flatten)]
     of: &'a ApiToken,
 }
-
-/// Clusters that one token may be limited to.
-const MAX_CLUSTERS: usize = 100;
 
 /// Every token that there ever was, without its text.
 #[utoipa::path(get, path = "/api/v1/tokens", responses((status = 200, description = "the tokens")))]
@@ -79,17 +75,15 @@ pub(super) async fn create(
     let hint = "send {\"name\": \"ci\", \"role\": \"viewer\" | \"auditor\" | \"operator\" | \"admin\"}, and if wanted \
                 \"clusters\": [\"a\"] and \"expires\": \"30d\" | \"never\"";
     let wanted: NewToken = body::read(&bytes, hint)?;
-    check_words(&wanted.name, wanted.clusters.as_deref())?;
-    let clusters = Scope::from(wanted.clusters.map(BTreeSet::from_iter));
+    check_name("token", &wanted.name)?;
+    let clusters = scope_of(wanted.clusters)?;
     let lifetime: Lifetime = match wanted.expires {
         Some(text) => text.parse().map_err(|error: metalform_model::LifetimeError| {
             ApiError::new(400, "bad_request", error.to_string(), "leave it out for 90 days")
         })?,
         None => Lifetime::default(),
     };
-    if let Some(error) = wider_than_own(&caller, wanted.role, &clusters) {
-        return Err(error);
-    }
+    check_reach(&caller, wanted.role, &clusters)?;
     let text = TokenText::new(rand::random(), rand::random());
     let now = app.clock.now();
     let token = ApiToken {
@@ -138,65 +132,5 @@ pub(super) async fn revoke(
 
 /// What the audit says that was made or revoked.
 fn deed(token: &ApiToken) -> String {
-    let reach = match &token.clusters {
-        Scope::All => "all clusters".to_owned(),
-        Scope::Clusters(names) => names.iter().map(String::as_str).collect::<Vec<_>>().join(" "),
-    };
-    format!("{}: {} of {reach}, until {}", token.who(), token.role, token.expires_at)
-}
-
-fn check_words(name: &str, clusters: Option<&[String]>) -> Result<(), ApiError> {
-    let bad = |message: String, hint: &str| Err(ApiError::new(400, "bad_request", message, hint));
-    if !ApiToken::is_name(name) {
-        let shown: String = name.chars().take(80).collect();
-        let hint = "1 to 40 lower-case letters, digits, dots, underscores and hyphens, the first a letter or digit";
-        return bad(format!("{shown:?} can't be a token's name"), hint);
-    }
-    let Some(names) = clusters else { return Ok(()) };
-    if !(1..=MAX_CLUSTERS).contains(&names.len()) {
-        let hint = "name 1 to 100 clusters, or leave `clusters` out for all";
-        return bad(format!("a token can't be limited to {} clusters", names.len()), hint);
-    }
-    match names.iter().find(|name| !plan_rules::is_cluster_name(name)) {
-        Some(name) => {
-            let shown: String = name.chars().take(80).collect();
-            bad(format!("{shown:?} can't be a cluster's name"), "name clusters as their plans do")
-        }
-        None => Ok(()),
-    }
-}
-
-/// Why that caller can't make a token of that role and scope.
-fn wider_than_own(caller: &Caller, role: ApiRole, clusters: &Scope) -> Option<ApiError> {
-    if !caller.role.includes(role) {
-        let message = format!("a token of the role {} can't make one of the role {role}", caller.role);
-        return Some(ApiError::new(403, "role_insufficient", message, "ask for a lesser role"));
-    }
-    if !caller.scope.includes(clusters) {
-        let message = "a token that is limited to clusters can't make one that reaches further";
-        return Some(ApiError::new(403, "scope_insufficient", message, "name clusters that it is limited to itself"));
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_token_makes_one_that_may_more_than_itself() {
-        let of = |names: &[&str]| Scope::Clusters(names.iter().map(|&name| name.to_owned()).collect());
-        let caller = |role, scope| Caller { role, scope, ..Caller::bootstrap() };
-        for own in ApiRole::ALL {
-            for wanted in ApiRole::ALL {
-                let refused = wider_than_own(&caller(own, Scope::All), wanted, &Scope::All).is_some();
-                assert_eq!(refused, !own.includes(wanted), "{own} {wanted}");
-            }
-        }
-        let limited = caller(ApiRole::Admin, of(&["a", "b"]));
-        assert!(wider_than_own(&limited, ApiRole::Admin, &of(&["b"])).is_none());
-        for wider in [Scope::All, of(&["c"]), of(&["a", "c"])] {
-            assert!(wider_than_own(&limited, ApiRole::Viewer, &wider).is_some(), "{wider:?}");
-        }
-    }
+    format!("{}: {} of {}, until {}", token.who(), token.role, in_words(&token.clusters), token.expires_at)
 }

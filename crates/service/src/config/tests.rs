@@ -157,3 +157,57 @@ fn what_nobody_configures_is_the_careful_choice() {
     let everybody: std::net::IpAddr = "8.8.8.8".parse().unwrap();
     assert!(!allowed.iter().any(|network| network.contains(&everybody)));
 }
+
+#[test]
+fn sessions_last_as_long_as_is_said_and_within_reason() {
+    let times = |text: &str| Config::parse(&format!("{LOOPBACK}\n[control]\n{text}\n"), &none);
+    let minutes = |n: u64| Duration::from_secs(60 * n);
+    assert_eq!(times("").unwrap().control.session_times(), (minutes(30), minutes(720)));
+    let short = times("session_idle = \"5m\"\nsession_max = \"1h\"").unwrap();
+    assert_eq!(short.control.session_times(), (minutes(5), minutes(60)));
+    for (text, key) in [
+        ("session_idle = \"10s\"", "control.session_idle"),
+        ("session_idle = \"800h\"", "control.session_idle"),
+        ("session_max = \"29m\"", "control.session_max"),
+        ("session_max = \"721h\"", "control.session_max"),
+    ] {
+        assert!(matches!(times(text), Err(ConfigError::Refused { key: found, .. }) if found == key), "{text}");
+    }
+}
+
+#[test]
+fn browsers_reach_the_control_plane_where_the_configuration_says() {
+    let origin = |text: &str| {
+        let config = Config::parse(&format!("{LOOPBACK}\n[control]\n{text}\n"), &none).unwrap();
+        config.control.origin().map(|url| url.origin().ascii_serialization())
+    };
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(origin(""), some("https://127.0.0.1:8443"));
+    assert_eq!(origin("tls = \"off\""), some("http://127.0.0.1:8443"));
+    assert_eq!(origin("names = [\"m.example.com\", \"n\"]\nlisten = \"0.0.0.0:443\""), some("https://m.example.com"));
+    assert_eq!(
+        origin("public_url = \"https://m.example.com\"\nlisten = \"0.0.0.0:8443\""),
+        some("https://m.example.com")
+    );
+    for unknown in ["listen = \"0.0.0.0:8443\"", "listen = \"127.0.0.1:0\""] {
+        assert_eq!(origin(unknown), None, "{unknown}");
+    }
+    for wrong in ["http://m.example.com", "https://m.example.com/x", "ftp://m", "m.example.com"] {
+        let text = format!("{LOOPBACK}\n[control]\npublic_url = \"{wrong}\"\n");
+        assert!(Config::parse(&text, &none).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn an_openid_provider_is_configured_in_the_file_or_in_one_variable() {
+    let provider = "issuer = \"https://id\", client_id = \"m\", roles = { admin = [\"a\"], operator = [\"b\", \"c\"] }";
+    let env = |name: &str| (name == "METALFORM_CONTROL_OIDC").then(|| format!("{{ {provider} }}"));
+    let oidc = Config::parse(LOOPBACK, &env).unwrap().control.oidc.unwrap();
+    assert_eq!((oidc.issuer.as_str(), oidc.roles.len()), ("https://id", 2));
+    let parse = |control: &str| Config::parse(&format!("{LOOPBACK}\n[control]\n{control}\n"), &none);
+    assert!(parse(&format!("oidc = {{ {provider} }}")).is_ok());
+    let hidden = parse(&format!("listen = \"0.0.0.0:8443\"\noidc = {{ {provider} }}"));
+    assert!(matches!(hidden, Err(ConfigError::Refused { key: "control.public_url", .. })), "{hidden:?}");
+    let error = parse("oidc = { issuer = \"https://id\", client_id = \"m\", roles = { root = [\"a\"] } }").unwrap_err();
+    assert!(error.to_string().contains("unknown variant `root`"), "{error}");
+}

@@ -103,6 +103,7 @@ async fn every_action_is_recorded_and_every_action_recorded_is_a_known_one() {
             rig.call_as("GET", "/api/v1/clusters", "", Some("Bearer wrong"), "10.9.9.9").await;
         }
     }
+    log_in_and_out(&rig).await;
     lose_records(&mut rig).await;
     let mut lines = rig.store.audit(0, 100_000).await.unwrap();
 
@@ -117,6 +118,26 @@ async fn every_action_is_recorded_and_every_action_recorded_is_a_known_one() {
     // What was cut off above was the first stop, and with it the line of the source check.
     let seen: BTreeSet<&str> = seen.into_iter().chain(source_check_off().await).collect();
     assert_eq!(seen, BTreeSet::from(audit_action::ALL));
+}
+
+/// Everything that is recorded of a user.
+async fn log_in_and_out(rig: &Rig) {
+    let user = r#"{"name":"ann","role":"viewer","password":"kupfer lampe 7"}"#;
+    assert_eq!(rig.call("POST", "/api/v1/users", user).await.0.as_u16(), 201);
+    let login = r#"{"name":"ann","password":"kupfer lampe 7"}"#;
+    let answer = rig.call_with("POST", "/api/v1/session", login, &[], "10.9.9.8").await;
+    let cookie = answer.headers["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let headers = [("cookie", cookie.as_str()), ("x-csrf-token", answer.body["csrf_token"].as_str().unwrap())];
+    assert_eq!(rig.call_with("DELETE", "/api/v1/session", "", &headers, "10.9.9.8").await.status.as_u16(), 200);
+    // From as many addresses as it takes to lock the account out, and then another one.
+    for n in 0..13 {
+        let wrong = r#"{"name":"nobody","password":"wrong"}"#;
+        rig.call_with("POST", "/api/v1/session", wrong, &[], &format!("10.9.8.{n}")).await;
+    }
+    rig.pass_time(HOUR);
+    rig.call_with("POST", "/api/v1/session", r#"{"name":"nobody","password":"wrong"}"#, &[], "10.9.8.99").await;
+    rig.call("POST", "/api/v1/users/ann/password", r#"{"password":"messing kanne 9"}"#).await;
+    rig.call("DELETE", "/api/v1/users/ann", "").await;
 }
 
 /// More requests than wait in memory, while the audit can't be written.

@@ -52,6 +52,8 @@ pub struct Answered {
     pub headers: HeaderMap,
     /// Null, where it is no JSON.
     pub body: Value,
+    /// As it came.
+    pub text: String,
 }
 
 /// Addresses without end, each another.
@@ -288,23 +290,42 @@ impl Rig {
 
     /// A call of the control plane with that `Authorization`, from that address.
     pub async fn call_as(&self, method: &str, path: &str, body: &str, shown: Option<&str>, from: &str) -> Answered {
+        let headers: Vec<(&str, &str)> = shown.map(|shown| ("authorization", shown)).into_iter().collect();
+        self.call_with(method, path, body, &headers, from).await
+    }
+
+    /// A call of the control plane with those headers, from that address.
+    pub async fn call_with(
+        &self,
+        method: &str,
+        path: &str,
+        body: &str,
+        headers: &[(&str, &str)],
+        from: &str,
+    ) -> Answered {
         let peer = SocketAddr::new(from.parse().unwrap(), 4000);
         let mut request = Request::builder().method(method).uri(path).extension(ConnectInfo(peer));
-        if let Some(shown) = shown {
-            request = request.header(header::AUTHORIZATION, shown);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
         let request = request.body(Body::from(body.to_owned())).unwrap();
         let response = self.service.control.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        Answered { status: parts.status, headers: parts.headers, body }
+        Answered { status: parts.status, headers: parts.headers, body, text }
     }
 
     /// A stream of the control plane, opened.
     pub async fn stream(&self, path: &str, token: &str) -> Body {
+        self.stream_with(path, ("authorization", &format!("Bearer {token}"))).await
+    }
+
+    /// The same, opened by what that header shows.
+    pub async fn stream_with(&self, path: &str, (name, value): (&str, &str)) -> Body {
         let request = Request::get(path)
-            .header(header::AUTHORIZATION, format!("Bearer {token}"))
+            .header(name, value)
             .header(header::ACCEPT, "text/event-stream")
             .body(Body::empty())
             .unwrap();

@@ -10,3 +10,4 @@ mod credentials;
 mod reopen;
 mod rig;
 mod secret_key;
+mod users;

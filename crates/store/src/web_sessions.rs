@@ -1,0 +1,148 @@
+//! Sessions in browsers: found by the hash of their cookie alone.
+
+use crate::{
+    PasswordHash, Store, TokenHash,
+    error::{Doing, Result, from_text, to_text},
+};
+use metalform_model::{Timestamp, WebSession};
+use sqlx::FromRow;
+use std::time::Duration;
+
+#[derive(FromRow)]
+struct SessionRow {
+    id: String,
+    who: String,
+    name: String,
+    user_name: Option<String>,
+    role: String,
+    clusters: String,
+    created_at: i64,
+    last_used_at: i64,
+    ends_at: i64,
+}
+
+const COLUMNS: &str = "id, who, name, user_name, role, clusters, created_at, last_used_at, ends_at";
+
+impl SessionRow {
+    fn session(self) -> Result<WebSession> {
+        Ok(WebSession {
+            id: self.id,
+            who: self.who,
+            name: self.name,
+            user: self.user_name,
+            role: from_text("role", &format!("{:?}", self.role))?,
+            clusters: from_text("scope", &self.clusters)?,
+            created_at: Timestamp(self.created_at),
+            last_used_at: Timestamp(self.last_used_at),
+            ends_at: Timestamp(self.ends_at),
+        })
+    }
+}
+
+impl Store {
+    /// Begins a session, unless it is of a user who is gone or hasn't that password any more: between the look at the
+    /// password and this an admin may have changed it. Says whether it did. Of the same person's sessions the newest `keep`
+    /// stay; everybody's that are over are swept out.
+    pub async fn begin_web_session(
+        &self,
+        session: &WebSession,
+        hash: &TokenHash,
+        password: Option<&PasswordHash>,
+        keep: u32,
+        idle: Duration,
+    ) -> Result<bool> {
+        let doing = "begin a web session";
+        let mut tx = self.begin(doing).await?;
+        let now = session.created_at;
+        if let Some(name) = &session.user {
+            let done = sqlx::query("UPDATE users SET last_login_at = $2 WHERE name = $1 AND password = $3")
+                .bind(name)
+                .bind(now.0)
+                .bind(password.map(|hash| &hash.0))
+                .execute(&mut *tx)
+                .await
+                .doing(doing)?;
+            if done.rows_affected() == 0 {
+                return Ok(false);
+            }
+        }
+        sqlx::query("DELETE FROM web_sessions WHERE ends_at <= $1 OR last_used_at <= $2")
+            .bind(now.0)
+            .bind((now - idle).0)
+            .execute(&mut *tx)
+            .await
+            .doing(doing)?;
+        let sql =
+            format!("INSERT INTO web_sessions (hash, {COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)");
+        sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(&hash.0)
+            .bind(&session.id)
+            .bind(&session.who)
+            .bind(&session.name)
+            .bind(&session.user)
+            .bind(session.role.as_str())
+            .bind(to_text("scope", &session.clusters)?)
+            .bind(session.created_at.0)
+            .bind(session.last_used_at.0)
+            .bind(session.ends_at.0)
+            .execute(&mut *tx)
+            .await
+            .doing(doing)?;
+        // Of the same moment the one that was just begun stays.
+        sqlx::query(
+            "DELETE FROM web_sessions WHERE who = $1 AND id <> $2 AND id NOT IN (SELECT id FROM web_sessions \
+             WHERE who = $1 AND id <> $2 ORDER BY created_at DESC, id LIMIT $3)",
+        )
+        .bind(&session.who)
+        .bind(&session.id)
+        .bind(i64::from(keep.saturating_sub(1)))
+        .execute(&mut *tx)
+        .await
+        .doing(doing)?;
+        tx.commit().await.doing(doing)?;
+        Ok(true)
+    }
+
+    /// The session whose cookie has that hash, whatever it stands at.
+    pub async fn web_session(&self, hash: &TokenHash) -> Result<Option<WebSession>> {
+        let sql = format!("SELECT {COLUMNS} FROM web_sessions WHERE hash = $1");
+        let row: Option<SessionRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+            .bind(&hash.0)
+            .fetch_optional(&self.reader)
+            .await
+            .doing("read a web session")?;
+        row.map(SessionRow::session).transpose()
+    }
+
+    /// The same, by its id.
+    pub async fn web_session_of_id(&self, id: &str) -> Result<Option<WebSession>> {
+        let sql = format!("SELECT {COLUMNS} FROM web_sessions WHERE id = $1");
+        let row: Option<SessionRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+            .bind(id)
+            .fetch_optional(&self.reader)
+            .await
+            .doing("read a web session")?;
+        row.map(SessionRow::session).transpose()
+    }
+
+    /// Notes that a session was used. Never goes back.
+    pub async fn use_web_session(&self, id: &str, at: Timestamp) -> Result<()> {
+        sqlx::query("UPDATE web_sessions SET last_used_at = $2 WHERE id = $1 AND last_used_at <= $2")
+            .bind(id)
+            .bind(at.0)
+            .execute(&self.writer)
+            .await
+            .doing("note the use of a web session")?;
+        Ok(())
+    }
+
+    /// Ends a session. One that is over already is no error.
+    pub async fn end_web_session(&self, id: &str) -> Result<()> {
+        sqlx::query("DELETE FROM web_sessions WHERE id = $1")
+            .bind(id)
+            .execute(&self.writer)
+            .await
+            .doing("end a web session")?;
+        Ok(())
+    }
+}
