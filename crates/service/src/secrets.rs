@@ -1,4 +1,4 @@
-//! The service's secrets at rest. One key, [`SecretKey`], comes from `secret.key` of the data folder or from where the
+//! The service's secrets at rest. One key, the `SecretKey`, comes from `secret.key` of the data folder or from where the
 //! configuration says; everything else that lies there is sealed under it or made from it: the clusters' passwords, boot
 //! tokens, the keys of the audit and of our own authority, the cloud's API key. Only `token` and `tls/server.pem` are as they
 //! are: the first is replaced by hand, the second is made anew every few months.
