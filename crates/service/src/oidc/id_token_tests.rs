@@ -129,7 +129,7 @@ fn a_token_that_is_signed_with_the_public_key_is_refused() {
     let symmetric = json!({"kty": "oct", "kid": "1", "k": URL_SAFE_NO_PAD.encode(&secret)});
     let header = Header { kid: Some("1".into()), ..Header::new(Algorithm::HS256) };
     let token = encode(&header, &claims(json!({})), &EncodingKey::from_secret(&secret)).unwrap();
-    for set in [keys(&[signer.jwk()]), keys(&[symmetric.clone()]), keys(&[symmetric, signer.jwk()])] {
+    for set in [vec![signer.jwk()], vec![symmetric.clone()], vec![symmetric, signer.jwk()]].map(|all| keys(&all)) {
         let error = check(&token, &set, EXPECTED, NOW).unwrap_err();
         assert!(matches!(&error, IdTokenFault::Algorithm(name) if name == "HS256"), "{error:?}");
     }
