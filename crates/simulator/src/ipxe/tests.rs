@@ -382,3 +382,30 @@ fn a_named_initrd_that_is_not_there_stops_the_kernel() {
     assert_eq!(bench.run(script), ENDED_WELL);
     assert_eq!(*bench.console().last().unwrap(), "stopped");
 }
+
+/// As from 2.0 on: the digest goes to the console, or into a setting that a script can compare.
+#[test]
+fn digests_are_computed_by_a_new_build_alone() {
+    use sha2::{Digest, Sha256};
+    let digest = hex::encode(Sha256::digest(b"k"));
+    let fetch = "#!ipxe\nimgfetch --name k /a\n";
+    let bench = || Bench::new(UEFI_NEW).serve("/a", [ok(&b"k"[..])]);
+    for (line, said) in [
+        ("sha256sum k".to_owned(), format!("{digest}  k")),
+        (format!("sha256sum --set sum:hexraw k\niseq ${{sum:hexraw}} {digest} && echo same"), "same".into()),
+        (format!("sha256sum -s sum k\niseq ${{sum}} {digest} && echo same"), "same".into()),
+        ("sha256sum --set sum k\niseq ${sum} 00 || echo other".into(), "other".into()),
+        ("sha256sum --set sum missing || echo missing".into(), "missing".into()),
+        ("sha256sum --set sum || echo usage".into(), "usage".into()),
+        ("sha256sum --sum x k || echo option".into(), "option".into()),
+        ("sha256sum --set sum:nothing k || echo kind".into(), "kind".into()),
+    ] {
+        let mut bench = bench();
+        assert_eq!(bench.run(&format!("{fetch}{line}\n")), ENDED_WELL, "{line}");
+        assert_eq!(*bench.console().last().unwrap(), said, "{line}");
+    }
+    let mut old = Bench::new(UEFI_OLD).serve("/a", [ok(&b"k"[..])]);
+    assert_eq!(old.run(&format!("{fetch}sha256sum --set sum k || echo unchecked\n")), ENDED_WELL);
+    assert_eq!(*old.console().last().unwrap(), "unchecked");
+    assert!(old.console().iter().any(|line| line.contains("sha256sum: command not found")));
+}
