@@ -1,5 +1,5 @@
 //! The steps that a boot script tells the boot plane of, since between its last download and the kernel's first request
-//! nothing else is heard of a machine.
+//! nothing else is heard of a machine. Two are the agent's, which has no other way to say that TLS came to nothing.
 //!
 //! A step is the last part of a path: iPXE prints paths and hides queries, and a second query parameter would not survive
 //! the consoles that turn `&` into `@`.
@@ -22,6 +22,10 @@ pub enum BootStep {
     Retry,
     /// A command failed, with this value of `${errno}`.
     Error(u32),
+    /// The agent, not the script: what answered it over TLS had no certificate of the authority that the script pins.
+    TlsUntrusted,
+    /// The agent, not the script: no TLS came about.
+    TlsFailed,
 }
 
 impl BootStep {
@@ -36,6 +40,10 @@ impl BootStep {
             BootStep::Error(errno) => {
                 format!("its boot script failed: iPXE error {errno:08x} (https://ipxe.org/{errno:08x})")
             }
+            BootStep::TlsUntrusted => {
+                "its agent was answered by somebody without the certificate that its script pins".into()
+            }
+            BootStep::TlsFailed => "its agent has a pinned certificate in its script, and no TLS came about".into(),
         }
     }
 }
@@ -49,13 +57,17 @@ impl fmt::Display for BootStep {
             BootStep::Boot => f.write_str("boot"),
             BootStep::Retry => f.write_str("retry"),
             BootStep::Error(errno) => write!(f, "error-{errno:#010x}"),
+            BootStep::TlsUntrusted => f.write_str("tls-untrusted"),
+            BootStep::TlsFailed => f.write_str("tls-failed"),
         }
     }
 }
 
 /// No step of a boot script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a step is dhcp, kernel, initrd, boot, retry, or error-0x and up to 8 hexadecimal digits")]
+#[error(
+    "a step is dhcp, kernel, initrd, boot, retry, tls-untrusted, tls-failed, or error-0x and up to 8 hexadecimal digits"
+)]
 pub struct NoBootStep;
 
 impl FromStr for BootStep {
@@ -69,6 +81,8 @@ impl FromStr for BootStep {
             "initrd" => BootStep::Initrd,
             "boot" => BootStep::Boot,
             "retry" => BootStep::Retry,
+            "tls-untrusted" => BootStep::TlsUntrusted,
+            "tls-failed" => BootStep::TlsFailed,
             _ => {
                 let digits = text.strip_prefix("error-0x").ok_or(NoBootStep)?;
                 let is_hex = (1..=8).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_hexdigit());
@@ -98,8 +112,9 @@ mod tests {
     #[test]
     fn a_step_reads_what_it_writes() {
         let all = [BootStep::Dhcp, BootStep::Kernel, BootStep::Initrd, BootStep::Boot, BootStep::Retry];
-        for step in all.into_iter().chain([BootStep::Error(0), BootStep::Error(0x3e0f_6095), BootStep::Error(u32::MAX)])
-        {
+        let agents = [BootStep::TlsUntrusted, BootStep::TlsFailed];
+        let errors = [BootStep::Error(0), BootStep::Error(0x3e0f_6095), BootStep::Error(u32::MAX)];
+        for step in all.into_iter().chain(agents).chain(errors) {
             assert_eq!(step.to_string().parse(), Ok(step));
             assert_eq!(serde_json::from_str::<BootStep>(&serde_json::to_string(&step).unwrap()).unwrap(), step);
         }

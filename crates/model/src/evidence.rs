@@ -29,6 +29,8 @@ pub struct Evidence {
 pub enum Seen {
     /// The boot script was handed out in full. Proves that iPXE runs on the node, and nothing more.
     ScriptServed,
+    /// The same, and the script pinned the certificate of our authority: what its round's agent asks for goes over TLS.
+    PinnedScriptServed,
     /// An image file went out.
     ImageServed {
         /// Name within the image set.

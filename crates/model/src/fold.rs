@@ -24,9 +24,10 @@ impl NodeRecord {
             self.boot.script_at.get_or_insert(at);
         }
         match &evidence.seen {
-            Seen::ScriptServed => {
+            Seen::ScriptServed | Seen::PinnedScriptServed => {
                 self.boot.scripts += 1;
                 self.boot.last_script_at = Some(at);
+                self.boot.is_pinned = evidence.seen == Seen::PinnedScriptServed;
                 let n = self.boot.scripts;
                 let events = vec![
                     event(kind::SCRIPT_SERVED, format!("fetched its boot script ({n}. time)"))

@@ -160,6 +160,9 @@ pub struct BootProgress {
     pub last_script_at: Option<Timestamp>,
     /// How often the script was fetched.
     pub scripts: u32,
+    /// Whether the last one pinned the certificate of our authority.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_pinned: bool,
     /// Last complete fetch of the kernel.
     pub kernel_at: Option<Timestamp>,
     /// Last complete fetch of the initial RAM disk.

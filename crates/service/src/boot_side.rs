@@ -14,7 +14,7 @@ use metalform_model::{
     arizona_document, node_config,
 };
 use metalform_orchestrator::BootLinks;
-use metalform_store::{Binding, ClusterState, Counted, Store};
+use metalform_store::{Binding, ClusterState, Counted, Store, StoredSession};
 use secrecy::ExposeSecret;
 use std::{
     collections::HashMap,
@@ -94,7 +94,7 @@ impl StoreDirectory {
         let Some(mut node) = nodes.into_iter().find(wanted) else { return Ok(None) };
         if let Some(attempt) = node.attempt {
             let session = self.store.boot_session(attempt.id).await?;
-            node.session = session.map(|session| BootSession { key: session.key, round: session.round });
+            node.session = session.map(|StoredSession { key, round, over_tls }| BootSession { key, round, over_tls });
         }
         Ok(Some(node))
     }
@@ -155,6 +155,7 @@ fn boot_nodes(state: &ClusterState, profiles: &Profiles, set: &InstallerSet) -> 
                     .as_ref()
                     .map(|a| BootAttemptRef { id: a.id, open: a.is_open() && record.boot.installed_at.is_none() }),
                 round: record.boot.scripts,
+                is_pinned: record.boot.is_pinned,
                 session: None,
                 instruction: instruction(record),
                 config: network.as_ref().map(|n| node_config(&state.plan, plan, n, profile)).unwrap_or_default(),
@@ -240,8 +241,10 @@ pub struct StoreSessions {
 
 #[async_trait]
 impl Sessions for StoreSessions {
-    async fn bind(&self, evidence: Evidence, round: u32, key: SessionKey) -> Result<Bound, Unavailable> {
-        let bound = self.store.bind_boot_session(&evidence, round, key).await.map_err(Unavailable::new)?;
+    async fn bind(&self, evidence: Evidence, session: BootSession) -> Result<Bound, Unavailable> {
+        let BootSession { key, round, over_tls } = session;
+        let session = StoredSession { key, round, over_tls };
+        let bound = self.store.bind_boot_session(&evidence, session).await.map_err(Unavailable::new)?;
         Ok(match bound {
             Binding::New => {
                 self.wake.wake(evidence.cluster_id);

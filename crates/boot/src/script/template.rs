@@ -70,6 +70,12 @@ impl Templates {
         self.0.keys().map(String::as_str)
     }
 
+    /// Whether scripts made from it have a place for the pin of our authority; `name` `None` is `foundation`.
+    pub fn pins(&self, name: Option<&str>) -> bool {
+        let template = self.0.get(name.unwrap_or(FOUNDATION));
+        template.is_some_and(|Template(parts)| parts.iter().any(|part| matches!(part, Part::Place(Place::CaSha256))))
+    }
+
     /// The script of a node; `name` `None` is `foundation`. `None` if there is no such template.
     pub fn render(&self, name: Option<&str>, values: &ScriptValues<'_>) -> Option<Result<String, ValueError>> {
         Some(self.0.get(name.unwrap_or(FOUNDATION))?.render(values))
@@ -149,11 +155,12 @@ pub(super) enum Place {
     Dns,
     Squashfs,
     AgentInit,
+    CaSha256,
 }
 
 impl Place {
     /// All of them, as they are written.
-    pub const NAMES: [(&str, Place); 11] = [
+    pub const NAMES: [(&str, Place); 12] = [
         ("server_id", Place::ServerId),
         ("mgmt_ip", Place::MgmtIp),
         ("boot_host", Place::BootHost),
@@ -165,6 +172,7 @@ impl Place {
         ("dns", Place::Dns),
         ("squashfs", Place::Squashfs),
         ("agent_init", Place::AgentInit),
+        ("ca_sha256", Place::CaSha256),
     ];
 
     pub fn named(name: &str) -> Option<Place> {
@@ -189,6 +197,11 @@ impl Place {
             Place::Squashfs => values.squashfs.ok_or(ValueError::NO_SQUASHFS)?.to_owned(),
             // With its own blank: a script without it is to the letter what it would be without the place.
             Place::AgentInit => if values.has_agent { " rdinit=/metalform/init" } else { "" }.to_owned(),
+            // Likewise. Whatever else is booted would pass the word over, and go on in the clear.
+            Place::CaSha256 => match &values.ca_sha256 {
+                Some(digits) if values.has_agent => format!(" ca_sha256={digits}"),
+                _ => String::new(),
+            },
         })
     }
 }

@@ -24,6 +24,9 @@ pub struct ScriptValues<'a> {
     /// `{{agent_init}}` is ` rdinit=/metalform/init`, which starts the agent in place of the initrd's own `init`, if the
     /// set holds it; else nothing.
     pub has_agent: bool,
+    /// `{{ca_sha256}}` is ` ca_sha256=` and this, the SHA-256 of our authority's certificate as 64 hex digits in lower case, if
+    /// the set holds the agent and the boot plane speaks TLS; else nothing.
+    pub ca_sha256: Option<String>,
 }
 
 /// The network that a node installs in.
@@ -71,6 +74,7 @@ impl<'a> ScriptValues<'a> {
             network: None,
             squashfs: None,
             has_agent: false,
+            ca_sha256: None,
         }
     }
 
@@ -85,6 +89,9 @@ impl<'a> ScriptValues<'a> {
         }
         if self.image_set.is_some_and(|set| !is_image_set_name(set)) {
             return refuse("image_set", "1 to 64 of A-Z a-z 0-9 . _ - and begin with a letter or digit");
+        }
+        if self.ca_sha256.as_ref().is_some_and(|digits| !is_sha256(digits)) {
+            return refuse("ca_sha256", "64 of 0-9 a-f");
         }
         if self.squashfs.is_some_and(|file| !is_plain_name(file)) {
             return refuse("squashfs", "1 to 128 of A-Z a-z 0-9 . _ + - and begin with a letter, a digit or _");
@@ -105,6 +112,10 @@ pub(crate) fn is_server_id(text: &str) -> bool {
 
 pub(crate) fn is_image_set_name(text: &str) -> bool {
     is_name(text, 64)
+}
+
+fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 pub(super) fn is_token(text: &str) -> bool {

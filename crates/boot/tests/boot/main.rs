@@ -10,4 +10,5 @@ mod sessions;
 mod steps;
 mod store_away;
 mod support;
+mod tls;
 mod wire;

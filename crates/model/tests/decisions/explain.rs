@@ -46,6 +46,8 @@ fn the_first_step_that_is_missing_is_named_once_it_had_its_time() {
         (both.to_vec(), 5, "kernel_silent"),
         ([&both[..], &[Seen::StepReached { step: BootStep::Boot }]].concat(), 5, "kernel_silent"),
         (vec![Seen::StepReached { step: BootStep::Error(0x3e0f_6095) }], 0, "boot_script_failed"),
+        (vec![Seen::StepReached { step: BootStep::TlsUntrusted }], 0, "tls_untrusted"),
+        (vec![Seen::StepReached { step: BootStep::TlsFailed }], 0, "tls_failed"),
         (vec![Seen::ScriptServed; 3], 0, "boots_again_and_again"),
         (vec![refused("image_unreadable")], 0, "image_unreadable"),
         (vec![refused("image_unverified")], 0, "image_unverified"),

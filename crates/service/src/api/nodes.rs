@@ -83,7 +83,7 @@ pub(super) async fn script(
         return Err(ApiError::new(409, "no_address_yet", message, "ask again when its address is reserved"));
     };
     let hidden = BootToken::hidden();
-    let values = node.script_values(mgmt_ip, &app.boot_host, &hidden);
+    let values = node.script_values(mgmt_ip, &app.boot_host, &hidden, app.plane.ca_sha256());
     match app.templates.render(node.template.as_deref(), &values) {
         Some(Ok(text)) => Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()),
         Some(Err(error)) => {
