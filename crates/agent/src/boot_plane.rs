@@ -1,12 +1,17 @@
 //! The boot plane as this machine asks it: configuration, image set, reports. Each call is made once here; who calls
 //! decides what a failure means.
+//!
+//! Where the boot script pins whom to trust, all of it goes over TLS but for the image files, which are large and compared with
+//! the manifest; and a call that finds no TLS isn't made without.
 
 use crate::{
+    finding::Code,
     http::{Head, HttpClient, HttpError, HttpUrl, Request, Response},
     kernel_args::{BootToken, KernelArgs},
     session::Session,
+    tls::TlsError,
 };
-use metalform_model::{ImageManifest, MANIFEST_FILE, MANIFEST_FORMAT, Report, SIGNATURE_HEADER};
+use metalform_model::{BootStep, ImageManifest, MANIFEST_FILE, MANIFEST_FORMAT, Report, SIGNATURE_HEADER};
 use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -81,12 +86,22 @@ impl PlaneError {
     /// Whether the same call may succeed later: the way was the trouble, or a server that is away or overloaded.
     pub fn is_transient(&self) -> bool {
         match self {
-            PlaneError::Http { .. } => true,
+            PlaneError::Http { .. } => self.tls_failure().is_none(),
             PlaneError::Refused { status, .. } => *status >= 500 || matches!(status, 408 | 425 | 429),
             PlaneError::Stale { .. }
             | PlaneError::Unreadable { .. }
             | PlaneError::OtherManifest { .. }
             | PlaneError::AnotherFormat { .. } => false,
+        }
+    }
+
+    /// What is found of TLS, where it came to nothing for good.
+    pub fn tls_failure(&self) -> Option<Code> {
+        let PlaneError::Http { source: HttpError::Tls { source, .. }, .. } = self else { return None };
+        match source {
+            TlsError::Untrusted(_) => Some(Code::TlsUntrusted),
+            TlsError::Refused(_) => Some(Code::TlsFailed),
+            TlsError::Broken(_) => None,
         }
     }
 
@@ -97,6 +112,9 @@ impl PlaneError {
 
     /// What to do about it.
     pub fn hint(&self) -> &'static str {
+        if let Some(code) = self.tls_failure() {
+            return code.hint();
+        }
         match self {
             PlaneError::Http { .. } => "see that the service runs and that this machine reaches it",
             PlaneError::Refused { .. } | PlaneError::Stale { .. } => {
@@ -135,7 +153,10 @@ pub struct BootPlane {
     http: HttpClient,
     node_id: String,
     mgmt_ip: std::net::Ipv4Addr,
+    /// In the clear, whatever the others are.
+    plain_url: HttpUrl,
     config_url: HttpUrl,
+    manifest_url: HttpUrl,
     images_url: HttpUrl,
     manifest_sha256: Option<String>,
     token: BootToken,
@@ -148,11 +169,15 @@ const MOST_SIGNATURES: u32 = 3;
 impl BootPlane {
     /// By what the kernel's command line says.
     pub fn new(http: HttpClient, args: &KernelArgs) -> BootPlane {
+        let is_pinned = args.ca_sha256.is_some();
+        let pinned = |url: &HttpUrl| if is_pinned { url.over_tls() } else { url.clone() };
         BootPlane {
             http,
             node_id: args.node_id.clone(),
             mgmt_ip: args.mgmt_ip,
-            config_url: args.config_url.clone(),
+            plain_url: args.config_url.clone(),
+            config_url: pinned(&args.config_url),
+            manifest_url: pinned(&args.images_url.join(MANIFEST_FILE)),
             images_url: args.images_url.clone(),
             manifest_sha256: args.manifest_sha256.clone(),
             token: args.boot_token.clone(),
@@ -185,6 +210,14 @@ impl BootPlane {
         }
     }
 
+    /// Tells a step in the clear, as boot scripts do: it moves nothing, and is all that can be said without TLS.
+    pub fn tell(&self, step: BootStep) -> Result<(), PlaneError> {
+        let what = format!("the step {step}");
+        let url = self.plain_url.with_path(&format!("/boot/step/{}/{step}", self.node_id));
+        let request = Request { method: "GET", url: &url, token: Some(&self.token), headers: &[], body: None };
+        self.send(&what, &request).map(drop)
+    }
+
     /// A number that differs between nodes, to spread calls of machines that started together.
     pub fn salt(&self) -> u32 {
         self.node_id.bytes().fold(0u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)))
@@ -199,8 +232,7 @@ impl BootPlane {
     /// What the image set is made of, and how its installer is run.
     pub fn manifest(&self) -> Result<ImageManifest, PlaneError> {
         let what = format!("the image set's {MANIFEST_FILE}");
-        let url = self.images_url.join(MANIFEST_FILE);
-        let request = Request { method: "GET", url: &url, token: None, headers: &[], body: None };
+        let request = Request { method: "GET", url: &self.manifest_url, token: None, headers: &[], body: None };
         let mut response = self.send(&what, &request)?;
         let body = self.whole(&what, &mut response, LONGEST_MANIFEST)?;
         if let Some(expected) = &self.manifest_sha256 {

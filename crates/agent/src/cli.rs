@@ -15,6 +15,7 @@ use crate::{
     machine::Machine,
     session::Session,
     system::System,
+    tls::CaPin,
 };
 use metalform_model::{Report, ReportPhase, ReportStatus, Verdict, with_causes};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -208,6 +209,9 @@ struct ReportFile {
     /// Of the agent's session, where it had one.
     #[serde(default)]
     session_key: Option<String>,
+    /// Whose certificates are trusted, where the boot script said so.
+    #[serde(default)]
+    ca_sha256: Option<String>,
 }
 
 fn report(words: &[&str]) -> Result<String, Wrong> {
@@ -231,14 +235,17 @@ fn report(words: &[&str]) -> Result<String, Wrong> {
     let message = value(&options, "--message").unwrap_or_default().to_owned();
     // The token is in that file: an error never shows more than where it is wrong.
     let unreadable = |what: &str| Wrong::failed(format!("{file} can't be used: {what}"));
-    let ReportFile { node_id, boot_host, boot_token, session_key } = serde_json::from_slice(&read(file)?)
+    let ReportFile { node_id, boot_host, boot_token, session_key, ca_sha256 } = serde_json::from_slice(&read(file)?)
         .map_err(|_| unreadable("it is no document with node_id, boot_host and boot_token"))?;
     let boot: HttpUrl = format!("http://{boot_host}/").parse().map_err(|_| unreadable("boot_host is no address"))?;
     let token = BootToken::new(&boot_token).ok_or_else(|| unreadable("boot_token is none"))?;
+    let pin = ca_sha256.map(|text| text.parse::<CaPin>()).transpose().map_err(|()| unreadable("ca_sha256 is none"))?;
 
     let clock: Arc<dyn Clock> = Arc::new(KernelClock);
     let limits = Limits::default();
-    let plane = BootPlane::for_reports(HttpClient::new(clock.clone(), limits.clone()), node_id, boot, token);
+    let http = HttpClient::new(clock.clone(), limits.clone(), pin)
+        .map_err(|error| Wrong::failed(format!("TLS can't be set up: {error}")))?;
+    let plane = BootPlane::for_reports(http, node_id, boot, token, pin);
     let plane = match session_key {
         None => plane,
         Some(text) => {
@@ -287,7 +294,13 @@ fn word<T: DeserializeOwned>(key: &str, text: &str) -> Result<T, Wrong> {
 
 impl BootPlane {
     /// For reports alone.
-    fn for_reports(http: HttpClient, node_id: String, boot: HttpUrl, token: BootToken) -> BootPlane {
+    fn for_reports(
+        http: HttpClient,
+        node_id: String,
+        boot: HttpUrl,
+        token: BootToken,
+        pin: Option<CaPin>,
+    ) -> BootPlane {
         let args = crate::kernel_args::KernelArgs {
             node_id,
             mgmt_ip: Ipv4Addr::UNSPECIFIED,
@@ -295,6 +308,7 @@ impl BootPlane {
             config_url: boot,
             boot_token: token,
             manifest_sha256: None,
+            ca_sha256: pin,
             network: crate::kernel_args::NetworkSource::Dhcp,
         };
         BootPlane::new(http, &args)

@@ -43,12 +43,14 @@ pub enum Code {
     NoRoomForImages,
     NoVirtualization,
     SessionRefused,
+    TlsFailed,
+    TlsUntrusted,
     WipeFailed,
 }
 
 impl Code {
     /// All of them.
-    pub const ALL: [Code; 34] = [
+    pub const ALL: [Code; 36] = [
         Code::AddressDiffers,
         Code::AttemptEnded,
         Code::BootPlaneAway,
@@ -82,6 +84,8 @@ impl Code {
         Code::NoRoomForImages,
         Code::NoVirtualization,
         Code::SessionRefused,
+        Code::TlsFailed,
+        Code::TlsUntrusted,
         Code::WipeFailed,
     ];
 
@@ -121,6 +125,8 @@ impl Code {
             Code::NoRoomForImages => "no_room_for_images",
             Code::NoVirtualization => "no_virtualization",
             Code::SessionRefused => "session_refused",
+            Code::TlsFailed => "tls_failed",
+            Code::TlsUntrusted => "tls_untrusted",
             Code::WipeFailed => "wipe_failed",
         }
     }
@@ -203,6 +209,12 @@ impl Code {
             Code::NoVirtualization => "switch VT-x or AMD-V on in the firmware: no virtual machine starts without it",
             Code::SessionRefused => {
                 "`metalform explain` tells who has the session; restart the machine for another exchange"
+            }
+            Code::TlsFailed => {
+                "let proxies on the way pass the connection as it is, or set `[boot] tls = \"off\"`; then restart the machine"
+            }
+            Code::TlsUntrusted => {
+                "restart the machine if the service's `tls/ca.pem` was replaced; else find out who answers in its name on this network"
             }
             Code::WipeFailed => "the drive is broken or protected: have it replaced, or name another one in the plan",
         }

@@ -25,14 +25,15 @@ use crate::{
     machine::Machine,
     modules,
     network::NetworkError,
-    recipe::{self, Workspace, phoenix},
+    recipe::{self, PrepareError, Workspace, phoenix},
     reporter::{Delivery, Milestone, Reporter},
     retry::until_answered,
     session::Session,
     wipe,
 };
 use metalform_model::{
-    Finding, ImageFile, ImageManifest, InstalledBy, Recipe, Report, ReportPhase, ReportStatus, Verdict, with_causes,
+    BootStep, Finding, ImageFile, ImageManifest, InstalledBy, Recipe, Report, ReportPhase, ReportStatus, Verdict,
+    with_causes,
 };
 use serde_json::{Map, Value, json};
 use std::{fs, path::PathBuf, process::Command, sync::Arc, time::Duration};
@@ -74,10 +75,20 @@ pub fn run(site: &Site) -> Ended {
         Ok(args) => args,
         Err(failure) => return stay(site, None, failure, &findings),
     };
-    let plane = BootPlane::new(HttpClient::new(site.clock.clone(), site.limits.clone()), &args);
-    let plane = match begin_session(site, plane) {
+    let http = match HttpClient::new(site.clock.clone(), site.limits.clone(), args.ca_sha256) {
+        Ok(http) => http,
+        Err(error) => {
+            let failure = Code::Internal.failed("TLS", format!("it can't be set up: {error}"));
+            return stay(site, None, failure, &findings);
+        }
+    };
+    let plane = BootPlane::new(http, &args);
+    let plane = match begin_session(site, plane.clone()) {
         Ok(plane) => plane,
-        Err(failure) => return stay(site, None, failure, &findings),
+        Err(failure) => {
+            tell_of_tls(site, &plane, &failure);
+            return stay(site, None, failure, &findings);
+        }
     };
     let console = site.clone();
     let told = move |text: &str| console.say(text);
@@ -91,7 +102,10 @@ pub fn run(site: &Site) -> Ended {
     let mut attempt = Attempt { site, args, plane, reporter, findings };
     match attempt.install(started) {
         Ok(()) => Ended::Restarted,
-        Err(failure) => stay(site, Some(&attempt.reporter), failure, &attempt.findings),
+        Err(failure) => {
+            tell_of_tls(site, &attempt.plane, &failure);
+            stay(site, Some(&attempt.reporter), failure, &attempt.findings)
+        }
     }
 }
 
@@ -126,7 +140,8 @@ fn arrive(site: &Site, findings: &mut Vec<Finding>) -> Result<KernelArgs, Findin
 }
 
 /// Before anything is asked for or said: what comes after is signed with a key that exists in this machine's memory alone.
-/// Nothing that fails here can be reported: the boot plane tells its operator whom it refused.
+/// Nothing that fails here can be reported: the boot plane tells its operator whom it refused; and that no TLS came about, it
+/// is told in the clear.
 fn begin_session(site: &Site, plane: BootPlane) -> Result<BootPlane, Finding> {
     let seed = site.machine.random();
     let seed = seed.map_err(|error| Code::Internal.failed("session", format!("there is no key for it: {error}")))?;
@@ -142,8 +157,22 @@ fn begin_session(site: &Site, plane: BootPlane) -> Result<BootPlane, Finding> {
             site.say("the boot plane knows no sessions: goes on with the boot token");
             Ok(plane)
         }
-        Err(error) => Err(Code::SessionRefused.failed("session", with_causes(&error))),
+        Err(error) => Err(code_of(&error, Code::SessionRefused).failed("session", with_causes(&error))),
     }
+}
+
+/// That no TLS came about can't be said over TLS. Once: who answers may be the one who is in between.
+fn tell_of_tls(site: &Site, plane: &BootPlane, failure: &Finding) {
+    let steps = [(Code::TlsUntrusted, BootStep::TlsUntrusted), (Code::TlsFailed, BootStep::TlsFailed)];
+    let Some((_, step)) = steps.into_iter().find(|(code, _)| failure.code == code.as_str()) else { return };
+    if let Err(error) = plane.tell(step) {
+        site.say(&format!("the boot plane can't be told of it either: {}", with_causes(&error)));
+    }
+}
+
+/// What a call that failed for good is found to be.
+fn code_of(error: &PlaneError, otherwise: Code) -> Code {
+    error.tls_failure().unwrap_or(otherwise)
 }
 
 struct Attempt<'a> {
@@ -206,8 +235,8 @@ impl Attempt<'_> {
     fn fetch_config(&mut self) -> Result<(Vec<u8>, NodeConfig), Finding> {
         self.say("fetches the configuration");
         let (document, date) = self.answer(|plane| plane.config()).map_err(|error| {
-            let code = if error.is_transient() { Code::BootPlaneAway } else { Code::ConfigRefused };
-            code.failed("configuration", with_causes(&error))
+            let otherwise = if error.is_transient() { Code::BootPlaneAway } else { Code::ConfigRefused };
+            code_of(&error, otherwise).failed("configuration", with_causes(&error))
         })?;
         if let Some(date) = date {
             self.mend_clock(date);
@@ -282,14 +311,14 @@ impl Attempt<'_> {
 
     fn fetch_manifest(&self) -> Result<ImageManifest, Finding> {
         self.answer(|plane| plane.manifest()).map_err(|error| {
-            let code = match error {
+            let otherwise = match error {
                 PlaneError::OtherManifest { .. } => Code::ImageDigestWrong,
                 PlaneError::Unreadable { .. } | PlaneError::AnotherFormat { .. } => Code::ManifestInvalid,
                 PlaneError::Http { .. } | PlaneError::Refused { .. } | PlaneError::Stale { .. } => {
                     Code::ImageUnavailable
                 }
             };
-            code.failed("manifest.json", with_causes(&error))
+            code_of(&error, otherwise).failed("manifest.json", with_causes(&error))
         })
     }
 
@@ -356,6 +385,9 @@ impl Attempt<'_> {
             "boot_host": self.args.config_url.authority(),
             "boot_token": self.args.boot_token.expose(),
         });
+        if let Some(pin) = &self.args.ca_sha256 {
+            report["ca_sha256"] = json!(pin.to_string());
+        }
         if let Some(session) = self.plane.session() {
             report["session_key"] = json!(session.secret_text());
         }
@@ -373,8 +405,15 @@ impl Attempt<'_> {
                 let fetch = |_: &BootPlane| {
                     self.answer(|plane| plane.arizona()).map(|document| arizona::with_drives(document, drives))
                 };
-                phoenix::prepare(&*self.site.machine, &self.plane, &squashfs, workspace, command, fetch)
-                    .map_err(|error| Code::InstallerFailed.failed("installer", with_causes(&error)))?
+                phoenix::prepare(&*self.site.machine, &self.plane, &squashfs, workspace, command, fetch).map_err(
+                    |error| {
+                        let code = match &error {
+                            PrepareError::Arizona(error) => code_of(error, Code::InstallerFailed),
+                            PrepareError::Mount { .. } | PrepareError::Place { .. } => Code::InstallerFailed,
+                        };
+                        code.failed("installer", with_causes(&error))
+                    },
+                )?
             }
             None => return Err(Code::ManifestInvalid.failed("manifest.json", "it has no recipe")),
         };

@@ -1,12 +1,17 @@
-//! HTTP/1.1 as the boot plane speaks it: one request a connection, over an address, without TLS.
+//! HTTP/1.1 as the boot plane speaks it: one request a connection, over an address; within [TLS](crate::tls) where the boot
+//! script pins whom to trust.
 //!
-//! An own client of this size instead of a library: those that exist bring TLS, URL parsing for the whole world, or an
-//! async runtime into a program that is loaded into every machine's memory. The head of an answer, which comes from
-//! outside, is read by `httparse`.
+//! An own client of this size instead of a library: those that exist bring URL parsing for the whole world, or an async
+//! runtime, into a program that is loaded into every machine's memory. The head of an answer, which comes from outside, is
+//! read by `httparse`.
 //!
 //! Every call ends: connecting, each piece of an answer, and small answers as a whole have a limit.
 
-use crate::{clock::Clock, limits::Limits};
+use crate::{
+    clock::Clock,
+    limits::Limits,
+    tls::{CaPin, Tls, TlsError, TlsStream},
+};
 use std::{
     fmt,
     io::{self, Read, Write},
@@ -19,9 +24,11 @@ use std::{
 const LONGEST_HEAD: usize = 16 * 1024;
 const MOST_HEADERS: usize = 64;
 
-/// `http://ADDRESS[:PORT]/PATH`, without a query. Secrets are added when it is asked for, so it can be shown.
+/// `http://ADDRESS[:PORT]/PATH`, or the same with `https`, without a query. Secrets are added when it is asked for, so it can
+/// be shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpUrl {
+    is_tls: bool,
     address: SocketAddrV4,
     path: String,
 }
@@ -44,7 +51,12 @@ impl UrlError {
 impl HttpUrl {
     /// The same machine and port, another path; `path` begins with a slash.
     pub fn with_path(&self, path: &str) -> HttpUrl {
-        HttpUrl { address: self.address, path: path.to_owned() }
+        HttpUrl { path: path.to_owned(), ..self.clone() }
+    }
+
+    /// The same machine, port and path, within TLS.
+    pub fn over_tls(&self) -> HttpUrl {
+        HttpUrl { is_tls: true, ..self.clone() }
     }
 
     /// A file below this path.
@@ -62,9 +74,10 @@ impl HttpUrl {
         &self.path
     }
 
-    /// `ADDRESS`, or `ADDRESS:PORT` where the port isn't 80.
+    /// `ADDRESS`, or `ADDRESS:PORT` where the port isn't the usual one: 80, within TLS 443.
     pub fn authority(&self) -> String {
-        if self.address.port() == 80 { self.address.ip().to_string() } else { self.address.to_string() }
+        let usual = if self.is_tls { 443 } else { 80 };
+        if self.address.port() == usual { self.address.ip().to_string() } else { self.address.to_string() }
     }
 }
 
@@ -89,13 +102,14 @@ impl FromStr for HttpUrl {
         if !path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'?' && byte != b'#') {
             return Err(refuse("its path has a query, or characters that can't stand in one"));
         }
-        Ok(HttpUrl { address: SocketAddrV4::new(ip, port), path: path.to_owned() })
+        Ok(HttpUrl { is_tls: false, address: SocketAddrV4::new(ip, port), path: path.to_owned() })
     }
 }
 
 impl fmt::Display for HttpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.authority(), self.path)
+        let scheme = if self.is_tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority(), self.path)
     }
 }
 
@@ -114,7 +128,8 @@ pub struct Request<'a> {
     pub body: Option<&'a [u8]>,
 }
 
-/// Why there is no answer, or not all of it. All of these are transient: a network or a server that went away comes back.
+/// Why there is no answer, or not all of it. All of these are transient, since a network or a server that went away comes
+/// back; but for TLS with somebody who isn't trusted, or doesn't speak it.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     /// No connection.
@@ -124,6 +139,14 @@ pub enum HttpError {
         authority: String,
         /// By the kernel.
         source: io::Error,
+    },
+    /// No TLS.
+    #[error("no TLS with {authority}")]
+    Tls {
+        /// Address and port.
+        authority: String,
+        /// Why.
+        source: TlsError,
     },
     /// The request didn't get through.
     #[error("the request broke off")]
@@ -231,8 +254,39 @@ impl Response {
 }
 
 #[derive(Debug)]
+enum Stream {
+    Plain(TcpStream),
+    Tls(TlsStream),
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Plain(stream) => stream.read(buffer),
+            Stream::Tls(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Stream::Plain(stream) => stream.write(bytes),
+            Stream::Tls(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Stream::Plain(stream) => stream.flush(),
+            Stream::Tls(stream) => stream.flush(),
+        }
+    }
+}
+
+#[derive(Debug)]
 struct Body {
-    stream: TcpStream,
+    stream: Stream,
     /// What came together with the head.
     early: Vec<u8>,
     at: usize,
@@ -319,12 +373,24 @@ impl Body {
 pub struct HttpClient {
     clock: Arc<dyn Clock>,
     limits: Limits,
+    tls: Option<Tls>,
 }
 
 impl HttpClient {
-    /// A client with these limits.
-    pub fn new(clock: Arc<dyn Clock>, limits: Limits) -> Self {
-        HttpClient { clock, limits }
+    /// A client with these limits. Without a pin it trusts nobody, and asks for no `https` URL.
+    ///
+    /// # Errors
+    /// TLS can't be set up: a mistake of ours.
+    pub fn new(clock: Arc<dyn Clock>, limits: Limits, pin: Option<CaPin>) -> Result<Self, rustls::Error> {
+        Ok(HttpClient { clock, limits, tls: pin.map(Tls::new).transpose()? })
+    }
+
+    fn within_tls(&self, url: &HttpUrl, stream: TcpStream) -> Result<TlsStream, HttpError> {
+        let nobody =
+            || TlsError::Refused(rustls::Error::General("nobody is pinned who could be trusted".into()).into());
+        let tls = self.tls.as_ref().ok_or_else(nobody);
+        tls.and_then(|tls| tls.open(stream, url.host(), &*self.clock, self.limits.answer))
+            .map_err(|source| HttpError::Tls { authority: url.authority(), source })
     }
 
     /// Asks, and reads the head of the answer.
@@ -332,10 +398,14 @@ impl HttpClient {
         let url = request.url;
         let refused = |source| HttpError::Connect { authority: url.authority(), source };
         let address = SocketAddr::V4(url.address);
-        let mut stream = TcpStream::connect_timeout(&address, self.limits.connect).map_err(refused)?;
+        let stream = TcpStream::connect_timeout(&address, self.limits.connect).map_err(refused)?;
         stream.set_read_timeout(Some(self.limits.idle)).map_err(refused)?;
         stream.set_write_timeout(Some(self.limits.idle)).map_err(refused)?;
-        stream.write_all(&written(request)).map_err(HttpError::Send)?;
+        let mut stream = match url.is_tls {
+            true => Stream::Tls(self.within_tls(url, stream)?),
+            false => Stream::Plain(stream),
+        };
+        stream.write_all(&written(request)).and_then(|()| stream.flush()).map_err(HttpError::Send)?;
 
         let started = self.clock.uptime();
         let mut bytes = Vec::new();
@@ -416,6 +486,12 @@ mod tests {
         assert_eq!(url.to_string(), "http://10.240.0.5:8080/boot/server/10.240.0.11");
         assert_eq!(url.with_path("/pxe/images/").join("a.img").to_string(), "http://10.240.0.5:8080/pxe/images/a.img");
         assert_eq!("http://10.240.0.5:80".parse::<HttpUrl>().unwrap().to_string(), "http://10.240.0.5/");
+        let tls = |text: &str| text.parse::<HttpUrl>().unwrap().over_tls().to_string();
+        assert_eq!(tls("http://10.240.0.5:8080/a"), "https://10.240.0.5:8080/a");
+        assert_eq!(
+            [tls("http://10.240.0.5"), tls("http://10.240.0.5:443")],
+            ["https://10.240.0.5:80/", "https://10.240.0.5/"]
+        );
     }
 
     #[test]
@@ -478,7 +554,7 @@ mod tests {
     }
 
     fn fetched_within(url: &HttpUrl, limits: Limits) -> Result<(u16, Vec<u8>), HttpError> {
-        let client = HttpClient::new(Arc::new(crate::clock::KernelClock), limits);
+        let client = HttpClient::new(Arc::new(crate::clock::KernelClock), limits, None).unwrap();
         let mut response = client.send(&Request { method: "GET", url, token: None, headers: &[], body: None })?;
         let body = client.read_small(&mut response, 100)?;
         Ok((response.head.status, body))

@@ -1,7 +1,7 @@
 //! What the boot script told this machine, on the kernel's command line: words `key=value`. Others are passed over: the
 //! kernel has its own, and under UEFI the image's name stands first.
 
-use crate::http::HttpUrl;
+use crate::{http::HttpUrl, tls::CaPin};
 use std::{fmt, net::Ipv4Addr};
 
 /// Who this machine is, and whom it asks.
@@ -19,6 +19,8 @@ pub struct KernelArgs {
     pub images_url: HttpUrl,
     /// `manifest_sha256`: what the image set's manifest must be, where the boot script could say it; 64 of `[0-9a-f]`.
     pub manifest_sha256: Option<String>,
+    /// `ca_sha256`: whose certificates are trusted. What is asked for with a right goes over TLS then, and never without.
+    pub ca_sha256: Option<CaPin>,
     /// Where its address comes from.
     pub network: NetworkSource,
 }
@@ -128,6 +130,11 @@ impl KernelArgs {
             }
             given => Some(given),
         };
+        // One that can't be read must not be taken for none: everything would go in the clear.
+        let ca_sha256 = value("ca_sha256").and_then(|text| {
+            let wrong = |()| take("ca_sha256= is no SHA-256: 64 of 0-9 a-f".into());
+            text.parse().map_err(wrong).ok()
+        });
         let network = match network_source(value("metalform.net").as_deref(), value("ip").as_deref()) {
             Ok(network) => Some(network),
             Err(fault) => {
@@ -144,7 +151,16 @@ impl KernelArgs {
                 Some(images_url),
                 Some(manifest_sha256),
                 Some(network),
-            ) => Ok(KernelArgs { node_id, mgmt_ip, config_url, boot_token, images_url, manifest_sha256, network }),
+            ) if faults.is_empty() => Ok(KernelArgs {
+                node_id,
+                mgmt_ip,
+                config_url,
+                boot_token,
+                images_url,
+                manifest_sha256,
+                ca_sha256,
+                network,
+            }),
             _ => Err(KernelArgsError { faults }),
         }
     }
@@ -234,6 +250,19 @@ mod tests {
             KernelArgs::read(&format!("{GOOD} images_url=http://10.0.0.9/pxe/images/ce node_id=\"other\"")).unwrap();
         assert_eq!(args.images_url.join("manifest.json").to_string(), "http://10.0.0.9/pxe/images/ce/manifest.json");
         assert_eq!(args.node_id, "other");
+    }
+
+    #[test]
+    fn a_pin_is_read_and_one_that_can_not_be_is_not_taken_for_none() {
+        let read = |more: &str| KernelArgs::read(&format!("{GOOD} {more}"));
+        assert_eq!(read("").unwrap().ca_sha256, None);
+        let digits = "0123456789abcdef".repeat(4);
+        let pin = read(&format!("ca_sha256={digits}")).unwrap().ca_sha256.unwrap();
+        assert_eq!(pin.to_string(), digits);
+        for wrong in ["", "0", &digits[2..], &digits.to_uppercase(), &format!("{digits}00")] {
+            let faults = read(&format!("ca_sha256={wrong}")).unwrap_err().faults;
+            assert!(faults[0].contains("ca_sha256="), "{wrong}: {faults:?}");
+        }
     }
 
     #[test]

@@ -31,4 +31,5 @@ pub mod signature;
 pub mod system;
 #[cfg(test)]
 mod testing;
+pub mod tls;
 pub mod wipe;

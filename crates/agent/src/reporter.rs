@@ -312,7 +312,9 @@ fn deliver(desk: &Desk, plane: &BootPlane, mut report: Report, milestone: bool, 
         if error.ends_attempt() {
             return Sent::Ended(words);
         }
-        if !error.is_transient() {
+        // Without TLS it isn't said; that is somebody on the way, who may go again, and the machine waits for it as for a boot
+        // plane that is away.
+        if !error.is_transient() && error.tls_failure().is_none() {
             // The boot plane can't read it, and won't when it is sent again.
             return Sent::LeftOut(words);
         }
@@ -351,7 +353,7 @@ mod tests {
             ..Limits::default()
         };
         let clock: Arc<dyn Clock> = Arc::new(LabClock::default());
-        let client = HttpClient::new(clock.clone(), limits.clone());
+        let client = HttpClient::new(clock.clone(), limits.clone(), None).unwrap();
         let boot = BootPlane::new(client, &KernelArgs::read(&line).unwrap());
         Reporter::start(boot, clock, limits, |_| {}).unwrap()
     }

@@ -65,14 +65,7 @@ impl Machine for System {
     /// Waits until the kernel has gathered enough: right after its start that may take a second.
     fn random(&self) -> io::Result<[u8; 32]> {
         let mut bytes = [0; 32];
-        let mut filled = 0;
-        while filled < bytes.len() {
-            match getrandom(&mut bytes[filled..], GetRandomFlags::empty()) {
-                Ok(more) => filled += more,
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+        fill_randomly(&mut bytes)?;
         Ok(bytes)
     }
 
@@ -121,6 +114,19 @@ impl Machine for System {
             self.console(reminder);
         }
     }
+}
+
+/// Fills it with what nobody can guess.
+pub(crate) fn fill_randomly(bytes: &mut [u8]) -> io::Result<()> {
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match getrandom(&mut bytes[filled..], GetRandomFlags::empty()) {
+            Ok(more) => filled += more,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 /// Attaching a file to a loop device is a family of ioctls without a safe wrapper, so that is left to a `mount` of the

@@ -64,6 +64,8 @@ pub struct BootNode {
     pub attempt: Option<BootAttemptRef>,
     /// How often the attempt's script was fetched: the round it is in.
     pub round: u32,
+    /// Whether the script of that round pinned the certificate of our authority.
+    pub is_pinned: bool,
     /// The attempt's session, if its token was exchanged for one.
     pub session: Option<BootSession>,
     /// What the machine should do if it asks now.
@@ -93,17 +95,21 @@ pub struct BootNode {
     pub manifest_sha256: Option<String>,
     /// Whether the attempt's script stands in user data, and isn't fetched.
     pub inline: bool,
+    /// Whether that script pins the certificate of our authority, if the agent and the template let it.
+    pub inline_pins_ca: bool,
 }
 
 impl BootNode {
-    /// What goes into its boot script.
+    /// What goes into its boot script. `ca_sha256`: [`crate::BootPlane::ca_sha256`], which only our agent knows what to do with.
     pub fn script_values<'a>(
         &'a self,
         mgmt_ip: Ipv4Addr,
         host: &'a BootHost,
         token: &'a BootToken,
+        ca_sha256: Option<String>,
     ) -> ScriptValues<'a> {
         ScriptValues {
+            ca_sha256,
             image_set: self.image_set.as_deref(),
             network: self.network,
             squashfs: self.squashfs.as_deref(),

@@ -11,6 +11,7 @@
 //! After a crash nothing is lost but the records still queued in memory ([`BootPlane::flush`] empties the queue before an
 //! orderly stop): tokens are recomputed from the key and the attempt's id, digests from the files.
 
+mod ca_pin;
 mod counted;
 mod directory;
 #[cfg(fuzzing)]
@@ -29,8 +30,10 @@ mod session;
 mod token;
 mod visit;
 
+pub use ca_pin::CaPin;
 pub use directory::{BootAttemptRef, BootNode, Directory, Instruction, Recorder, Unavailable};
 pub use images::{ImageSet, ImageSetError, SetDescription};
+pub use peer::Channel;
 pub use plane::{BootPlane, BootSettings, SourceCheck, default_allow};
 use refusal::Refusal;
 pub use routes::router;

@@ -1,10 +1,20 @@
-//! Who asks, where a proxy stands in between. `X-Forwarded-For` is whatever its sender likes, so it is read only where the
+//! Who asks, and over what, where a proxy stands in between. `X-Forwarded-For` is whatever its sender likes, so it is read only where the
 //! connection comes from a proxy that the configuration names, and only as far as such proxies have written it: from the
 //! right, up to the first address that is none of theirs.
 
 use axum::http::HeaderMap;
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
+
+/// What a request came over. Whoever serves the router says so with each request, as an extension; without a word it is plain
+/// HTTP. A proxy's `X-Forwarded-Proto` doesn't count: between the proxy and us the documents would be in the clear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Channel {
+    /// Plain HTTP: whoever listens reads along.
+    Plain,
+    /// TLS with a certificate under our own authority.
+    Tls,
+}
 
 const FORWARDED: &str = "x-forwarded-for";
 

@@ -1,8 +1,8 @@
 //! What the boot plane needs, and the checks all its routes share.
 
 use crate::{
-    BootAttemptRef, BootHost, BootNode, Directory, ImageSet, ImageSetError, Recorder, Refusal, Sessions, Templates,
-    TokenKey, Unavailable,
+    BootAttemptRef, BootHost, BootNode, CaPin, Channel, Directory, ImageSet, ImageSetError, Recorder, Refusal,
+    Sessions, Templates, TokenKey, Unavailable,
     images::Images,
     journal::{Journal, Record},
     query::BootQuery,
@@ -40,6 +40,8 @@ pub struct BootSettings {
     pub images_dir: PathBuf,
     /// Script templates.
     pub templates: Templates,
+    /// What scripts pin, where it speaks TLS, too; by default it doesn't.
+    pub ca_pin: Option<CaPin>,
     /// How long directory and recorder may take for one call. 2 s by default.
     pub deadline: Duration,
 }
@@ -54,6 +56,7 @@ impl BootSettings {
             source_check: SourceCheck::Strict,
             images_dir,
             templates: Templates::builtin(),
+            ca_pin: None,
             deadline: Duration::from_secs(2),
         }
     }
@@ -114,6 +117,31 @@ impl BootPlane {
         let images = Images::new(settings.images_dir.clone());
         let (scripts, recent_parts) = (Mutex::new(Pace::new(SCRIPTS_AT_ONCE, SCRIPTS_APART)), RecentParts::default());
         Arc::new(BootPlane { directory, sessions, key, settings, clock, journal, images, recent_parts, scripts })
+    }
+
+    /// What a script pins that is made now; `None`: the boot plane speaks plain HTTP alone.
+    pub fn ca_sha256(&self) -> Option<String> {
+        self.settings.ca_pin.as_ref().map(CaPin::digits)
+    }
+
+    /// Whether what the agent asks for goes over TLS, or not at all: the script of its round says so. Before the first script of
+    /// an attempt, its own will: nobody is to be quicker than the machine, in the clear.
+    pub(crate) fn is_pinned(&self, node: &BootNode) -> bool {
+        node.is_pinned || (node.round == 0 && self.pins(node))
+    }
+
+    /// Whether a script pins that is made for this node now, or was, where it stands in user data.
+    pub(crate) fn pins(&self, node: &BootNode) -> bool {
+        let settings = &self.settings;
+        settings.ca_pin.is_some()
+            && node.has_agent
+            && settings.templates.pins(node.template.as_deref())
+            && (node.inline_pins_ca || !node.inline)
+    }
+
+    /// Holds that nothing which is pinned to TLS goes in the clear.
+    pub(crate) fn check_channel(&self, is_pinned: bool, channel: Channel) -> Result<(), Refusal> {
+        if is_pinned && channel == Channel::Plain { Err(Refusal::TlsRequired) } else { Ok(()) }
     }
 
     /// Counts a script that goes out to a node, unless it comes too soon. Only nodes that have shown their token get here.

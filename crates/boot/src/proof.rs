@@ -5,8 +5,12 @@
 //! good for the script and for the exchange of a later round, and for nothing else in that boot attempt: whoever has read
 //! it on a console or a command line is late. Rejected: the token alone again in each new round. Whoever has it could
 //! begin one by fetching the script, and then report in the node's name without leaving a key behind.
+//!
+//! In a round whose script pins our authority the token alone is good for nothing but the exchange: there is an agent, and
+//! it exchanges first. So what is secret in a document is told to one key of a round and to nobody else; and it is told over
+//! TLS. A session goes on over what it was begun over: one that an older script began isn't ended by a later script.
 
-use crate::{BootAttemptRef, BootNode, BootPlane, Refusal, query::BootQuery, session::RequestCounted};
+use crate::{BootAttemptRef, BootNode, BootPlane, Channel, Refusal, query::BootQuery, session::RequestCounted};
 use axum::http::{HeaderMap, Method};
 use metalform_model::{RequestSignature, SIGNATURE_HEADER, Trust};
 
@@ -17,6 +21,7 @@ pub(crate) struct Asked<'a> {
     pub query: &'a BootQuery<'a>,
     pub headers: &'a HeaderMap,
     pub body: &'a [u8],
+    pub channel: Channel,
 }
 
 /// The attempt that a request is of, and by what that was shown. It may be closed.
@@ -30,10 +35,14 @@ pub(crate) async fn prove(
 ) -> Result<(BootAttemptRef, Trust), Refusal> {
     let Some(header) = asked.headers.get(SIGNATURE_HEADER) else {
         let attempt = plane.check_token(asked.query, node)?;
-        return if node.session.is_some() { Err(Refusal::SessionNeeded) } else { Ok((attempt, Trust::Token)) };
+        let is_pinned = plane.is_pinned(node);
+        plane.check_channel(is_pinned, asked.channel)?;
+        let needs_session = is_pinned || node.session.is_some();
+        return if needs_session { Err(Refusal::SessionNeeded) } else { Ok((attempt, Trust::Token)) };
     };
     let attempt = node.attempt.ok_or(Refusal::NotInstalling)?;
     let session = node.session.ok_or(Refusal::SessionUnknown)?;
+    plane.check_channel(session.over_tls, asked.channel)?;
     let signed: RequestSignature =
         header.to_str().ok().and_then(|text| text.parse().ok()).ok_or(Refusal::SignatureWrong)?;
     if !session.has_signed(&signed, asked.method.as_str(), asked.path, asked.body) {
@@ -58,5 +67,5 @@ pub(crate) fn prove_progress(
         return Ok(attempt);
     }
     let attempt = plane.check_token(query, node)?;
-    if node.session.is_some() { Err(Refusal::SessionNeeded) } else { Ok(attempt) }
+    if plane.is_pinned(node) || node.session.is_some() { Err(Refusal::SessionNeeded) } else { Ok(attempt) }
 }

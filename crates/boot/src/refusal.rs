@@ -45,6 +45,9 @@ pub(crate) enum Refusal {
         /// The greatest number so far.
         last: u64,
     },
+    /// Plain HTTP, where the script pins TLS.
+    #[error("the boot script of this round pins TLS, and this came over plain HTTP")]
+    TlsRequired,
     /// Another key has this round's session.
     #[error("the session of this boot is another key's")]
     SessionTaken,
@@ -167,6 +170,7 @@ impl Refusal {
             Refusal::SessionUnknown => "session_unknown",
             Refusal::SignatureWrong => "signature_wrong",
             Refusal::SignatureStale { .. } => "signature_stale",
+            Refusal::TlsRequired => "tls_required",
             Refusal::SessionTaken => "session_taken",
             Refusal::BadSession { .. } => "bad_session",
             Refusal::TooManyDocuments { .. } => "too_many_documents",
@@ -212,7 +216,8 @@ impl Refusal {
             | Refusal::TokenWrong
             | Refusal::SessionNeeded
             | Refusal::SessionUnknown
-            | Refusal::SignatureWrong => StatusCode::FORBIDDEN,
+            | Refusal::SignatureWrong
+            | Refusal::TlsRequired => StatusCode::FORBIDDEN,
             Refusal::UnknownServer
             | Refusal::NoScript
             | Refusal::NoArizona
@@ -257,6 +262,10 @@ impl Refusal {
             Refusal::SessionNeeded | Refusal::SessionUnknown | Refusal::SignatureWrong => {
                 "the agent of this boot signs what it asks for; restart the machine for another exchange"
             }
+            Refusal::TlsRequired => {
+                "ask over https:// on the same port; an agent that is older than the service needs a new image set: \
+                 `metalform image overlay --agent`"
+            }
             Refusal::SignatureStale { .. } => "sign it again with a greater number",
             Refusal::SessionTaken => "restart the machine: each fetch of its script allows another session",
             Refusal::BadSession { .. } => "send {\"key\": \"64 hex digits\"}: an Ed25519 public key",
@@ -269,7 +278,7 @@ impl Refusal {
             Refusal::UnknownParameter => "remove everything from the query but `t`",
             Refusal::BadAddress => "use the node's `mgmt_ip`",
             Refusal::BadStep => {
-                "a step is dhcp, kernel, initrd, boot, boot-checked, boot-unchecked, retry, error-kernel-digest, error-initrd-digest, or error- and the value of ${errno}"
+                "a step is dhcp, kernel, initrd, boot, boot-checked, boot-unchecked, retry, error-kernel-digest, error-initrd-digest, tls-untrusted, tls-failed, or error- and the value of ${errno}"
             }
             Refusal::OtherUserData => {
                 "[ibm_cloud] user_data holds for the boot attempts that begin after it was set; `metalform retry` begins one"

@@ -14,6 +14,8 @@ pub struct BootSession {
     pub key: SessionKey,
     /// In this round.
     pub round: u32,
+    /// It was begun over TLS, and is continued over nothing else.
+    pub over_tls: bool,
 }
 
 /// What became of a key that asked to be a session's.
@@ -42,9 +44,9 @@ pub enum RequestCounted {
 /// Keeps sessions, the same for all replicas. `Ok` means committed.
 #[async_trait]
 pub trait Sessions: Send + Sync {
-    /// Binds the attempt of the evidence to a key in a round and records the evidence, both or neither. The first key of a
+    /// Begins a session of the attempt that the evidence is of and records the evidence, both or neither. The first key of a
     /// round stays; so does a later round's.
-    async fn bind(&self, evidence: Evidence, round: u32, key: SessionKey) -> Result<Bound, Unavailable>;
+    async fn bind(&self, evidence: Evidence, session: BootSession) -> Result<Bound, Unavailable>;
     /// Remembers the number of a signed request, if it is greater than all before it.
     async fn count_request(&self, attempt: Uuid, key: SessionKey, counter: u64) -> Result<RequestCounted, Unavailable>;
     /// Counts a document for the boot token alone; `false` once there were `most` in that round.

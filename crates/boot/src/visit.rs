@@ -1,6 +1,6 @@
 //! One request, from its admission to its audit record: who asks, for what, and how it ended.
 
-use crate::{BootNode, BootPlane, Refusal, journal::Record};
+use crate::{BootNode, BootPlane, Channel, Refusal, journal::Record};
 use axum::response::Response;
 use metalform_model::{AuditEntry, Evidence, Seen, audit_action};
 use std::{net::IpAddr, sync::Arc};
@@ -41,10 +41,11 @@ pub(crate) struct Visit {
     /// What follows the route in the path: a server id, an address, a file. Not decoded: no name that exists needs it.
     pub target: String,
     pub source: IpAddr,
+    pub channel: Channel,
 }
 
 impl Visit {
-    pub fn new(plane: Arc<BootPlane>, path: &str, source: IpAddr) -> Self {
+    pub fn new(plane: Arc<BootPlane>, path: &str, source: IpAddr, channel: Channel) -> Self {
         let (action, target) = PREFIXES
             .iter()
             .find_map(|(prefix, action)| match path.strip_prefix(prefix)? {
@@ -52,7 +53,7 @@ impl Visit {
                 rest => Some((*action, rest.strip_prefix('/')?)),
             })
             .unwrap_or((Action::Other, path));
-        Visit { plane, action, target: target.to_owned(), source }
+        Visit { plane, action, target: target.to_owned(), source, channel }
     }
 
     /// Answers no, in the form the asker understands, and records it.

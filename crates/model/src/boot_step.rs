@@ -1,5 +1,5 @@
 //! The steps that a boot script tells the boot plane of, since between its last download and the kernel's first request
-//! nothing else is heard of a machine.
+//! nothing else is heard of a machine. Two are the agent's, which has no other way to say that TLS came to nothing.
 //!
 //! A step is the last part of a path: iPXE prints paths and hides queries, and a second query parameter would not survive
 //! the consoles that turn `&` into `@`.
@@ -30,11 +30,15 @@ pub enum BootStep {
     Retry,
     /// A command failed, with this value of `${errno}`.
     Error(u32),
+    /// The agent, not the script: what answered it over TLS had no certificate of the authority that the script pins.
+    TlsUntrusted,
+    /// The agent, not the script: no TLS came about.
+    TlsFailed,
 }
 
 impl BootStep {
     /// Those with a word of their own.
-    const NAMED: [(&str, BootStep); 9] = [
+    const NAMED: [(&str, BootStep); 11] = [
         ("dhcp", BootStep::Dhcp),
         ("kernel", BootStep::Kernel),
         ("initrd", BootStep::Initrd),
@@ -44,6 +48,8 @@ impl BootStep {
         ("error-kernel-digest", BootStep::KernelDiffers),
         ("error-initrd-digest", BootStep::InitrdDiffers),
         ("retry", BootStep::Retry),
+        ("tls-untrusted", BootStep::TlsUntrusted),
+        ("tls-failed", BootStep::TlsFailed),
     ];
 
     /// What a person reads.
@@ -69,6 +75,10 @@ impl BootStep {
             BootStep::Error(errno) => {
                 format!("its boot script failed: iPXE error {errno:08x} (https://ipxe.org/{errno:08x})")
             }
+            BootStep::TlsUntrusted => {
+                "its agent was answered by somebody without the certificate that its script pins".into()
+            }
+            BootStep::TlsFailed => "its agent has a pinned certificate in its script, and no TLS came about".into(),
         }
     }
 }
@@ -85,8 +95,8 @@ impl fmt::Display for BootStep {
 /// No step of a boot script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a step is dhcp, kernel, initrd, boot, boot-checked, boot-unchecked, retry, error-kernel-digest, error-initrd-digest, or \
-     error-0x and up to 8 hexadecimal digits"
+    "a step is dhcp, kernel, initrd, boot, boot-checked, boot-unchecked, retry, error-kernel-digest, error-initrd-digest, \
+     tls-untrusted, tls-failed, or error-0x and up to 8 hexadecimal digits"
 )]
 pub struct NoBootStep;
 

@@ -29,9 +29,13 @@ pub struct Evidence {
 pub enum Seen {
     /// The boot script was handed out in full. Proves that iPXE runs on the node, and nothing more.
     ScriptServed,
+    /// The same, and the script pinned the certificate of our authority: what its round's agent asks for goes over TLS.
+    PinnedScriptServed,
     /// A script in user data asked whether its boot attempt is open, and was told yes: what a fetched script is where user data
     /// is a URL.
     AttemptAsked,
+    /// The same, of a script that pins.
+    PinnedAttemptAsked,
     /// An image file went out.
     ImageServed {
         /// Name within the image set.

@@ -363,6 +363,9 @@ fn stalled_installation(boot: &BootProgress, refusals: &[RefusedRequest], now: T
             ),
         ));
     }
+    if let Some(failed) = step.and_then(failed_tls) {
+        return Some(failed);
+    }
     if let Some(BootStep::Error(errno)) = step {
         return Some(diagnosis(
             "boot_script_failed",
@@ -426,6 +429,30 @@ fn stalled_installation(boot: &BootProgress, refusals: &[RefusedRequest], now: T
         ),
     };
     (now.since(since) >= limit).then(|| diagnosis(code, format!("{cause} ({} ago)", in_words(now.since(since))), next))
+}
+
+/// What the agent says with the one thing that it can still say without TLS. Anybody who has the boot token could say it, too,
+/// and it moves nothing.
+fn failed_tls(step: BootStep) -> Option<Diagnosis> {
+    let (code, cause, next) = match step {
+        BootStep::TlsUntrusted => (
+            "tls_untrusted",
+            "the agent asked over TLS and was answered with a certificate that is not of the authority which its boot \
+             script pins; it has stopped, with nothing asked for and nothing written",
+            "if `tls/ca.pem` of the service was replaced meanwhile, restart the server in the cloud's console: its next \
+             script pins the new one. If not, something between the node and the service answers in the service's name: \
+             find it before anything is installed on that network",
+        ),
+        BootStep::TlsFailed => (
+            "tls_failed",
+            "the agent asked over TLS, as its boot script pins it, and no TLS came about; it has stopped, with nothing asked \
+             for and nothing written",
+            "a proxy between the node and the service that takes HTTP alone can't pass TLS through: let it pass the \
+             connection as it is, or set [boot] tls = \"off\" and restart the server",
+        ),
+        _ => return None,
+    };
+    Some(diagnosis(code, cause, next))
 }
 
 /// Reports came; have they stopped?
@@ -508,6 +535,12 @@ fn last_refusal(refusals: &[RefusedRequest], newer_than: Option<Timestamp>) -> O
             format!("{source} showed another key after the machine, or somebody in its name, had begun its session"),
             "restart the server in the cloud's console: each fetch of the boot script allows another session; if it comes \
              back, another machine uses this node's address and token",
+        ),
+        "tls_required" => (
+            format!("{source} asked for {what} over plain HTTP, and the boot script of this round pins TLS"),
+            "an agent that is older than the service doesn't know of it: add this release's to the image set with \
+             `metalform image overlay --agent`, or set [boot] tls = \"off\"; if the node goes on well, another machine has \
+             its address and its user data",
         ),
         "session_needed" | "session_unknown" | "signature_wrong" | "signature_stale" => (
             format!("{source} asked for {what} without the key of the node's session [{code}]"),

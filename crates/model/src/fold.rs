@@ -21,7 +21,12 @@ impl NodeRecord {
         // A machine that begins anew is told of once it stands somewhere; that it has a session is an event of its own.
         let stands = !matches!(
             evidence.seen,
-            Seen::ScriptServed | Seen::AttemptAsked | Seen::ImageServed { .. } | Seen::ImageRefused { .. }
+            Seen::ScriptServed
+                | Seen::PinnedScriptServed
+                | Seen::AttemptAsked
+                | Seen::PinnedAttemptAsked
+                | Seen::ImageServed { .. }
+                | Seen::ImageRefused { .. }
         );
         let told = self.boot.trust_told.map(|told| (told.level, told.kernel_and_initrd));
         let trust = BootTrust::of(&self.boot, origin).filter(|_| stands);
@@ -42,10 +47,11 @@ impl NodeRecord {
             self.boot.script_at.get_or_insert(at);
         }
         match &evidence.seen {
-            Seen::ScriptServed | Seen::AttemptAsked => {
+            Seen::ScriptServed | Seen::AttemptAsked | Seen::PinnedScriptServed | Seen::PinnedAttemptAsked => {
                 self.boot.scripts += 1;
                 self.boot.last_script_at = Some(at);
                 (self.boot.images_in_ipxe, self.boot.files_compared) = (None, false);
+                self.boot.is_pinned = matches!(evidence.seen, Seen::PinnedScriptServed | Seen::PinnedAttemptAsked);
                 let n = self.boot.scripts;
                 let message = match origin {
                     ScriptOrigin::Url => "fetched its boot script",

@@ -154,6 +154,9 @@ pub struct BootAttempt {
 pub struct InlineScript {
     /// The id of the image set; `None`: the plain files of the images folder, which have no manifest to compare with.
     pub image_set: Option<String>,
+    /// Whether it pins our authority, if the set holds the agent and the template has a place for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pins_ca: bool,
 }
 
 impl BootAttempt {
@@ -178,6 +181,9 @@ pub struct BootProgress {
     pub last_script_at: Option<Timestamp>,
     /// How often the script was fetched.
     pub scripts: u32,
+    /// Whether the last one pinned the certificate of our authority.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_pinned: bool,
     /// Last complete fetch of the kernel.
     pub kernel_at: Option<Timestamp>,
     /// Last complete fetch of the initial RAM disk.

@@ -84,7 +84,13 @@ impl ImagesInIpxe {
             BootStep::BootChecked => Some(ImagesInIpxe::Compared),
             BootStep::BootUnchecked => Some(ImagesInIpxe::NotCompared),
             BootStep::KernelDiffers | BootStep::InitrdDiffers => Some(ImagesInIpxe::Differ),
-            BootStep::Dhcp | BootStep::Kernel | BootStep::Initrd | BootStep::Retry | BootStep::Error(_) => None,
+            BootStep::Dhcp
+            | BootStep::Kernel
+            | BootStep::Initrd
+            | BootStep::Retry
+            | BootStep::TlsUntrusted
+            | BootStep::TlsFailed
+            | BootStep::Error(_) => None,
         }
     }
 }

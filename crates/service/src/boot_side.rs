@@ -7,7 +7,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use metalform_boot::{
-    BootAttemptRef, BootHost, BootNode, BootSession, Bound, Directory, Instruction, Recorder, RequestCounted,
+    BootAttemptRef, BootHost, BootNode, BootSession, Bound, CaPin, Directory, Instruction, Recorder, RequestCounted,
     ScriptNetwork, Sessions, Templates, TokenKey, Unavailable, script_url,
 };
 use metalform_model::{
@@ -15,7 +15,7 @@ use metalform_model::{
     Profiles, SessionKey, SubnetFacts, arizona_document, node_config, with_causes,
 };
 use metalform_orchestrator::{BootLinks, LinkError};
-use metalform_store::{Binding, ClusterState, Counted, Store};
+use metalform_store::{Binding, ClusterState, Counted, Store, StoredSession};
 use secrecy::SecretString;
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -100,7 +100,7 @@ impl StoreDirectory {
         let Some(mut node) = nodes.into_iter().find(wanted) else { return Ok(None) };
         if let Some(attempt) = node.attempt {
             let session = self.store.boot_session(attempt.id).await?;
-            node.session = session.map(|session| BootSession { key: session.key, round: session.round });
+            node.session = session.map(|StoredSession { key, round, over_tls }| BootSession { key, round, over_tls });
         }
         Ok(Some(node))
     }
@@ -142,6 +142,11 @@ impl Directory for StoreDirectory {
     }
 }
 
+/// Whether the script in a node's user data was made to pin our authority.
+fn pins_ca(record: &NodeRecord) -> bool {
+    record.attempt.as_ref().and_then(|attempt| attempt.inline.as_ref()).is_some_and(|inline| inline.pins_ca)
+}
+
 /// The image set that a node's attempt is bound to; `None`: whichever is the default.
 fn pinned_set(record: &NodeRecord) -> Option<&str> {
     record.attempt.as_ref()?.inline.as_ref()?.image_set.as_deref()
@@ -167,6 +172,7 @@ fn boot_nodes(state: &ClusterState, profiles: &Profiles, sets: &HashMap<Option<&
                     .as_ref()
                     .map(|a| BootAttemptRef { id: a.id, open: a.is_open() && record.boot.installed_at.is_none() }),
                 round: record.boot.scripts,
+                is_pinned: record.boot.is_pinned,
                 session: None,
                 instruction: instruction(record),
                 config: network.as_ref().map(|n| node_config(&state.plan, plan, n, profile)).unwrap_or_default(),
@@ -184,6 +190,7 @@ fn boot_nodes(state: &ClusterState, profiles: &Profiles, sets: &HashMap<Option<&
                 initrd_sha256: set.sha256(ImageRole::Initrd).map(str::to_owned),
                 manifest_sha256: set.manifest_sha256().map(str::to_owned),
                 inline: record.attempt.as_ref().is_some_and(|attempt| attempt.inline.is_some()),
+                inline_pins_ca: pins_ca(record),
             })
         })
         .collect()
@@ -256,8 +263,10 @@ pub struct StoreSessions {
 
 #[async_trait]
 impl Sessions for StoreSessions {
-    async fn bind(&self, evidence: Evidence, round: u32, key: SessionKey) -> Result<Bound, Unavailable> {
-        let bound = self.store.bind_boot_session(&evidence, round, key).await.map_err(Unavailable::new)?;
+    async fn bind(&self, evidence: Evidence, session: BootSession) -> Result<Bound, Unavailable> {
+        let BootSession { key, round, over_tls } = session;
+        let session = StoredSession { key, round, over_tls };
+        let bound = self.store.bind_boot_session(&evidence, session).await.map_err(Unavailable::new)?;
         Ok(match bound {
             Binding::New => {
                 self.wake.wake(evidence.cluster_id);
@@ -287,6 +296,8 @@ pub struct Links {
     pub key: TokenKey,
     /// Where machines reach the boot plane.
     pub host: BootHost,
+    /// What scripts pin, if the boot plane speaks TLS.
+    pub ca_pin: Option<CaPin>,
     /// `[ibm_cloud] user_data`, for attempts that are opened from now on.
     pub user_data: UserData,
     /// Knows the nodes.
@@ -307,7 +318,9 @@ impl Links {
         let (node, mgmt_ip) = node
             .and_then(|node| node.mgmt_ip.map(|mgmt_ip| (node, mgmt_ip)))
             .ok_or_else(|| transient("its address isn't recorded yet".into(), "wait: it is tried again"))?;
-        let tokens = ScriptTokens::of(&self.key, attempt.id);
+        let pinned = attempt.inline.as_ref().is_some_and(|inline| inline.pins_ca);
+        let pin = self.ca_pin.as_ref().filter(|_| pinned).map(CaPin::digits);
+        let tokens = ScriptTokens::of(&self.key, attempt.id, pin);
         match script_of(&self.templates, &node, mgmt_ip, &self.host, &tokens) {
             Some(Ok(script)) => Ok(script),
             Some(Err(error)) => {
@@ -332,7 +345,7 @@ impl BootLinks for Links {
         match self.user_data {
             UserData::Url => Ok(None),
             UserData::Inline => match self.installer.pin().await {
-                Ok(pinned) => Ok(Some(pinned)),
+                Ok(pinned) => Ok(Some(InlineScript { pins_ca: self.ca_pin.is_some(), ..pinned })),
                 Err(error) => Err(transient(with_causes(&error), error.hint())),
             },
         }

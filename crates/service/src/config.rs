@@ -74,10 +74,34 @@ pub struct BootConfig {
     pub trusted_proxies: Vec<IpNet>,
     /// Whether machines must ask from their own address.
     pub source_check: SourceCheck,
+    /// Whether it speaks TLS, too, on the same port. `None`: unless there are `trusted_proxies`.
+    pub tls: Option<BootTls>,
     /// A folder of script templates, `NAME.ipxe`.
     pub templates_dir: Option<PathBuf>,
     /// The template that machines boot with, instead of the one that their image set names.
     pub template: Option<String>,
+}
+
+/// `[boot] tls`. There is no certificate of the operator's here: what boot scripts pin is our own authority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BootTls {
+    /// TLS beside plain HTTP, with a certificate that we make and renew; scripts pin its authority for the agent.
+    #[serde(rename = "self")]
+    SelfMade,
+    /// Plain HTTP alone.
+    Off,
+}
+
+impl BootConfig {
+    /// Whether the boot plane speaks TLS. A proxy that says in a header who asks, as a trusted one does, reads HTTP: it can't
+    /// pass TLS through, so agents told to speak it would all fail. Who has proxies that can says `tls = "self"`.
+    pub fn speaks_tls(&self) -> bool {
+        match self.tls {
+            Some(tls) => tls == BootTls::SelfMade,
+            None => self.trusted_proxies.is_empty(),
+        }
+    }
 }
 
 /// `[control]`
@@ -357,6 +381,7 @@ impl Default for BootConfig {
             allow: None,
             trusted_proxies: Vec::new(),
             source_check: SourceCheck::Strict,
+            tls: None,
             templates_dir: None,
             template: None,
         }
@@ -456,7 +481,7 @@ impl ConfigError {
 /// Every key that the environment may set.
 const KEYS: &[(&str, &[&str])] = &[
     ("", &["data_dir"]),
-    ("boot", &["listen", "public_url", "allow", "trusted_proxies", "source_check", "templates_dir", "template"]),
+    ("boot", &["listen", "public_url", "allow", "trusted_proxies", "source_check", "tls", "templates_dir", "template"]),
     ("control", &["listen", "tls", "names", "public_url", "session_idle", "session_max", "oidc"]),
     ("store", &["url"]),
     ("secrets", &["key"]),

@@ -51,7 +51,7 @@ impl Installer {
 
     /// The default set as it is now, to be named by its id from now on.
     pub async fn pin(&self) -> Result<InlineScript, ImageSetError> {
-        self.described(None).await.map(|described| InlineScript { image_set: described.id })
+        self.described(None).await.map(|described| InlineScript { image_set: described.id, pins_ca: false })
     }
 
     async fn described(&self, id: Option<&str>) -> Result<SetDescription, ImageSetError> {
@@ -117,7 +117,8 @@ impl InstallerSet {
         inline: bool,
     ) -> Option<Result<(), InlineScriptError>> {
         let any = Ipv4Addr::new(255, 255, 255, 255);
-        let tokens = ScriptTokens::of(&TokenKey::new([0; 32]), Uuid::nil());
+        // Any digits are pinned: what counts is that there is room for them.
+        let tokens = ScriptTokens::of(&TokenKey::new([0; 32]), Uuid::nil(), Some("0".repeat(64)));
         let values = ScriptValues {
             network: Some(ScriptNetwork { netmask: any, gateway: any, dns: Some(any) }),
             image_set: self.id.as_deref(),
@@ -127,6 +128,7 @@ impl InstallerSet {
             kernel_sha256: self.sha256(ImageRole::Kernel),
             initrd_sha256: self.sha256(ImageRole::Initrd),
             checked_token: Some(&tokens.checked),
+            ca_sha256: tokens.ca_sha256.clone(),
             ..ScriptValues::new(LONGEST_SERVER_ID, any, host, &tokens.boot)
         };
         let template = self.template.as_deref();
@@ -148,18 +150,20 @@ pub struct ScriptTokens {
     pub checked: BootToken,
     /// The digest of the word that permits to go on.
     pub open_sha256: String,
+    /// What it pins.
+    pub ca_sha256: Option<String>,
 }
 
 impl ScriptTokens {
     /// Those of a boot attempt.
-    pub fn of(key: &TokenKey, attempt: Uuid) -> Self {
+    pub fn of(key: &TokenKey, attempt: Uuid, ca_sha256: Option<String>) -> Self {
         let (boot, checked) = (key.token(attempt), key.checked_token(attempt));
-        ScriptTokens { boot, checked, open_sha256: key.open_sha256(attempt) }
+        ScriptTokens { boot, checked, open_sha256: key.open_sha256(attempt), ca_sha256 }
     }
 
     /// For a script that is shown to a person.
-    pub fn hidden() -> Self {
-        ScriptTokens { boot: BootToken::hidden(), checked: BootToken::hidden(), open_sha256: "0".repeat(64) }
+    pub fn hidden(ca_sha256: Option<String>) -> Self {
+        ScriptTokens { boot: BootToken::hidden(), checked: BootToken::hidden(), open_sha256: "0".repeat(64), ca_sha256 }
     }
 }
 
@@ -171,8 +175,10 @@ pub fn script_of(
     host: &BootHost,
     tokens: &ScriptTokens,
 ) -> Option<Result<String, InlineScriptError>> {
-    let values =
-        ScriptValues { checked_token: Some(&tokens.checked), ..node.script_values(mgmt_ip, host, &tokens.boot) };
+    let values = ScriptValues {
+        checked_token: Some(&tokens.checked),
+        ..node.script_values(mgmt_ip, host, &tokens.boot, tokens.ca_sha256.clone())
+    };
     let template = node.template.as_deref();
     match node.inline {
         true => templates.render_inline(template, &values, &tokens.open_sha256),

@@ -1,6 +1,10 @@
 //! Accepts connections, so many and no more, and gives each a limit for what it must say first. `axum::serve` has neither: a
 //! client that opens connections and says nothing would hold them for ever, until the process may open no more. A TLS
 //! handshake is part of what must be said: it is made within the connection's place, not while others wait to be accepted.
+//!
+//! Where a plane speaks both, the first byte of a connection says which: so there is one port, and no rule of a firewall to
+//! change. Old iPXE stays on HTTP: 1.21.1 offers nothing but suites without forward secrecy, which rustls doesn't have, and a
+//! machine's firmware trusts no authority of ours.
 
 use crate::places::Places;
 use axum::{
@@ -15,6 +19,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use metalform_boot::Channel;
 use std::{convert::Infallible, error::Error, io, net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -32,7 +37,8 @@ pub(crate) struct Limits {
     pub connections: usize,
     /// Of these, for one address, or one /64 network of IPv6; whoever wants more is hung up on.
     pub connections_of_one: usize,
-    /// From the opening of a connection to the end of the TLS handshake, where there is one.
+    /// From the opening of a connection to the end of the TLS handshake, where there is one; where there may be one, to the
+    /// first byte.
     pub handshake: Duration,
     /// From there, or from the opening of a connection, or the end of an answer, to the end of the next request's headers. iPXE keeps
     /// connections for 10 s.
@@ -53,6 +59,17 @@ impl Default for Limits {
     }
 }
 
+/// What a plane takes.
+#[derive(Clone)]
+pub(crate) enum Speaks {
+    /// Plain HTTP.
+    Http,
+    /// HTTPS alone.
+    Https(TlsAcceptor),
+    /// Both.
+    Either(TlsAcceptor),
+}
+
 /// After an accept that failed: the process may have no file handle left, and the next try would fail at once.
 const AFTER_FAILURE: Duration = Duration::from_millis(200);
 
@@ -60,7 +77,7 @@ const AFTER_FAILURE: Duration = Duration::from_millis(200);
 pub(crate) fn answer(
     plane: &'static str,
     listener: TcpListener,
-    tls: Option<TlsAcceptor>,
+    speaks: Speaks,
     router: Router,
     limits: Limits,
     stop: CancellationToken,
@@ -83,18 +100,19 @@ pub(crate) fn answer(
                         tracing::debug!(plane, %peer, "has as many connections as one client may have");
                         continue;
                     };
-                    let (tls, router, stop) = (tls.clone(), router.clone(), stop.clone());
+                    let (speaks, router, stop) = (speaks.clone(), router.clone(), stop.clone());
                     let serving = async move {
-                        match tls {
-                            None => serve_one(stream, peer, router, limits, stop).await,
-                            Some(tls) => {
-                                let shaken = tokio::select! {
-                                    () = stop.cancelled() => None,
-                                    shaken = handshake(plane, stream, peer, tls, limits.handshake) => shaken,
-                                };
-                                if let Some(stream) = shaken {
-                                    serve_one(stream, peer, router, limits, stop).await;
-                                }
+                        let opened = tokio::select! {
+                            () = stop.cancelled() => None,
+                            opened = open(plane, stream, peer, speaks, limits.handshake) => opened,
+                        };
+                        match opened {
+                            None => {}
+                            Some(Opened::Plain(stream)) => {
+                                serve_one(stream, peer, Channel::Plain, router, limits, stop).await;
+                            }
+                            Some(Opened::Tls(stream)) => {
+                                serve_one(stream, peer, Channel::Tls, router, limits, stop).await;
                             }
                         }
                     };
@@ -114,20 +132,33 @@ pub(crate) fn answer(
 /// The first byte of a TLS handshake record, RFC 8446 §5.1.
 const TLS_HANDSHAKE: u8 = 22;
 
-/// The stream within TLS; `None` for a client that takes too long, doesn't speak it, or doesn't trust us. That is told only
-/// to whoever looks for it: anybody can fill a log with handshakes.
-async fn handshake(
+/// A connection that can be served.
+enum Opened {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// `None` for a client that takes too long, speaks something else, or doesn't trust us. That is told only to whoever looks for
+/// it: anybody can fill a log with handshakes.
+async fn open(
     plane: &'static str,
     mut stream: TcpStream,
     peer: SocketAddr,
-    tls: TlsAcceptor,
+    speaks: Speaks,
     limit: Duration,
-) -> Option<TlsStream<TcpStream>> {
-    let shaking = async {
+) -> Option<Opened> {
+    let (tls, takes_plain) = match speaks {
+        // Its headers have a limit of their own.
+        Speaks::Http => return Some(Opened::Plain(stream)),
+        Speaks::Https(tls) => (tls, false),
+        Speaks::Either(tls) => (tls, true),
+    };
+    let opening = async {
         let mut first = [0];
         match stream.peek(&mut first).await? {
             0 => Ok(None),
-            _ if first[0] == TLS_HANDSHAKE => tls.accept(stream).await.map(Some),
+            _ if first[0] == TLS_HANDSHAKE => tls.accept(stream).await.map(|stream| Some(Opened::Tls(stream.into()))),
+            _ if takes_plain => Ok(Some(Opened::Plain(stream))),
             _ => {
                 if first[0].is_ascii_uppercase() {
                     refuse_plain(&mut stream).await?;
@@ -136,14 +167,14 @@ async fn handshake(
             }
         }
     };
-    match tokio::time::timeout(limit, shaking).await {
-        Ok(Ok(stream)) => stream,
+    match tokio::time::timeout(limit, opening).await {
+        Ok(Ok(opened)) => opened,
         Ok(Err(error)) => {
             tracing::debug!(plane, %peer, error = &error as &dyn Error, "a TLS handshake failed");
             None
         }
         Err(_) => {
-            tracing::debug!(plane, %peer, "a TLS handshake took too long");
+            tracing::debug!(plane, %peer, "a connection said nothing, or its TLS handshake took too long");
             None
         }
     }
@@ -168,12 +199,14 @@ async fn refuse_plain(stream: &mut TcpStream) -> io::Result<()> {
 async fn serve_one(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     peer: SocketAddr,
+    channel: Channel,
     router: Router,
     limits: Limits,
     stop: CancellationToken,
 ) {
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(channel);
         let mut router = router.clone();
         async move {
             let downloads = matches!(*request.method(), Method::GET | Method::HEAD);
@@ -206,34 +239,42 @@ async fn serve_one(
 mod tests {
     use super::*;
     use crate::tls;
-    use axum::routing::{get, post};
+    use axum::{
+        Extension,
+        routing::{get, post},
+    };
     use tokio_rustls::TlsConnector;
 
     async fn start(limits: Limits) -> (SocketAddr, CancellationToken, JoinHandle<()>) {
-        start_with(None, limits).await
+        start_with(Speaks::Http, limits).await
     }
 
-    async fn start_with(tls: Option<TlsAcceptor>, limits: Limits) -> (SocketAddr, CancellationToken, JoinHandle<()>) {
+    async fn start_with(speaks: Speaks, limits: Limits) -> (SocketAddr, CancellationToken, JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let read = post(|body: String| async move { body });
-        let router = Router::new().route("/", get(|| async { "here" })).route("/read", read);
+        let over = get(|Extension(channel): Extension<Channel>| async move { format!("{channel:?}") });
+        let router = Router::new().route("/", get(|| async { "here" })).route("/read", read).route("/over", over);
         let stop = CancellationToken::new();
-        (address, stop.clone(), answer("test plane", listener, tls, router, limits, stop))
+        (address, stop.clone(), answer("test plane", listener, speaks, router, limits, stop))
     }
 
     /// A service with a certificate, and what connects to it in confidence.
     async fn start_tls(limits: Limits) -> (SocketAddr, CancellationToken, JoinHandle<()>, TlsConnector) {
         let (acceptor, connector) = tls::testing::pair();
-        let (address, stop, ended) = start_with(Some(acceptor), limits).await;
+        let (address, stop, ended) = start_with(Speaks::Https(acceptor), limits).await;
         (address, stop, ended, connector)
     }
 
     /// One request over a connection of its own.
     async fn ask(address: SocketAddr, connector: &TlsConnector) -> io::Result<String> {
+        ask_for("/", address, connector).await
+    }
+
+    async fn ask_for(path: &str, address: SocketAddr, connector: &TlsConnector) -> io::Result<String> {
         let stream = TcpStream::connect(address).await?;
         let mut stream = connector.connect("localhost".try_into().unwrap(), stream).await?;
-        stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await?;
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes()).await?;
         let mut heard = String::new();
         stream.read_to_string(&mut heard).await?;
         Ok(heard)
@@ -386,6 +427,36 @@ mod tests {
         let document: serde_json::Value = serde_json::from_str(heard.split_once("\r\n\r\n").unwrap().1).unwrap();
         assert_eq!(document["error"]["code"], "use_https");
         assert!(document["error"]["hint"].as_str().unwrap().contains("https://"));
+    }
+
+    #[tokio::test]
+    async fn one_port_takes_both_and_says_over_which_a_request_came() {
+        let (acceptor, connector) = tls::testing::pair();
+        let (address, stop, ended) = start_with(Speaks::Either(acceptor), Limits::default()).await;
+        let heard = ask_for("/over", address, &connector).await.unwrap();
+        assert!(heard.starts_with("HTTP/1.1 200") && heard.ends_with("Tls"), "{heard}");
+        let mut plain = TcpStream::connect(address).await.unwrap();
+        let heard = says(&mut plain, "GET /over HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+        assert!(heard.starts_with("HTTP/1.1 200") && heard.ends_with("Plain"), "{heard}");
+        // One byte, and then the rest.
+        let mut slow = TcpStream::connect(address).await.unwrap();
+        slow.write_all(b"G").await.unwrap();
+        tokio::task::yield_now().await;
+        let heard = says(&mut slow, "ET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+        assert!(heard.ends_with("here"), "{heard}");
+        stop.cancel();
+        tokio::time::timeout(Duration::from_secs(60), ended).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_port_for_both_waits_no_longer_for_a_client_that_says_nothing() {
+        let limits = Limits { connections: 1, handshake: Duration::from_millis(150), ..Limits::default() };
+        let (acceptor, connector) = tls::testing::pair();
+        let (address, ..) = start_with(Speaks::Either(acceptor), limits).await;
+        let mut silent = TcpStream::connect(address).await.unwrap();
+        let heard = tokio::time::timeout(Duration::from_secs(60), ask(address, &connector)).await.unwrap().unwrap();
+        assert!(heard.ends_with("here"), "{heard}");
+        assert_eq!(silent.read(&mut [0]).await.unwrap_or(0), 0);
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@ use crate::{
     drivers::{ClusterAccounts, CvmSshFormation, FoundationFormation, PrismFormation, RandomPasswords},
     ibm::IbmCloud,
     installer::Installer,
-    listener::{self, Limits},
+    listener::{self, Limits, Speaks},
     oidc::{Oidc, OidcSetupError},
     password_hash::Passwords as UserPasswords,
     runner::{self, Wakes},
@@ -85,6 +85,9 @@ pub enum ServeError {
     /// People can't log in by the OpenID provider. Not for its being away: it is asked when somebody logs in.
     #[error("single sign-on can't be set up")]
     Oidc(#[from] OidcSetupError),
+    /// The boot plane's certificate can't be made or used.
+    #[error("the boot plane can't have its certificate")]
+    BootTls(#[source] TlsError),
     /// The audit's signed heads can't be used.
     #[error("the audit can't be signed")]
     Audit(#[from] AuditHeadError),
@@ -121,7 +124,7 @@ impl ServeError {
             ServeError::Config(error) => error.hint(),
             ServeError::Store(error) => error.hint().into(),
             ServeError::Secret(error) => error.hint(),
-            ServeError::Tls(error) => error.hint(),
+            ServeError::Tls(error) | ServeError::BootTls(error) => error.hint(),
             ServeError::Oidc(OidcSetupError::Secret(error)) => error.hint(),
             ServeError::Oidc(_) => "check [control.oidc] ca_file and issuer".into(),
             ServeError::Audit(error) => error.hint().into(),
@@ -163,8 +166,15 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<Running, S
     // Before the token: who finds that finds the authority's certificate, too.
     let address = control.local_addr().unwrap_or(config.control.listen);
     let tls = ServerTls::start(&config, &secrets.files(), address, clock.now())?;
-    let acceptor = tls.as_ref().map(ServerTls::acceptor).transpose()?;
+    let control_speaks = match &tls {
+        Some(tls) => Speaks::Https(tls.acceptor()?),
+        None => Speaks::Http,
+    };
     let parts = assemble(&config, &secrets, boot_host.clone(), store.clone(), outside, stop.clone()).await?;
+    let boot_speaks = match &parts.boot_tls {
+        Some(tls) => Speaks::Either(tls.acceptor().map_err(ServeError::BootTls)?),
+        None => Speaks::Http,
+    };
 
     let started = audit::own_line(&*clock, audit_action::SERVICE_STARTED, env!("CARGO_PKG_VERSION"), "ok");
     store.add_audit(&started).await?;
@@ -182,22 +192,28 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<Running, S
     let reload = Arc::new(Notify::new());
     let (prepare, plane) = (parts.plane.clone(), parts.plane);
     let limits = Limits::default();
+    let boot_router = metalform_boot::router(plane.clone());
     let control_router = match tls.as_ref().is_some_and(ServerTls::is_operators) {
         true => parts.control.layer(map_response(strict_transport)),
         false => parts.control,
     };
     let mut running = vec![
         ("boot images", tokio::spawn(async move { drop(prepare.prepare_images().await) })),
-        ("control plane", listener::answer("control plane", control, acceptor, control_router, limits, stop.clone())),
         (
-            "boot plane",
-            listener::answer("boot plane", boot, None, metalform_boot::router(plane.clone()), limits, stop.clone()),
+            "control plane",
+            listener::answer("control plane", control, control_speaks, control_router, limits, stop.clone()),
         ),
+        ("boot plane", listener::answer("boot plane", boot, boot_speaks, boot_router, limits, stop.clone())),
         ("loop", tokio::spawn(runner::run(parts.orchestrator, clock.clone(), parts.wakes, stop.clone()))),
         ("audit", tokio::spawn(signing)),
     ];
     if let Some(tls) = tls {
         running.push(("certificate", tokio::spawn(tls.keep(clock.clone(), reload.clone(), stop.clone()))));
+    }
+    if let Some(tls) = parts.boot_tls {
+        // Nobody has its files to replace: it is looked at in its own time alone.
+        let never = Arc::new(Notify::new());
+        running.push(("boot plane's certificate", tokio::spawn(tls.keep(clock.clone(), never, stop.clone()))));
     }
     let token_file = config.data_dir.join("token");
     let boot_url = format!("http://{boot_host}");
@@ -263,6 +279,8 @@ pub struct Assembly {
     pub control: Router,
     /// What signs the audit.
     pub audit_heads: Arc<AuditHeads>,
+    /// What the boot plane speaks beside plain HTTP.
+    pub(crate) boot_tls: Option<ServerTls>,
 }
 
 /// Wires the service together. Opens no socket and starts no loop.
@@ -310,7 +328,15 @@ pub async fn assemble(
     directory.warm().await?;
     let recorder = Arc::new(StoreRecorder { store: store.clone(), wake: wake.clone() });
     let sessions = Arc::new(StoreSessions { store: store.clone(), wake: wake.clone() });
+    if config.boot.tls.is_none() && !config.boot.speaks_tls() {
+        tracing::warn!(
+            "[boot] trusted_proxies: the boot plane speaks plain HTTP alone; tls = \"self\" where they pass TLS through"
+        );
+    }
+    let boot_tls =
+        ServerTls::start_boot(config, &secrets.files(), &boot_host, clock.now()).map_err(ServeError::BootTls)?;
     let settings = BootSettings {
+        ca_pin: boot_tls.as_ref().and_then(ServerTls::ca_pin),
         trusted_proxies: config.boot.trusted_proxies.clone(),
         allow: config.boot.allow.clone().unwrap_or_else(default_allow),
         source_check: config.boot.source_check,
@@ -332,6 +358,7 @@ pub async fn assemble(
         links: Arc::new(Links {
             key,
             host: boot_host.clone(),
+            ca_pin: boot_tls.as_ref().and_then(ServerTls::ca_pin),
             user_data: config.ibm_cloud.user_data,
             directory: directory.clone(),
             installer: installer.clone(),
@@ -370,7 +397,7 @@ pub async fn assemble(
         sealer,
         stop,
     };
-    Ok(Assembly { orchestrator, wakes, plane, control: api::router(Arc::new(app)), audit_heads })
+    Ok(Assembly { orchestrator, wakes, plane, control: api::router(Arc::new(app)), audit_heads, boot_tls })
 }
 
 /// How long connections and passes may take to end once the service is told to stop. A pass makes calls of up to a

@@ -176,6 +176,8 @@ pub enum MachineFault {
     InstallFails,
     /// Reports of the installer never arrive.
     ReportsLost,
+    /// Over TLS its installer is answered with another certificate than its boot script pins.
+    InTheMiddle,
     /// It installs another version than the other machines, and reports that.
     OtherVersion,
     /// Something is wrong with the hardware of an emulated machine.

@@ -20,6 +20,8 @@ pub enum FetchResult {
     TimedOut,
     /// The connection broke before the answer was whole, or the answer was no HTTP.
     Broken(String),
+    /// Who answered over TLS isn't trusted; nothing was asked.
+    Untrusted(String),
 }
 
 /// An HTTP answer, reduced to what a machine looks at.

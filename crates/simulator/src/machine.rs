@@ -56,6 +56,8 @@ pub struct Http {
     pub user_agent: &'static str,
     /// Give up when no byte came for so long; wall clock.
     pub timeout: Duration,
+    /// For an `https` URL: SHA-256 of the certificate of the authority that is trusted. `None`: nobody is.
+    pub trusts: Option<[u8; 32]>,
 }
 
 impl Http {
@@ -68,6 +70,7 @@ impl Http {
             body: None,
             user_agent: "metalform-simulated-installer",
             timeout: Duration::from_secs(10),
+            trusts: None,
         }
     }
 }
@@ -129,6 +132,8 @@ enum Purpose {
     Session,
     Config,
     Report,
+    /// Nothing is done with the answer.
+    Step,
 }
 
 /// What is done when the time has come.
@@ -326,7 +331,7 @@ impl Machine {
                 Purpose::Sums(boot) => self.sums_fetched(now, boot, result),
                 Purpose::Session => self.session_fetched(now, &result),
                 Purpose::Config => self.config_fetched(now, result),
-                Purpose::Report => {}
+                Purpose::Report | Purpose::Step => {}
             }
         }
         self.poll(now, faults);
@@ -429,7 +434,7 @@ impl Machine {
 
     fn get(&mut self, purpose: Purpose, url: String, timeout: Duration) {
         let user_agent = match purpose {
-            Purpose::Config | Purpose::Report => Http::installer().user_agent,
+            Purpose::Config | Purpose::Report | Purpose::Step => Http::installer().user_agent,
             _ => self.settings.platform.user_agent(),
         };
         let http = Http { from: self.on.address, url, user_agent, timeout, ..Http::installer() };
@@ -438,6 +443,7 @@ impl Machine {
 
     fn request(&mut self, purpose: Purpose, mut http: Http) {
         self.last_fetch += 1;
+        http.trusts = self.pin().filter(|_| http.url.starts_with("https:"));
         if matches!(purpose, Purpose::Config | Purpose::Report) {
             self.sign(&mut http);
         }

@@ -19,6 +19,8 @@ pub struct StoredSession {
     pub key: SessionKey,
     /// In this round.
     pub round: u32,
+    /// Begun over TLS.
+    pub over_tls: bool,
 }
 
 /// What became of a key that asked to be a session's.
@@ -44,14 +46,14 @@ pub enum Counted {
     },
 }
 
-type Row = (i64, String);
+type Row = (i64, String, bool);
 
-fn session_of((round, key): Row) -> Result<StoredSession> {
+fn session_of((round, key, over_tls): Row) -> Result<StoredSession> {
     let key = from_text("boot session", &format!("{key:?}"))?;
-    Ok(StoredSession { key, round: u32::try_from(round).unwrap_or(u32::MAX) })
+    Ok(StoredSession { key, round: u32::try_from(round).unwrap_or(u32::MAX), over_tls })
 }
 
-const NEWEST: &str = "SELECT round, session_key FROM boot_rounds WHERE attempt_id = $1 AND session_key IS NOT NULL \
+const NEWEST: &str = "SELECT round, session_key, over_tls FROM boot_rounds WHERE attempt_id = $1 AND session_key IS NOT NULL \
                       ORDER BY round DESC LIMIT 1";
 
 impl Store {
@@ -65,10 +67,11 @@ impl Store {
         row.map(session_of).transpose()
     }
 
-    /// Binds the attempt that `evidence` is of to a key in a round, unless that round, or a later one, is bound to
+    /// Binds the attempt that `evidence` is of to a session's key in its round, unless that round, or a later one, is bound to
     /// another. Durable, with the evidence, when this returns.
-    pub async fn bind_boot_session(&self, evidence: &Evidence, round: u32, key: SessionKey) -> Result<Binding> {
+    pub async fn bind_boot_session(&self, evidence: &Evidence, session: StoredSession) -> Result<Binding> {
         let doing = "bind a boot session";
+        let StoredSession { key, round, over_tls } = session;
         let (attempt, text) = (evidence.attempt_id.to_string(), key.to_string());
         let mut tx = self.begin(doing).await?;
         let newest: Option<Row> = sqlx::query_as(NEWEST).bind(&attempt).fetch_optional(&mut *tx).await.doing(doing)?;
@@ -92,12 +95,14 @@ impl Store {
             return Ok(Binding::Refused);
         }
         sqlx::query(
-            "INSERT INTO boot_rounds (attempt_id, round, session_key) VALUES ($1, $2, $3) \
-             ON CONFLICT (attempt_id, round) DO UPDATE SET session_key = excluded.session_key, counter = 0",
+            "INSERT INTO boot_rounds (attempt_id, round, session_key, over_tls) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT (attempt_id, round) DO UPDATE \
+             SET session_key = excluded.session_key, over_tls = excluded.over_tls, counter = 0",
         )
         .bind(&attempt)
         .bind(i64::from(round))
         .bind(&text)
+        .bind(over_tls)
         .execute(&mut *tx)
         .await
         .doing(doing)?;

@@ -3,6 +3,7 @@ use crate::{
     flow::Ended,
     session::Session,
     testing::{
+        certificates::Authority,
         lab::Lab,
         plane::{Fault, TOKEN},
     },
@@ -116,6 +117,66 @@ fn a_machine_whose_session_another_has_asks_for_nothing_and_touches_nothing() {
         lab.plane.fault("/boot/session/", Fault::Status(status), 1);
         assert_eq!(lab.fails(), "session_refused");
     }
+}
+
+#[test]
+fn a_pinned_machine_asks_over_tls_for_all_but_the_files() {
+    let (lab, authority) = (Lab::new("pinned"), Authority::new());
+    lab.pin(&authority);
+    lab.plane.with(|state| state.tls = Some(authority.server("127.0.0.1", [2020, 2033])));
+    lab.installs();
+    assert_eq!(lab.plane.phases(), ALL);
+    let in_clear = lab.plane.with(|state| state.heard_in_clear.clone());
+    assert_eq!(in_clear, ["GET /pxe/images/large.img", "GET /pxe/images/small.img"]);
+    assert!(lab.plane.heard("GET /pxe/images/manifest.json").len() == 1, "the files' digests come over TLS");
+    // The installed system goes on as the agent did.
+    let text = fs::read_to_string(lab.tree().root().join("run/metalform/report.json")).unwrap();
+    let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(
+        (&document["ca_sha256"], &document["boot_host"]),
+        (&json!(authority.pin()), &json!(lab.plane.authority))
+    );
+}
+
+#[test]
+fn somebody_in_the_middle_is_told_nothing_and_the_machine_stops() {
+    let (lab, authority) = (Lab::new("middle"), Authority::new());
+    lab.pin(&authority);
+    lab.plane.with(|state| state.tls = Some(Authority::new().server("127.0.0.1", [2020, 2033])));
+    assert_eq!(lab.fails(), "tls_untrusted");
+    assert_eq!(lab.plane.heard(""), ["GET /boot/step/node-1/tls-untrusted"], "no session, no configuration, no report");
+    assert!(lab.console().contains("ca_sha256="), "{}", lab.console());
+    assert!(!lab.installer_ran());
+}
+
+#[test]
+fn a_pinned_machine_never_goes_on_without_tls() {
+    let (lab, authority) = (Lab::new("no-tls"), Authority::new());
+    lab.pin(&authority);
+    assert_eq!(lab.fails(), "tls_failed");
+    assert_eq!(lab.plane.heard(""), ["GET /boot/step/node-1/tls-failed"]);
+}
+
+/// Whoever comes in between later hears nothing either, and no disk is written to without a word of the boot plane.
+#[test]
+fn somebody_who_comes_in_between_later_stops_it_before_the_disks() {
+    let (mut lab, authority) = (Lab::new("later"), Authority::new());
+    lab.limits.confirmation = Duration::from_millis(500);
+    lab.limits.farewell = Duration::from_millis(100);
+    lab.pin(&authority);
+    lab.plane.with(|state| state.tls = Some(authority.server("127.0.0.1", [2020, 2033])));
+    let plane = lab.plane.clone();
+    let middle = thread::spawn(move || {
+        let other = Authority::new().server("127.0.0.1", [2020, 2033]);
+        while plane.heard("GET /pxe/images/").is_empty() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        plane.with(|state| state.tls = Some(other));
+    });
+    let code = lab.fails();
+    middle.join().unwrap();
+    assert!(matches!(code.as_str(), "boot_plane_away" | "tls_untrusted"), "{code}");
+    assert!(!lab.installer_ran());
 }
 
 #[test]

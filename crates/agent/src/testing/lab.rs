@@ -2,6 +2,7 @@
 
 use super::{
     Tree,
+    certificates::Authority,
     plane::{Plane, TOKEN},
 };
 use crate::{
@@ -177,6 +178,12 @@ impl Lab {
         let installed_by = "agent";
         let script = "echo progress 50 half; echo \"$METALFORM_NODE_ID\" > \"$METALFORM_FILES/../ran\"".into();
         Lab { plane, machine: Arc::new(machine), clock: Arc::default(), limits, script, installed_by }
+    }
+
+    /// The boot script pins that authority.
+    pub fn pin(&self, authority: &Authority) {
+        let line = std::fs::read_to_string(self.tree().root().join("proc/cmdline")).unwrap();
+        self.tree().write("proc/cmdline", &format!("{} ca_sha256={}\n", line.trim_end(), authority.pin()));
     }
 
     pub fn tree(&self) -> &Tree {

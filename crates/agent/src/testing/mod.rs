@@ -1,5 +1,6 @@
 //! A made tree of `/proc`, `/sys` and `/dev`, and what else tests of this crate need.
 
+pub mod certificates;
 pub mod lab;
 pub mod plane;
 

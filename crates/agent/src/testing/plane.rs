@@ -1,8 +1,9 @@
 //! A boot plane on loopback, for tests: strict where the real one is (token, numbers, the order of phases), and with faults
-//! that are told to it beforehand.
+//! that are told to it beforehand. Like the real one it takes TLS on the same port, if it is given a certificate.
 
 use ed25519_dalek::{Signature, VerifyingKey};
 use metalform_model::{Report, ReportPhase, RequestSignature, SessionKey, signed_text};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -46,6 +47,10 @@ pub struct State {
     pub faults: Vec<(&'static str, Fault)>,
     /// Method, path and `Range`.
     pub heard: Vec<String>,
+    /// Those of them that came without TLS.
+    pub heard_in_clear: Vec<String>,
+    /// What it shows within TLS; without it TLS isn't spoken.
+    pub tls: Option<Arc<ServerConfig>>,
     pub date: String,
     /// A release that knows no sessions.
     pub is_older: bool,
@@ -112,8 +117,44 @@ struct Asked {
     body: Vec<u8>,
 }
 
-fn read_request(stream: &mut TcpStream) -> Option<Asked> {
-    stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
+enum Connection {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ServerConnection, TcpStream>>),
+}
+
+impl Connection {
+    fn take(stream: TcpStream, tls: Option<Arc<ServerConfig>>) -> Option<Connection> {
+        stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
+        let mut first = [0];
+        stream.peek(&mut first).ok()?;
+        Some(match tls {
+            Some(config) if first[0] == 22 => {
+                Connection::Tls(Box::new(StreamOwned::new(ServerConnection::new(config).unwrap(), stream)))
+            }
+            _ => Connection::Plain(stream),
+        })
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self {
+            Connection::Plain(stream) => stream.read(buffer),
+            Connection::Tls(stream) => stream.read(buffer),
+        }
+    }
+
+    fn end_with(mut self, bytes: &[u8]) {
+        let _ = match &mut self {
+            Connection::Plain(stream) => stream.write_all(bytes).and_then(|()| stream.shutdown(Shutdown::Write)),
+            Connection::Tls(stream) => {
+                let written = stream.write_all(bytes).and_then(|()| stream.flush());
+                stream.conn.send_close_notify();
+                written.and_then(|()| stream.flush())
+            }
+        };
+    }
+}
+
+fn read_request(stream: &mut Connection) -> Option<Asked> {
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
     let head = loop {
@@ -148,11 +189,23 @@ fn read_request(stream: &mut TcpStream) -> Option<Asked> {
     })
 }
 
-fn answer(mut stream: TcpStream, state: &Mutex<State>) {
-    let Some(asked) = read_request(&mut stream) else { return };
+fn answer(stream: TcpStream, state: &Mutex<State>) {
+    let tls = state.lock().unwrap().tls.clone();
+    let speaks_no_tls = tls.is_none();
+    let Some(mut stream) = Connection::take(stream, tls) else { return };
+    let Some(asked) = read_request(&mut stream) else {
+        if speaks_no_tls {
+            stream.end_with(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        }
+        return;
+    };
     let mut state = state.lock().unwrap();
     let range = asked.range.map(|from| format!(" from {from}")).unwrap_or_default();
-    state.heard.push(format!("{} {}{range}", asked.method, asked.path));
+    let line = format!("{} {}{range}", asked.method, asked.path);
+    if matches!(stream, Connection::Plain(_)) {
+        state.heard_in_clear.push(line.clone());
+    }
+    state.heard.push(line);
     let at = state.faults.iter().position(|(path, _)| asked.path.starts_with(path));
     let fault = at.map(|at| state.faults.remove(at).1);
     let refusal = |code: &str| json!({"error": {"code": code, "message": "no"}}).to_string().into_bytes();
@@ -169,6 +222,8 @@ fn answer(mut stream: TcpStream, state: &Mutex<State>) {
                 exchange(&mut state, &asked)
             } else if path.starts_with("/boot/session/") {
                 (404, refusal("unknown_path"), String::new())
+            } else if path.starts_with("/boot/step/node-1/") {
+                (200, b"ok\n".to_vec(), String::new())
             } else if let Some(refused) = refused(&mut state, &asked) {
                 refused
             } else if let Some(name) = path.strip_prefix("/pxe/images/") {
@@ -197,8 +252,7 @@ fn answer(mut stream: TcpStream, state: &Mutex<State>) {
         _ => {}
     }
     let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n{headers}Connection: close\r\n\r\n");
-    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
-    let _ = stream.shutdown(Shutdown::Write);
+    stream.end_with(&[head.as_bytes(), &body].concat());
 }
 
 fn refusal(status: u16, code: &str, details: Value) -> (u16, Vec<u8>, String) {

@@ -43,9 +43,10 @@ async fn take(visit: &Visit, uri: &Uri) -> Result<Response, Refusal> {
             visit.grant(Some(&node));
             let word = plane.key.open_word(attempt.id).expose().to_owned();
             let length = word.len();
+            let seen = if plane.pins(&node) { Seen::PinnedAttemptAsked } else { Seen::AttemptAsked };
             let end = visit.clone();
             let body = counted_text(word, move || {
-                end.plane.journal.record(end.evidence(&node, attempt.id, Seen::AttemptAsked));
+                end.plane.journal.record(end.evidence(&node, attempt.id, seen));
             });
             Ok(plain(body, length))
         }

@@ -80,7 +80,7 @@ async fn admitted(
     let mgmt_ip: Ipv4Addr = visit.target.parse().map_err(|_| Refusal::BadAddress)?;
     plane.check_source(visit.source, mgmt_ip)?;
     let node = plane.node_at(mgmt_ip).await?;
-    let asked = Asked { method, path: uri.path(), query: &query, headers, body: &[] };
+    let asked = Asked { method, path: uri.path(), query: &query, headers, body: &[], channel: visit.channel };
     let (attempt, trust) = prove(plane, &node, &asked).await?;
     if !attempt.open {
         return Err(Refusal::NotInstalling);

@@ -12,7 +12,7 @@ mod script;
 mod session;
 mod step;
 
-use crate::{BootPlane, Refusal, peer::source_of, visit::Visit};
+use crate::{BootPlane, Channel, Refusal, peer::source_of, visit::Visit};
 use axum::{
     Extension, Router,
     extract::{ConnectInfo, Request, State},
@@ -26,7 +26,8 @@ use std::{
 };
 
 /// Everything the boot plane answers. The server around it must put the peer's address into each request
-/// (`into_make_service_with_connect_info::<SocketAddr>()`); without one every request is refused.
+/// (`into_make_service_with_connect_info::<SocketAddr>()`); without one every request is refused. One that came over TLS it
+/// marks with [`Channel::Tls`].
 pub fn router(plane: Arc<BootPlane>) -> Router {
     Router::new()
         // Whatever is wrong with a request for a script, the answer is a script.
@@ -54,7 +55,8 @@ async fn admit(State(plane): State<Arc<BootPlane>>, mut request: Request, next: 
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip().to_canonical());
     let peer = peer.map(|peer| source_of(peer, request.headers(), &plane.settings.trusted_proxies));
     let source = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-    let visit = Visit::new(plane.clone(), request.uri().path(), source);
+    let channel = request.extensions().get().copied().unwrap_or(Channel::Plain);
+    let visit = Visit::new(plane.clone(), request.uri().path(), source, channel);
     plane.journal.room().await;
     if !peer.is_some_and(|peer| plane.allows(peer)) {
         return visit.refuse(Refusal::NetworkNotAllowed);

@@ -44,7 +44,7 @@ async fn take(visit: &Visit, method: &Method, uri: &Uri, headers: &HeaderMap, bo
     plane.check_source(visit.source, node.mgmt_ip.ok_or(Refusal::ForeignAddress)?)?;
     let body = in_limits(body, |reason| Refusal::BadReport { reason }).await;
     let text = body.as_deref().unwrap_or_default();
-    let asked = Asked { method, path: uri.path(), query: &query, headers, body: text };
+    let asked = Asked { method, path: uri.path(), query: &query, headers, body: text, channel: visit.channel };
     let (attempt, _) = prove(plane, &node, &asked).await?;
     let report = read_report(&body?)?;
     // Before the attempt is looked at: the reply to the report that closed it may have been lost.

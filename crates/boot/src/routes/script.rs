@@ -59,7 +59,7 @@ async fn offer(visit: &Visit, method: &Method, uri: &Uri) -> Result<Response, Re
     if node.inline {
         return Err(Refusal::OtherUserData);
     }
-    let text = render(visit, &node, mgmt_ip)?;
+    let (text, seen) = render(visit, &node, mgmt_ip)?;
     if !plane.counts_script(&node.server_id) {
         return Err(Refusal::TooManyScripts);
     }
@@ -67,7 +67,7 @@ async fn offer(visit: &Visit, method: &Method, uri: &Uri) -> Result<Response, Re
     let length = text.len();
     let end = visit.clone();
     let body = counted_text(text, move || {
-        end.plane.journal.record(end.evidence(&node, attempt.id, Seen::ScriptServed));
+        end.plane.journal.record(end.evidence(&node, attempt.id, seen));
     });
     let headers = [
         (header::CONTENT_TYPE, "text/plain; charset=utf-8".to_owned()),
@@ -77,15 +77,23 @@ async fn offer(visit: &Visit, method: &Method, uri: &Uri) -> Result<Response, Re
     Ok((headers, body).into_response())
 }
 
-fn render(visit: &Visit, node: &BootNode, mgmt_ip: Ipv4Addr) -> Result<String, Refusal> {
+/// The script, and what was seen once it is out.
+fn render(visit: &Visit, node: &BootNode, mgmt_ip: Ipv4Addr) -> Result<(String, Seen), Refusal> {
     let plane = &visit.plane;
     let attempt = node.attempt.ok_or(Refusal::NotInstalling)?;
     let (token, checked) = (plane.key.token(attempt.id), plane.key.checked_token(attempt.id));
-    let values =
-        ScriptValues { checked_token: Some(&checked), ..node.script_values(mgmt_ip, &plane.settings.host, &token) };
+    let pin = plane.ca_sha256();
+    let values = ScriptValues {
+        checked_token: Some(&checked),
+        ..node.script_values(mgmt_ip, &plane.settings.host, &token, pin.clone())
+    };
     let template = node.template.as_deref();
     match plane.settings.templates.render(template, &values) {
-        Some(Ok(text)) => Ok(text),
+        Some(Ok(text)) => {
+            // By its text: a script without the word has an agent that asks in the clear, whatever was meant.
+            let is_pinned = pin.is_some_and(|digits| text.contains(&format!(" ca_sha256={digits}")));
+            Ok((text, if is_pinned { Seen::PinnedScriptServed } else { Seen::ScriptServed }))
+        }
         Some(Err(error)) => {
             tracing::error!(server_id = node.server_id, %error, "no script for this node");
             Err(Refusal::NoScript)

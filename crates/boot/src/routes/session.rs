@@ -5,7 +5,7 @@
 
 use super::report::in_limits;
 use crate::{
-    BootAttemptRef, BootNode, Bound, Refusal,
+    BootAttemptRef, BootNode, BootSession, Bound, Channel, Refusal,
     query::{BootQuery, read_query},
     session::is_usable,
     visit::Visit,
@@ -51,7 +51,8 @@ async fn exchange(visit: &Visit, uri: &Uri, body: Body) -> Result<Response, Refu
         return Err(bad("that is no Ed25519 public key".to_owned()));
     }
     let evidence = visit.observation(&node, attempt.id, Seen::SessionBegun { key, round: node.round });
-    match plane.in_time(plane.sessions.bind(evidence, node.round, key)).await? {
+    let session = BootSession { key, round: node.round, over_tls: visit.channel == Channel::Tls };
+    match plane.in_time(plane.sessions.bind(evidence, session)).await? {
         Bound::New | Bound::Same => {}
         Bound::Refused => return Err(Refusal::SessionTaken),
     }
@@ -65,5 +66,6 @@ async fn admitted(visit: &Visit, query: &BootQuery<'_>) -> Result<(BootNode, Boo
     let node = plane.node_named(&visit.target).await?;
     plane.check_source(visit.source, node.mgmt_ip.ok_or(Refusal::ForeignAddress)?)?;
     let attempt = plane.check_token(query, &node)?;
+    plane.check_channel(plane.is_pinned(&node), visit.channel)?;
     if attempt.open { Ok((node, attempt)) } else { Err(Refusal::NotInstalling) }
 }

@@ -397,10 +397,17 @@ fn gives_token_to_kernel(script: &Script<'_>, command: &Command) -> bool {
 /// The name of a file under UEFI that is all initrds in one.
 const ALL_INITRDS: &str = "initrd.magic";
 
-/// `{{agent_init}}` begins with a blank of its own.
 fn initrds_named_by(command: &Command) -> impl Iterator<Item = &str> {
     let words = command.arguments().iter().filter_map(|word| word.strip_prefix("initrd="));
-    words.map(|names| names.strip_suffix("{{agent_init}}").unwrap_or(names)).flat_map(|names| names.split(','))
+    words.map(without_own_blanks).flat_map(|names| names.split(','))
+}
+
+/// These places begin with a blank of their own.
+fn without_own_blanks(mut names: &str) -> &str {
+    while let Some(before) = ["{{agent_init}}", "{{ca_sha256}}"].iter().find_map(|place| names.strip_suffix(place)) {
+        names = before;
+    }
+    names
 }
 
 fn check_initrds(script: &Script<'_>, command: &Command, found: &mut Vec<TemplateFault>) {

@@ -73,6 +73,12 @@ impl Templates {
         self.0.keys().map(String::as_str)
     }
 
+    /// Whether scripts made from it have a place for the pin of our authority; `name` `None` is `foundation`.
+    pub fn pins(&self, name: Option<&str>) -> bool {
+        let template = self.0.get(name.unwrap_or(FOUNDATION));
+        template.is_some_and(|Template(parts)| parts.iter().any(|part| matches!(part, Part::Place(Place::CaSha256))))
+    }
+
     /// The script of a node; `name` `None` is `foundation`. `None` if there is no such template.
     pub fn render(&self, name: Option<&str>, values: &ScriptValues<'_>) -> Option<Result<String, ValueError>> {
         Some(self.0.get(name.unwrap_or(FOUNDATION))?.render(values))
@@ -161,11 +167,12 @@ pub(super) enum Place {
     KernelSha256,
     InitrdSha256,
     CheckedToken,
+    CaSha256,
 }
 
 impl Place {
     /// All of them, as they are written.
-    pub const NAMES: [(&str, Place); 14] = [
+    pub const NAMES: [(&str, Place); 15] = [
         ("server_id", Place::ServerId),
         ("mgmt_ip", Place::MgmtIp),
         ("boot_host", Place::BootHost),
@@ -180,6 +187,7 @@ impl Place {
         ("kernel_sha256", Place::KernelSha256),
         ("initrd_sha256", Place::InitrdSha256),
         ("checked_token", Place::CheckedToken),
+        ("ca_sha256", Place::CaSha256),
     ];
 
     pub fn named(name: &str) -> Option<Place> {
@@ -210,6 +218,11 @@ impl Place {
                 (false, _) => String::new(),
                 (true, None) => AGENT_INIT.to_owned(),
                 (true, Some(digest)) => format!("{AGENT_INIT} manifest_sha256={digest}"),
+            },
+            // With its own blank, as the one before. Whatever else is booted would pass the word over, and go on in the clear.
+            Place::CaSha256 => match &values.ca_sha256 {
+                Some(digits) if values.has_agent => format!(" ca_sha256={digits}"),
+                _ => String::new(),
             },
         })
     }

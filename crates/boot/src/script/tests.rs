@@ -323,6 +323,26 @@ fn a_set_that_holds_the_agent_starts_it() {
 }
 
 #[test]
+fn our_authority_is_pinned_for_the_agent_alone() {
+    let (boot_host, boot_token) = (host("10.240.0.5"), BootToken::hidden());
+    let digits = "0123456789abcdef".repeat(4);
+    let rendered = |has_agent, digits: &str| {
+        let ca_sha256 = Some(digits.to_owned());
+        let values = ScriptValues { has_agent, ca_sha256, ..ScriptValues::new(SERVER, IP, &boot_host, &boot_token) };
+        Templates::builtin().render(None, &values).unwrap()
+    };
+    let pinned = format!(" initrd=initrd-foundation.img rdinit=/metalform/init ca_sha256={digits} node_id=");
+    assert_eq!(rendered(true, &digits).unwrap(), OURS.replace(" initrd=initrd-foundation.img node_id=", &pinned));
+    assert_eq!(rendered(false, &digits).unwrap(), OURS);
+    for wrong in ["", &digits[1..], &digits.to_uppercase(), &format!("{} || reboot", &digits[10..])] {
+        assert_eq!(rendered(true, wrong).unwrap_err().value, "ca_sha256", "{wrong:?}");
+    }
+    for name in Templates::builtin().names() {
+        assert!(Templates::builtin().pins(Some(name)), "{name}");
+    }
+}
+
+#[test]
 fn a_named_image_set_changes_only_where_images_come_from() {
     let script = render(SERVER, "10.240.0.5", Some("ahv-6.8")).unwrap();
     let elsewhere = OURS.replace("${base-url}/images", "${base-url}/images/ahv-6.8");

@@ -32,6 +32,9 @@ pub struct ScriptValues<'a> {
     pub initrd_sha256: Option<&'a str>,
     /// `{{checked_token}}`: what the step `boot-checked` is shown with; the boot token, which won't do there, if `None`.
     pub checked_token: Option<&'a BootToken>,
+    /// `{{ca_sha256}}` is ` ca_sha256=` and this, the SHA-256 of our authority's certificate as 64 hex digits in lower case, if
+    /// the set holds the agent and the boot plane speaks TLS; else nothing.
+    pub ca_sha256: Option<String>,
 }
 
 /// The network that a node installs in.
@@ -84,6 +87,7 @@ impl<'a> ScriptValues<'a> {
             kernel_sha256: None,
             initrd_sha256: None,
             checked_token: None,
+            ca_sha256: None,
         }
     }
 
@@ -110,6 +114,9 @@ impl<'a> ScriptValues<'a> {
         }
         if self.image_set.is_some_and(|set| !is_image_set_name(set)) {
             return refuse("image_set", "1 to 64 of A-Z a-z 0-9 . _ - and begin with a letter or digit");
+        }
+        if self.ca_sha256.as_ref().is_some_and(|digits| !is_sha256(digits)) {
+            return refuse("ca_sha256", "64 of 0-9 a-f");
         }
         if self.squashfs.is_some_and(|file| !is_plain_name(file)) {
             return refuse("squashfs", "1 to 128 of A-Z a-z 0-9 . _ + - and begin with a letter, a digit or _");

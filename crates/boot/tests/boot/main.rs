@@ -11,4 +11,5 @@ mod sessions;
 mod steps;
 mod store_away;
 mod support;
+mod tls;
 mod wire;

@@ -8,11 +8,11 @@ use metalform_model::{RequestSignature, SIGNATURE_HEADER, Seen, SessionKey, sign
 use serde_json::json;
 use std::net::Ipv4Addr;
 
-const CONFIG: &str = "/boot/server/10.240.0.11";
-const ARIZONA: &str = "/boot/arizona/10.240.0.11";
-const REPORT: &str = "/boot/report/server-001";
+pub const CONFIG: &str = "/boot/server/10.240.0.11";
+pub const ARIZONA: &str = "/boot/arizona/10.240.0.11";
+pub const REPORT: &str = "/boot/report/server-001";
 
-fn key_of(byte: u8) -> SigningKey {
+pub fn key_of(byte: u8) -> SigningKey {
     SigningKey::from_bytes(&[byte; 32])
 }
 
@@ -20,11 +20,11 @@ fn public(key: &SigningKey) -> SessionKey {
     SessionKey(key.verifying_key().to_bytes())
 }
 
-fn exchange(key: &SigningKey) -> String {
+pub fn exchange(key: &SigningKey) -> String {
     json!({"key": public(key)}).to_string()
 }
 
-fn session_path() -> String {
+pub fn session_path() -> String {
     format!("/boot/session/server-001?t={}", token())
 }
 
@@ -43,7 +43,7 @@ fn request_with(method: &str, path: &str, signature: &str, body: &str) -> Reques
 }
 
 /// A request that is signed as it should be.
-fn signed(key: &SigningKey, method: &str, path: &str, counter: u64, body: &str) -> Request<Body> {
+pub fn signed(key: &SigningKey, method: &str, path: &str, counter: u64, body: &str) -> Request<Body> {
     request_with(method, path, &signature(key, method, path, counter, body), body)
 }
 

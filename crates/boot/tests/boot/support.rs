@@ -61,7 +61,8 @@ pub struct Store {
 /// As far as one round goes; the rest is the business of the store, and tested there.
 #[async_trait]
 impl Sessions for Store {
-    async fn bind(&self, evidence: Evidence, round: u32, key: SessionKey) -> Result<Bound, Unavailable> {
+    async fn bind(&self, evidence: Evidence, session: BootSession) -> Result<Bound, Unavailable> {
+        let BootSession { key, round, .. } = session;
         let mode = *self.recorder.lock().unwrap();
         mode.pass().await?;
         let mut node = self.node.lock().unwrap();
@@ -69,7 +70,7 @@ impl Sessions for Store {
             Some(session) if session.key == key => Ok(Bound::Same),
             Some(session) if session.round >= round => Ok(Bound::Refused),
             _ => {
-                node.session = Some(BootSession { key, round });
+                node.session = Some(session);
                 *self.counter.lock().unwrap() = 0;
                 self.evidence.lock().unwrap().push(evidence);
                 Ok(Bound::New)
@@ -175,6 +176,7 @@ pub fn node() -> BootNode {
         mgmt_ip: Some(NODE_IP),
         attempt: Some(BootAttemptRef { id: ATTEMPT, open: true }),
         round: 1,
+        is_pinned: false,
         session: None,
         instruction: Instruction::Install,
         config: json!({"server_info": {"server_id": "server-001"}, "network_config": {}}),

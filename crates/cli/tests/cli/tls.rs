@@ -108,6 +108,60 @@ fn what_the_first_start_makes_is_its_owners_alone_but_for_what_clients_need() {
     assert_eq!([of("audit.pub"), of("tls/ca.pem"), of("tls")], [0o644, 0o644, 0o755]);
 }
 
+/// Whether those files are one certificate, and what boot scripts pin of it.
+fn digest_of(certificate: &str) -> String {
+    let shown = "openssl x509 -in \"$0\" -outform DER | sha256sum";
+    let output = program("sh", &["-c", shown, certificate]);
+    String::from_utf8(output.stdout).unwrap().split_whitespace().next().unwrap().to_owned()
+}
+
+#[test]
+fn machines_may_speak_tls_on_the_boot_planes_own_port_and_old_ones_go_on_without() {
+    let (folder, _) = furnished("tls = \"off\"\n");
+    let service = Running::start(&mut command(&folder, &["serve"]));
+    let boot = service.said("boot plane    http://127.0.0.1:");
+    let host = format!("127.0.0.1:{}", boot.split_whitespace().next().unwrap());
+    let ca = path(&folder, "data/tls/ca.pem");
+    let url = |scheme: &str| format!("{scheme}://{host}/healthz");
+    for version in [["--tlsv1.2", "--tls-max", "1.2"], ["--tlsv1.3", "--tls-max", "1.3"]] {
+        let asked = curl(&[&version[..], &["--cacert", &ca, &url("https")]].concat());
+        assert_eq!(asked, (Some(0), "{\"status\":\"ok\"}".to_owned()), "{version:?}");
+    }
+    assert_eq!(curl(&[&url("http")]), (Some(0), "{\"status\":\"ok\"}".to_owned()));
+    assert_eq!(curl(&[&url("https")]).0, Some(60), "nobody else has signed it");
+    let elsewhere = ["--cacert", &ca, "--connect-to", &format!("::{host}"), "https://10.240.0.5/healthz"];
+    assert_eq!(curl(&elsewhere).0, Some(60), "it is for no other address");
+
+    // The certificate that scripts pin is shown with the server's own, which openssl trusts by it.
+    let shown =
+        "openssl s_client -connect \"$0\" -CAfile \"$1\" -verify_return_error -showcerts </dev/null 2>/dev/null";
+    let output = program("sh", &["-c", shown, &host, &ca]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let certificates: Vec<&str> = text.split("-----BEGIN CERTIFICATE-----").skip(1).collect();
+    assert_eq!(certificates.len(), 2, "{text}");
+    let (second, _) = certificates[1].split_once("-----END CERTIFICATE-----").unwrap();
+    let second = folder.write("second.pem", &format!("-----BEGIN CERTIFICATE-----{second}-----END CERTIFICATE-----\n"));
+    assert_eq!(digest_of(&second), digest_of(&ca));
+    assert_eq!(mode(&path(&folder, "data/tls/boot.pem")), 0o600);
+    assert!(!fs::exists(path(&folder, "data/tls/server.pem")).unwrap(), "the control plane has none here");
+    assert_eq!(service.stop("-TERM"), 0);
+}
+
+#[test]
+fn without_tls_the_boot_plane_is_what_it_was() {
+    let (folder, _) = furnished("");
+    let file = path(&folder, "metalform.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("[boot]\n", "[boot]\ntls = \"off\"\n")).unwrap();
+    let service = start(&folder);
+    let boot = service.said("boot plane    http://127.0.0.1:");
+    let host = format!("127.0.0.1:{}", boot.split_whitespace().next().unwrap());
+    assert_eq!(curl(&[&format!("http://{host}/healthz")]).0, Some(0));
+    assert_eq!(curl(&["--insecure", &format!("https://{host}/healthz")]).0, Some(35), "no TLS is spoken");
+    assert!(!fs::exists(path(&folder, "data/tls/boot.pem")).unwrap());
+}
+
 #[test]
 fn the_first_start_makes_a_service_that_other_peoples_clients_trust_by_one_file() {
     let (folder, host) = furnished("");
@@ -159,7 +213,8 @@ fn a_service_that_makes_its_authority_only_now_is_waited_for() {
 fn a_client_elsewhere_is_told_what_to_copy_and_under_which_name_to_ask() {
     let (folder, host) = furnished("");
     let everywhere = host.replace("127.0.0.1", "0.0.0.0");
-    let service = Running::start(command(&folder, &["serve"]).env("METALFORM_CONTROL_LISTEN", everywhere));
+    let mut serve = command(&folder, &["serve"]);
+    let service = Running::start(serve.env("METALFORM_CONTROL_LISTEN", everywhere).env("METALFORM_BOOT_TLS", "off"));
     service.said("control plane https://127.0.0.1:");
     let boot = service.said("boot plane    http://");
     let elsewhere = Folder::new();
@@ -238,7 +293,7 @@ fn an_operators_pair_is_swapped_while_requests_run_and_none_fails() {
     let pems: Vec<Vec<u8>> = [&cert, &next[0].0, &next[1].0].map(|path| fs::read(path).unwrap()).into();
     let (folder, host) = furnished(&format!("tls = {{ cert = {cert:?}, key = {key:?} }}"));
     let service = start(&folder);
-    assert!(!Path::new(&path(&folder, "data/tls")).exists(), "no authority of ours is made");
+    assert!(!Path::new(&path(&folder, "data/tls/server.pem")).exists(), "ours is the boot plane's alone");
 
     let (stop, count) = (Arc::<AtomicBool>::default(), Arc::<AtomicU32>::default());
     let port = host.split_once(':').unwrap().1;

@@ -91,6 +91,9 @@ fn a_drive_with_partitions_is_installed_on_when_the_plan_says_wipe() {
     site.add_fault("disk_has_partitions", "wiped");
     let cluster = site.deploy(&["wiped"], 20, |plan| list_drives(plan, &[true, false, false]));
     assert_eq!(site.wait_for_phase(&cluster, None, &["ready", "needs_operator", "failed"]), "ready");
+    // Its script pinned our authority, so nothing was taken from it in the clear, from the exchange to the installed system's report.
+    let console = site.console("wiped");
+    assert!(console.contains(" ca_sha256="), "{console}");
 }
 
 /// What the profile's own drives are looked for by: a list is a list, even where it says what the profile says.

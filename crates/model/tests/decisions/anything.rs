@@ -55,6 +55,7 @@ pub fn a_report() -> impl Strategy<Value = Report> {
 pub fn seen() -> impl Strategy<Value = Seen> {
     prop_oneof![
         Just(Seen::ScriptServed),
+        Just(Seen::PinnedScriptServed),
         Just(Seen::ConfigServed),
         (select(vec!["vmlinuz-foundation", "initrd-foundation.img", "x"]), 0u64..3)
             .prop_map(|(file, sent)| Seen::ImageServed { file: file.into(), sent, of: 2 }),
@@ -63,7 +64,8 @@ pub fn seen() -> impl Strategy<Value = Seen> {
         (0u8..3, 0u32..4).prop_map(|(key, round)| Seen::SessionBegun { key: SessionKey([key; 32]), round }),
         (select(vec!["vmlinuz-foundation", "x"]), select(vec!["image_unreadable", "unknown_image"]))
             .prop_map(|(file, code)| Seen::ImageRefused { file: file.into(), code: code.into() }),
-        select(vec![BootStep::Boot, BootStep::Error(7)]).prop_map(|step| Seen::StepReached { step }),
+        select(vec![BootStep::Boot, BootStep::Error(7), BootStep::TlsUntrusted, BootStep::TlsFailed])
+            .prop_map(|step| Seen::StepReached { step }),
         a_call().prop_map(Seen::InstallerCalled),
     ]
 }

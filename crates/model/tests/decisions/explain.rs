@@ -48,6 +48,8 @@ fn the_first_step_that_is_missing_is_named_once_it_had_its_time() {
         (vec![Seen::StepReached { step: BootStep::Error(0x3e0f_6095) }], 0, "boot_script_failed"),
         (vec![kernel.clone(), Seen::StepReached { step: BootStep::KernelDiffers }], 0, "image_changed"),
         (vec![kernel.clone(), Seen::StepReached { step: BootStep::InitrdDiffers }], 0, "image_changed"),
+        (vec![Seen::StepReached { step: BootStep::TlsUntrusted }], 0, "tls_untrusted"),
+        (vec![Seen::StepReached { step: BootStep::TlsFailed }], 0, "tls_failed"),
         (vec![Seen::ScriptServed; 3], 0, "boots_again_and_again"),
         (vec![refused("image_unreadable")], 0, "image_unreadable"),
         (vec![refused("image_unverified")], 0, "image_unverified"),

@@ -5,7 +5,7 @@ use metalform_model::Timestamp;
 use std::path::PathBuf;
 use thiserror::Error;
 
-/// Why the control plane can't have its certificate. All are permanent but [`TlsError::File`], which may be mended by
+/// Why a plane can't have its certificate. All are permanent but [`TlsError::File`], which may be mended by
 /// another try.
 #[derive(Debug, Error)]
 pub enum TlsError {

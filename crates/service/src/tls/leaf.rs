@@ -16,6 +16,32 @@ use std::{collections::BTreeSet, fmt, io::ErrorKind, path::Path, sync::Arc, time
 
 const LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
 
+/// Whose certificate it is. Each plane has a key of its own: the boot plane shows its certificate to a network that the
+/// operators' isn't shown to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Plane {
+    /// People have the authority's certificate already.
+    Control,
+    /// Machines have its digest alone, so it is shown, too.
+    Boot,
+}
+
+impl Plane {
+    fn file(self) -> &'static str {
+        match self {
+            Plane::Control => "server.pem",
+            Plane::Boot => "boot.pem",
+        }
+    }
+
+    fn common_name(self) -> &'static str {
+        match self {
+            Plane::Control => "Metalform control plane",
+            Plane::Boot => "Metalform boot plane",
+        }
+    }
+}
+
 /// A server certificate of ours with its key.
 #[derive(Debug, Clone)]
 pub(super) struct Leaf {
@@ -51,17 +77,18 @@ impl fmt::Display for Reason {
 }
 
 impl Leaf {
-    /// Reads `server.pem` of the folder; makes a new one where there is a reason. Gives that reason, too.
+    /// Reads the plane's file in the folder; makes a new one where there is a reason. Gives that reason, too.
     pub fn load_or_make(
         folder: &Path,
         sealed: &SealedFiles,
+        plane: Plane,
         names: &BTreeSet<String>,
         now: Timestamp,
     ) -> Result<(Leaf, Option<Reason>), TlsError> {
         let failed = |source| TlsError::File { doing: "make", path: folder.to_owned(), source };
         std::fs::create_dir_all(folder).map_err(failed)?;
         let authority = Authority::load_or_make(folder, sealed, now)?;
-        let path = folder.join("server.pem");
+        let path = folder.join(plane.file());
         let present = match secrets::read(&path) {
             Ok(pem) => read(&pem, &path).map_err(|_| Reason::Unreadable),
             Err(SecretError::File { source, .. }) if source.kind() == ErrorKind::NotFound => Err(Reason::Missing),
@@ -71,18 +98,30 @@ impl Leaf {
         };
         let reason = match present {
             Ok(leaf) => match reason(&leaf, &authority, names, now) {
-                None => return Ok((leaf, None)),
+                None => return Ok((leaf.shown_by(plane, &authority), None)),
                 Some(reason) => reason,
             },
             Err(reason) => reason,
         };
-        let pem = make(&authority, names, now)?;
+        let pem = make(&authority, plane, names, now)?;
         let failed = |source| TlsError::File { doing: "write", path: path.clone(), source };
         secrets::write_whole(&path, pem.expose_secret().as_bytes(), 0o600).map_err(failed)?;
-        let leaf = read(&pem, &path)?;
+        let leaf = read(&pem, &path)?.shown_by(plane, &authority);
         let names = names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
         tracing::info!(%reason, until = %leaf.facts.validity.not_after, names, "a new server certificate is made");
         Ok((leaf, Some(reason)))
+    }
+
+    fn shown_by(self, plane: Plane, authority: &Authority) -> Leaf {
+        match plane {
+            Plane::Control => self,
+            Plane::Boot => {
+                let mut key = (*self.key).clone();
+                key.cert.truncate(1);
+                key.cert.push(authority.certificate.clone());
+                Leaf { key: Arc::new(key), ..self }
+            }
+        }
     }
 }
 
@@ -108,11 +147,16 @@ fn read(pem: &SecretString, path: &Path) -> Result<Leaf, TlsError> {
 }
 
 /// A new key, and a certificate over it.
-fn make(authority: &Authority, names: &BTreeSet<String>, now: Timestamp) -> Result<SecretString, TlsError> {
+fn make(
+    authority: &Authority,
+    plane: Plane,
+    names: &BTreeSet<String>,
+    now: Timestamp,
+) -> Result<SecretString, TlsError> {
     let failed = |source| TlsError::Make { what: "a server certificate", source };
     let mut params = CertificateParams::new(names.iter().cloned().collect::<Vec<_>>()).map_err(failed)?;
     params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, "Metalform control plane");
+    params.distinguished_name.push(DnType::CommonName, plane.common_name());
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];

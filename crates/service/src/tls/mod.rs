@@ -1,9 +1,10 @@
-//! HTTPS for the control plane, from the first start.
+//! TLS for both planes, from the first start.
 //!
 //! Without configuration we are our own authority: `tls/ca.pem` and `ca.key` of the data folder, made once, and a server
 //! certificate below it that is renewed long before it ends. Whoever copies `ca.pem` trusts every later certificate. An
 //! operator who has a certificate names its files instead; they are looked at every few seconds, and a pair that can be
-//! used replaces the one before without a connection lost.
+//! used replaces the one before without a connection lost. That is the control plane's alone: the boot plane's certificate is
+//! always under our own authority, because that is what boot scripts pin.
 //!
 //! Rejected: a self-signed server certificate, which every client would have to be given anew at each renewal; and a name
 //! constraint on the authority, because the names that the service goes by are configuration, and may change.

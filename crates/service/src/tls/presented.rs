@@ -38,7 +38,7 @@ impl ResolvesServerCert for Presented {
     }
 }
 
-/// TLS 1.2 and 1.3, HTTP/1.1, no client certificates.
+/// TLS 1.2 and 1.3, HTTP/1.1, no client certificates: iPXE gives up where one is asked for, even as an option.
 pub(super) fn acceptor(presented: Arc<Presented>) -> Result<TlsAcceptor, TlsError> {
     let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
     let builder = builder.with_protocol_versions(&[&TLS13, &TLS12]).map_err(TlsError::Setup)?;

@@ -1,5 +1,5 @@
-//! The control plane's certificate while the service runs: ours is renewed in time, the operator's is read again when its
-//! files change. What can't be used changes nothing; it is told once.
+//! A plane's certificate while the service runs: ours is renewed in time, the operator's is read again when its files change.
+//! What can't be used changes nothing; it is told once.
 //!
 //! Files are compared by what they hold. Their times were rejected: a link that is swapped, as container platforms do it,
 //! may bring an older one, and two writes within a tick look like one.
@@ -8,7 +8,7 @@ use super::{
     TlsError,
     certificate::{Facts, Validity},
     folder,
-    leaf::Leaf,
+    leaf::{Leaf, Plane},
     names::{Host, names},
     pair::{PairFiles, PairText},
     presented::{Presented, acceptor},
@@ -17,7 +17,9 @@ use crate::{
     config::{Config, ControlTls},
     secrets::SealedFiles,
 };
+use metalform_boot::{BootHost, CaPin};
 use metalform_model::{Clock, Timestamp};
+use sha2::{Digest, Sha256};
 use std::{collections::BTreeSet, error::Error as StdError, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
@@ -52,6 +54,32 @@ enum Looked {
 }
 
 impl ServerTls {
+    /// The boot plane's, whoever's the control plane's is: what scripts pin is our own authority. `None`: plain HTTP alone.
+    ///
+    /// It is for the host of `public_url`, the address that is listened on, and loopback. The machine's name and its other
+    /// addresses, which the control plane's is for, too, are nothing to tell that network.
+    pub fn start_boot(
+        config: &Config,
+        sealed: &SealedFiles,
+        host: &BootHost,
+        now: Timestamp,
+    ) -> Result<Option<ServerTls>, TlsError> {
+        if !config.boot.speaks_tls() {
+            return Ok(None);
+        }
+        let spec = NamesSpec { listen: config.boot.listen, added: vec![host.host().to_owned()], is_local: false };
+        let (presented, ours) = Ours::start(folder(&config.data_dir), sealed.clone(), Plane::Boot, spec, now)?;
+        Ok(Some(ServerTls { presented, source: Source::Ours(ours) }))
+    }
+
+    /// What boot scripts pin, where it is the boot plane's.
+    pub fn ca_pin(&self) -> Option<CaPin> {
+        match &self.source {
+            Source::Ours(ours) => ours.pin.clone(),
+            Source::Operators(_) => None,
+        }
+    }
+
     /// As the configuration says; `None`: plain HTTP. `listen` is where the control plane really listens.
     pub fn start(
         config: &Config,
@@ -62,8 +90,9 @@ impl ServerTls {
         let (presented, source) = match &config.control.tls {
             ControlTls::Off => return Ok(None),
             ControlTls::SelfMade => {
-                let spec = NamesSpec { listen, added: config.control.names.clone() };
-                let (presented, ours) = Ours::start(folder(&config.data_dir), sealed.clone(), spec, now)?;
+                let spec = NamesSpec { listen, added: config.control.names.clone(), is_local: true };
+                let folder = folder(&config.data_dir);
+                let (presented, ours) = Ours::start(folder, sealed.clone(), Plane::Control, spec, now)?;
                 (presented, Source::Ours(ours))
             }
             ControlTls::Pair { cert, key } => {
@@ -120,15 +149,18 @@ impl ServerTls {
     }
 }
 
-/// What the names of our own certificate come from, beside the machine.
+/// What the names of our own certificate come from.
 struct NamesSpec {
     listen: SocketAddr,
     added: Vec<String>,
+    /// And from the machine: its name, and where `listen` is every address, each that it has.
+    is_local: bool,
 }
 
 impl NamesSpec {
     fn names(&self) -> BTreeSet<String> {
-        names(self.listen, &self.added, &Host::here())
+        let host = if self.is_local { Host::here() } else { Host::default() };
+        names(self.listen, &self.added, &host)
     }
 }
 
@@ -137,20 +169,31 @@ struct Ours {
     folder: PathBuf,
     /// What opens the authority's key, for the next certificate.
     sealed: SealedFiles,
+    plane: Plane,
     spec: NamesSpec,
     validity: Validity,
     told: Option<String>,
+    /// Of the authority's certificate, where that is shown with ours.
+    pin: Option<CaPin>,
+}
+
+/// SHA-256 of the authority's certificate, where it is shown.
+fn pin_of(leaf: &Leaf) -> Option<[u8; 32]> {
+    leaf.key.cert.get(1).map(|authority| Sha256::digest(authority).into())
 }
 
 impl Ours {
     fn start(
         folder: PathBuf,
         sealed: SealedFiles,
+        plane: Plane,
         spec: NamesSpec,
         now: Timestamp,
     ) -> Result<(Arc<Presented>, Ours), TlsError> {
-        let (Leaf { key, facts }, _) = Leaf::load_or_make(&folder, &sealed, &spec.names(), now)?;
-        Ok((Presented::new(key), Ours { folder, sealed, spec, validity: facts.validity, told: None }))
+        let (leaf, _) = Leaf::load_or_make(&folder, &sealed, plane, &spec.names(), now)?;
+        let pin = pin_of(&leaf).map(CaPin::new);
+        let Leaf { key, facts } = leaf;
+        Ok((Presented::new(key), Ours { folder, sealed, plane, spec, validity: facts.validity, told: None, pin }))
     }
 
     /// The machine's names are asked only when somebody asks to reload: addresses come and go on a machine that runs
@@ -159,8 +202,12 @@ impl Ours {
         if !asked && !self.validity.is_due(now) {
             return Looked::Same;
         }
-        match Leaf::load_or_make(&self.folder, &self.sealed, &self.spec.names(), now) {
-            Ok((Leaf { key, facts }, reason)) => {
+        match Leaf::load_or_make(&self.folder, &self.sealed, self.plane, &self.spec.names(), now) {
+            Ok((leaf, reason)) => {
+                if let Some((pin, sha256)) = self.pin.as_ref().zip(pin_of(&leaf)) {
+                    pin.replace(sha256);
+                }
+                let Leaf { key, facts } = leaf;
                 presented.replace(key);
                 self.validity = facts.validity;
                 self.told = None;
@@ -270,7 +317,7 @@ mod tests {
     use super::*;
     use crate::{
         clock::WallClock,
-        listener::{self, Limits},
+        listener::{self, Limits, Speaks},
         tls::{
             testing,
             tests::{DAY, Folder, NOW, write_pair},
@@ -350,8 +397,10 @@ mod tests {
     #[test]
     fn ours_is_renewed_while_it_runs_and_a_disk_that_fails_is_told_once() {
         let folder = Folder::new();
-        let spec = NamesSpec { listen: "127.0.0.1:8443".parse().unwrap(), added: vec!["a.example.com".into()] };
-        let (presented, mut ours) = Ours::start(folder.0.join("tls"), SealedFiles::for_tests(), spec, NOW).unwrap();
+        let listen = "127.0.0.1:8443".parse().unwrap();
+        let spec = NamesSpec { listen, added: vec!["a.example.com".into()], is_local: true };
+        let (presented, mut ours) =
+            Ours::start(folder.0.join("tls"), SealedFiles::for_tests(), Plane::Control, spec, NOW).unwrap();
         let first = presented.now().cert.clone();
         assert_eq!(ours.look(&presented, NOW + DAY * 59, false), Looked::Same);
         let saved = fs::read(folder.0.join("tls/ca.key")).unwrap();
@@ -401,7 +450,8 @@ mod tests {
         let (reload, stop) = (Arc::new(Notify::new()), CancellationToken::new());
         let keeper = tokio::spawn(tls.keep(clock.clone(), reload.clone(), stop.clone()));
         let router = Router::new().route("/", get(|| async { "here" }));
-        let ended = listener::answer("test plane", listener, Some(acceptor), router, Limits::default(), stop.clone());
+        let ended =
+            listener::answer("test plane", listener, Speaks::Https(acceptor), router, Limits::default(), stop.clone());
 
         let connector = testing::connector(&crate::tls::ca_file(&folder.0));
         let connect = async || {

@@ -1,7 +1,7 @@
 //! A server and a client that trust each other, for the tests of other modules.
 
 use super::{
-    leaf::Leaf,
+    leaf::{Leaf, Plane},
     presented::{Presented, acceptor},
     tests::Folder,
 };
@@ -19,7 +19,8 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 pub(crate) fn pair() -> (TlsAcceptor, TlsConnector) {
     let folder = Folder::new();
     let names = ["localhost".to_owned()].into();
-    let (leaf, _) = Leaf::load_or_make(&folder.0, &SealedFiles::for_tests(), &names, WallClock.now()).unwrap();
+    let (leaf, _) =
+        Leaf::load_or_make(&folder.0, &SealedFiles::for_tests(), Plane::Control, &names, WallClock.now()).unwrap();
     let connector = connector(&folder.0.join("ca.pem"));
     (acceptor(Presented::new(leaf.key)).unwrap(), connector)
 }

@@ -4,7 +4,7 @@ use super::{
     TlsError,
     authority::Authority,
     certificate::{Facts, Validity},
-    leaf::{Leaf, Reason},
+    leaf::{Leaf, Plane, Reason},
     pair::{PairFiles, name_to_ask_for},
 };
 use crate::secrets::SealedFiles;
@@ -60,7 +60,8 @@ fn names(names: &[&str]) -> BTreeSet<String> {
 }
 
 fn make(folder: &Folder, at: Timestamp) -> (Leaf, Option<Reason>) {
-    Leaf::load_or_make(&folder.0, &SealedFiles::for_tests(), &names(&["127.0.0.1", "localhost"]), at).unwrap()
+    Leaf::load_or_make(&folder.0, &SealedFiles::for_tests(), Plane::Control, &names(&["127.0.0.1", "localhost"]), at)
+        .unwrap()
 }
 
 /// What a client with that certificate of an authority says of it.
@@ -140,7 +141,7 @@ fn other_names_make_another_certificate() {
     let folder = Folder::new();
     make(&folder, NOW);
     let more = names(&["127.0.0.1", "localhost", "metalform.example.com", "fd00::7"]);
-    let (leaf, reason) = Leaf::load_or_make(&folder.0, &SealedFiles::for_tests(), &more, NOW).unwrap();
+    let (leaf, reason) = Leaf::load_or_make(&folder.0, &SealedFiles::for_tests(), Plane::Control, &more, NOW).unwrap();
     assert_eq!((reason, &leaf.facts.names), (Some(Reason::OtherNames), &more));
     for name in ["metalform.example.com", "fd00::7"] {
         check(&leaf, &folder.read("ca.pem"), name, NOW).unwrap();
@@ -201,7 +202,9 @@ fn an_authority_that_can_not_be_used_is_never_replaced_by_itself() {
     make(&other, NOW);
     let (cert, key) = (folder.read("ca.pem"), folder.read("ca.key"));
     let refused = |wanted: &str| {
-        let error = Leaf::load_or_make(&folder.0, &SealedFiles::for_tests(), &names(&["localhost"]), NOW).unwrap_err();
+        let error =
+            Leaf::load_or_make(&folder.0, &SealedFiles::for_tests(), Plane::Control, &names(&["localhost"]), NOW)
+                .unwrap_err();
         assert!(format!("{error:?}").starts_with(wanted), "{wanted}: {error:?}");
         assert!(!error.hint().is_empty());
     };
@@ -294,4 +297,29 @@ fn a_client_on_this_machine_asks_by_a_name_of_the_certificate_unless_the_address
     assert_eq!(asked(&["metalform.example.com", "127.0.0.1"]), None);
     assert_eq!(asked(&["10.0.0.5"]), None);
     assert_eq!(name_to_ask_for(&folder.0.join("absent"), loopback), None);
+}
+
+/// Of the boot plane's: another key, and the authority's certificate with it, which is all that a machine compares.
+#[test]
+fn the_boot_planes_certificate_is_shown_with_the_one_that_scripts_pin() {
+    let folder = Folder::new();
+    let (control, _) = make(&folder, NOW);
+    let boot_names = names(&["10.240.0.5", "127.0.0.1", "localhost"]);
+    let load = |at| Leaf::load_or_make(&folder.0, &SealedFiles::for_tests(), Plane::Boot, &boot_names, at).unwrap();
+    let (boot, reason) = load(NOW);
+    assert_eq!((reason, folder.mode("boot.pem")), (Some(Reason::Missing), 0o600));
+    let ca = folder.read("ca.pem");
+    check(&boot, &ca, "10.240.0.5", NOW).unwrap();
+    assert_ne!(boot.key.cert[0], control.key.cert[0]);
+    assert_eq!(control.key.cert.len(), 1, "people have the authority's already");
+    let shown = |leaf: &Leaf| leaf.key.cert[1..].to_vec();
+    assert_eq!(shown(&boot), [CertificateDer::from_pem_slice(ca.as_bytes()).unwrap()]);
+    assert_eq!(load(NOW + DAY).1, None);
+    // After years it is shown with the renewed one, and an agent that has seen the one before goes by its key.
+    let later = NOW + DAY * (365 * 7);
+    let (renewed, reason) = load(later);
+    assert_eq!(reason, Some(Reason::Due));
+    assert_ne!(shown(&renewed), shown(&boot));
+    assert_eq!(shown(&renewed), [CertificateDer::from_pem_slice(folder.read("ca.pem").as_bytes()).unwrap()]);
+    check(&renewed, &ca, "10.240.0.5", later).unwrap();
 }

@@ -11,6 +11,15 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// Makes the plain images of a rig a set that says of itself what an installer's does, with all of its files but `without`.
 fn write_set(rig: &Rig, template: &str, without: &[&str]) {
+    write_manifest(rig, template, without, json!({"kind": "phoenix-ce", "command": ["/phoenix/phoenix"]}));
+}
+
+/// The same without our agent, so that its installer boots by itself.
+fn write_set_without_agent(rig: &Rig, template: &str) {
+    write_manifest(rig, template, &[], Value::Null);
+}
+
+fn write_manifest(rig: &Rig, template: &str, without: &[&str], recipe: Value) {
     for name in ["AHV.iso", "AOS.tar.gz", "squashfs.img"] {
         std::fs::write(rig.image(name), name).unwrap();
     }
@@ -28,8 +37,7 @@ fn write_set(rig: &Rig, template: &str, without: &[&str]) {
     });
     let manifest = json!({
         "format": 1, "name": "ce-2.1", "source": "an ISO", "template": template,
-        "recipe": {"kind": "phoenix-ce", "command": ["/phoenix/phoenix"]},
-        "files": files.collect::<Vec<Value>>(),
+        "recipe": recipe, "files": files.collect::<Vec<Value>>(),
     });
     std::fs::write(rig.image("manifest.json"), manifest.to_string()).unwrap();
 }
@@ -55,6 +63,7 @@ async fn an_image_set_says_by_its_manifest_how_its_machines_boot() {
     let script = rig.text("/api/v1/nodes/ce-1/script").await;
     for argument in [
         "rdinit=/metalform/init",
+        &format!("ca_sha256={}", rig.ca_sha256()),
         "init=/ce_installer",
         "LIVEFS_URL=${base-url}/images/squashfs.img",
         "AZ_CONF_URL=http://10.240.0.5:8080/boot/arizona/10.240.0.11?t=hidden",
@@ -104,7 +113,7 @@ async fn an_image_set_that_gives_no_script_is_refused_before_anything_is_ordered
 #[tokio::test]
 async fn an_installer_leads_its_node_to_installed_by_its_callbacks_alone() {
     let mut rig = Rig::by_token(43).await;
-    write_set(&rig, "phoenix-ce", &[]);
+    write_set_without_agent(&rig, "phoenix-ce");
     rig.deploy(&rig.plan("ce", 1)).await;
     // The simulated installer is one with our agent: it says nothing, and gets no further than its configuration.
     rig.fault_of("reports_lost", "ce-1");

@@ -11,7 +11,7 @@ use axum::{
 };
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use metalform_boot::BootHost;
+use metalform_boot::{BootHost, Channel};
 use metalform_ibm_cloud::Pause;
 use metalform_model::{Clock, Event, Timestamp};
 use metalform_orchestrator::Passwords;
@@ -25,8 +25,10 @@ use metalform_simulator::{
 };
 use metalform_store::{ClusterState, Sealer, Store};
 use rand::{SeedableRng, rngs::StdRng};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -160,6 +162,30 @@ impl Rig {
     /// A world whose installers know no sessions: they show the boot token with everything.
     pub async fn by_token(seed: u64) -> Rig {
         Rig::with(seed, |settings| settings.machines.exchanges_token = false).await
+    }
+
+    /// A world whose image set holds the agent: boot scripts pin our authority, and machines ask over TLS.
+    pub async fn pinned(seed: u64) -> Rig {
+        let rig = Rig::new(seed).await;
+        let files = [("initrd-foundation.img", "initrd"), ("vmlinuz-foundation", "kernel")].map(|(name, role)| {
+            let bytes = std::fs::read(rig.image(name)).unwrap();
+            json!({"name": name, "role": role, "size": bytes.len(), "sha256": hex::encode(Sha256::digest(&bytes))})
+        });
+        let recipe = json!({"kind": "command", "command": ["/installer"]});
+        let manifest = json!({"format": 1, "name": "set", "source": "a test", "recipe": recipe, "files": files});
+        std::fs::write(rig.image("manifest.json"), manifest.to_string()).unwrap();
+        rig
+    }
+
+    /// What its boot scripts pin.
+    pub fn ca_sha256(&self) -> String {
+        hex::encode(self.authority())
+    }
+
+    /// What a machine that trusts this authority is answered with.
+    fn authority(&self) -> [u8; 32] {
+        let pem = std::fs::read(self.folder.0.join("tls/ca.pem")).unwrap();
+        Sha256::digest(CertificateDer::from_pem_slice(&pem).unwrap()).into()
     }
 
     /// A world whose controller VMs are as users of current releases see them.
@@ -403,6 +429,15 @@ impl Rig {
         }
     }
 
+    /// Runs until the machine behind that server is powered on.
+    pub async fn run_until_powered_on(&mut self, server: &str) {
+        let end = self.clock.now() + Duration::from_secs(3600);
+        while lock(&self.world).machine(server).is_none() {
+            assert!(self.clock.now() < end, "{server} is never powered on");
+            self.run_for(Duration::from_secs(10)).await;
+        }
+    }
+
     /// The operator's token.
     pub fn token(&self) -> &str {
         &self.token
@@ -577,7 +612,14 @@ impl Rig {
     /// A machine's request to the boot plane, from its own address.
     async fn fetch(&self, fetch: &Fetch) -> FetchResult {
         let http = &fetch.http;
-        let Some(rest) = http.url.strip_prefix(&format!("http://{BOOT_HOST}")) else { return FetchResult::Refused };
+        let (channel, rest) = match http.url.strip_prefix(&format!("https://{BOOT_HOST}")) {
+            Some(_) if http.trusts != Some(self.authority()) => return FetchResult::Untrusted("another's".into()),
+            Some(rest) => (Channel::Tls, rest),
+            None => match http.url.strip_prefix(&format!("http://{BOOT_HOST}")) {
+                Some(rest) => (Channel::Plain, rest),
+                None => return FetchResult::Refused,
+            },
+        };
         if !rest.starts_with("/pxe/") {
             lock(&self.overheard).push(http.clone());
         }
@@ -590,6 +632,7 @@ impl Rig {
             .header(header::USER_AGENT, http.user_agent)
             .header(header::CONTENT_TYPE, "application/json")
             .extension(ConnectInfo(peer))
+            .extension(channel)
             .body(Body::from(http.body.clone().unwrap_or_default()))
             .unwrap();
         let response = self.boot.clone().oneshot(request).await.unwrap();

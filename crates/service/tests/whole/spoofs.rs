@@ -11,6 +11,7 @@ use std::time::Duration;
 
 const HOUR: Duration = Duration::from_secs(3600);
 const HOST: &str = "http://10.240.0.5:8080";
+const HOST_OVER_TLS: &str = "https://10.240.0.5:8080";
 const VICTIM: &str = "10.240.0.11";
 const NEIGHBOUR: &str = "10.240.0.12";
 const INSTALLED: &str = r#"{"seq":9999,"phase":"installed","status":"ok","message":"forged"}"#;
@@ -40,7 +41,7 @@ impl Try {
     fn again(http: &Http) -> Try {
         Try {
             method: http.method,
-            path: http.url.strip_prefix(HOST).unwrap().to_owned(),
+            path: http.url.strip_prefix(HOST).or(http.url.strip_prefix(HOST_OVER_TLS)).unwrap().to_owned(),
             from: http.from.to_string(),
             headers: http.headers.clone(),
             body: String::from_utf8(http.body.clone().unwrap_or_default()).unwrap(),
@@ -123,6 +124,15 @@ async fn changes_nothing(rig: &mut Rig, tried: &Try, code: &str, who: &str, outc
 /// quarter of an hour.
 async fn imaging(seed: u64) -> Rig {
     let mut rig = Rig::new(seed).await;
+    rig.deploy(&rig.plan("c", 3)).await;
+    rig.run_until_configured("c", 2).await;
+    rig.settled().await;
+    rig
+}
+
+/// The same, with machines that ask over TLS.
+async fn imaging_over_tls(seed: u64) -> Rig {
+    let mut rig = Rig::pinned(seed).await;
     rig.deploy(&rig.plan("c", 3)).await;
     rig.run_until_configured("c", 2).await;
     rig.settled().await;
@@ -287,6 +297,90 @@ async fn a_replayed_request_is_stale_and_a_changed_one_has_no_signature() {
         ..report
     };
     fails(&mut rig, &next, "signature_wrong").await;
+    rig.run_to("c", "ready", 3 * HOUR).await;
+}
+
+/// Who listens on the network of machines with our agent hears scripts, images and beacons, and nothing that a document says.
+#[tokio::test]
+async fn a_machine_whose_script_pins_our_authority_says_nothing_in_the_clear_but_what_its_script_does() {
+    let mut rig = imaging_over_tls(413).await;
+    rig.run_to("c", "ready", 3 * HOUR).await;
+    let asked = lock(&rig.overheard).clone();
+    for http in &asked {
+        let is_scripts = ["/boot/ipxe/", "/boot/step/"].iter().any(|path| http.url.contains(path));
+        assert_eq!(http.url.starts_with("http://"), is_scripts, "{}", http.url);
+    }
+    for path in ["/boot/session/", "/boot/server/", "/boot/report/"] {
+        assert!(asked.iter().any(|http| http.url.starts_with("https://") && http.url.contains(path)), "{path}");
+    }
+}
+
+/// Everything that such a machine asks for, asked in the clear: with its address and its token, with its own signature as if
+/// somebody had it, and by the machine itself if it were older.
+#[tokio::test]
+async fn in_the_clear_a_pinned_machine_gets_nothing_and_changes_nothing() {
+    let mut rig = imaging_over_tls(414).await;
+    let token = rig.boot_token("c-1");
+    for tried in everything(1, &token, VICTIM) {
+        let code = match tried.action() {
+            "boot.script" | "boot.step" => continue,
+            // It was never over TLS, and never goes by this token.
+            "boot.progress" => "session_needed",
+            _ => "tls_required",
+        };
+        fails(&mut rig, &tried, code).await;
+    }
+    for http in overheard(&rig, "/boot/report/c-1").iter().chain(&overheard(&rig, "/boot/server/10.240.0.11")) {
+        fails(&mut rig, &Try::again(http), "tls_required").await;
+    }
+    let exchange = Try::again(&overheard(&rig, "/boot/session/c-1")[0]);
+    fails(&mut rig, &exchange, "tls_required").await;
+    let (_, told) = rig.call("GET", "/api/v1/nodes/c-1/explain", "").await;
+    assert!(told.to_string().contains("[tls_required] when it asked for a session"), "{told:#}");
+    rig.run_to("c", "ready", 3 * HOUR).await;
+}
+
+/// Before a machine has its first script, nothing of it can be had in the clear with a token out of its user data.
+#[tokio::test]
+async fn nobody_is_quicker_in_the_clear_than_a_machine_that_is_to_be_pinned() {
+    let mut rig = Rig::pinned(415).await;
+    rig.fault_of("machine_never_boots", "c-1");
+    rig.deploy(&rig.plan("c", 3)).await;
+    rig.run_until_powered_on("c-1").await;
+    rig.run_until_powered_on("c-2").await;
+    let token = rig.boot_token("c-1");
+    for tried in everything(1, &token, VICTIM) {
+        match tried.action() {
+            "boot.script" | "boot.step" => {}
+            "boot.progress" => fails(&mut rig, &tried, "session_needed").await,
+            _ => fails(&mut rig, &tried, "tls_required").await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_machine_that_somebody_answers_in_our_name_stops_and_says_so() {
+    let mut rig = Rig::pinned(416).await;
+    rig.fault_of("somebody_in_the_middle", "c-1");
+    rig.deploy(&rig.plan("c", 1)).await;
+    while !rig
+        .events("c")
+        .await
+        .iter()
+        .any(|event| event.kind == kind::BOOT_STEP && event.data["step"] == "tls-untrusted")
+    {
+        rig.run_for(Duration::from_secs(10)).await;
+    }
+    let (_, told) = rig.call("GET", "/api/v1/nodes/c-1/explain", "").await;
+    assert_eq!(told["diagnoses"][0]["code"], "tls_untrusted", "{told:#}");
+    assert_eq!(rig.state("c").await.nodes[0].record.boot.session, None);
+    let asked: Vec<Http> =
+        ["/boot/session/", "/boot/server/", "/boot/report/"].iter().flat_map(|path| overheard(&rig, path)).collect();
+    assert_eq!(asked, [], "nobody was told anything");
+    // Restarted after the mischief is gone, it installs.
+    rig.mend("somebody_in_the_middle");
+    rig.run_to("c", "failed", 3 * HOUR).await;
+    rig.call("POST", "/api/v1/clusters/c/retry", "").await;
     rig.run_to("c", "ready", 3 * HOUR).await;
 }
 

@@ -3,7 +3,7 @@
 
 use super::{Shared, cvms::CvmListeners, fetcher::Fetcher};
 use crate::{cvm::Listener, machine::EmulatorOrder, world::Fetch};
-use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
+use rustls::crypto::aws_lc_rs;
 use std::{
     sync::{Arc, PoisonError},
     time::Duration,
@@ -40,13 +40,9 @@ pub(super) struct Driver {
 impl Driver {
     pub fn new(shared: Arc<Shared>, orders: Option<UnboundedSender<EmulatorOrder>>) -> Result<Self, rustls::Error> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(RootCertStore::empty())
-            .with_no_client_auth();
         Ok(Driver {
             shared,
-            fetcher: Arc::new(Fetcher::new(tls)),
+            fetcher: Arc::new(Fetcher::new(provider.clone())),
             listeners: CvmListeners::new(provider),
             opened: None,
             orders,

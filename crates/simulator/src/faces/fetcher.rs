@@ -4,49 +4,69 @@ use crate::{
     fetch::{Answer, BodyHasher, FetchResult},
     machine::Http,
 };
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime},
+};
+use sha2::{Digest, Sha256};
 use std::{
     collections::HashMap,
     error::Error,
     io,
     net::{IpAddr, Ipv4Addr},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 /// iPXE keeps an unused connection so long (`httpconn.c`).
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// One client per source address: a client's connections all come from one.
+/// From where, and who is trusted: a client's connections all come from one address, and trust one authority.
+type Way = (Ipv4Addr, Option<[u8; 32]>);
+
 pub(super) struct Fetcher {
-    clients: Mutex<HashMap<Ipv4Addr, reqwest::Client>>,
-    tls: rustls::ClientConfig,
+    clients: Mutex<HashMap<Way, reqwest::Client>>,
+    provider: Arc<CryptoProvider>,
 }
 
 impl Fetcher {
-    /// Machines speak plain HTTP only, so no certificate is trusted, and none has to be loaded for each client.
-    pub fn new(tls: rustls::ClientConfig) -> Self {
-        Fetcher { clients: Mutex::default(), tls }
+    pub fn new(provider: Arc<CryptoProvider>) -> Self {
+        Fetcher { clients: Mutex::default(), provider }
     }
 
-    fn client(&self, from: Ipv4Addr) -> reqwest::Result<reqwest::Client> {
+    fn client(&self, from: Ipv4Addr, trusts: Option<[u8; 32]>) -> Result<reqwest::Client, Box<dyn Error>> {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = clients.get(&from) {
+        if let Some(client) = clients.get(&(from, trusts)) {
             return Ok(client.clone());
         }
+        let tls = ClientConfig::builder_with_provider(self.provider.clone()).with_safe_default_protocol_versions()?;
+        let tls = match trusts {
+            // iPXE, and installers without a pin: no certificate here is one of a public authority.
+            None => tls.with_root_certificates(RootCertStore::empty()),
+            Some(digest) => {
+                let verifier = Arc::new(Pinned { digest, provider: self.provider.clone() });
+                tls.dangerous().with_custom_certificate_verifier(verifier)
+            }
+        };
         let client = reqwest::Client::builder()
             .local_address(IpAddr::V4(from))
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .pool_idle_timeout(KEEP_ALIVE)
-            .tls_backend_preconfigured(self.tls.clone())
+            .tls_backend_preconfigured(tls.with_no_client_auth())
             .build()?;
-        clients.insert(from, client.clone());
+        clients.insert((from, trusts), client.clone());
         Ok(client)
     }
 
     /// Fetches; gives up when nothing came for `http.timeout`.
     pub async fn fetch(&self, http: Http) -> FetchResult {
-        let client = match self.client(http.from) {
+        let client = match self.client(http.from, http.trusts) {
             Ok(client) => client,
             Err(error) => return FetchResult::Broken(error.to_string()),
         };
@@ -80,11 +100,67 @@ impl Fetcher {
     }
 }
 
+/// Trusts one authority, by the digest of its certificate, which the server must show. Written from the documents of the boot
+/// plane and apart from the agent.
+#[derive(Debug)]
+struct Pinned {
+    digest: [u8; 32],
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        server: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let digest = |certificate: &CertificateDer<'_>| <[u8; 32]>::from(Sha256::digest(certificate));
+        let authority = chain.iter().find(|certificate| digest(certificate) == self.digest);
+        let authority = authority.ok_or(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer))?;
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.clone().into_owned())?;
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), self.provider.clone()).build();
+        let verifier = verifier.map_err(|error| rustls::Error::General(error.to_string()))?;
+        verifier.verify_server_cert(server, chain, name, ocsp, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
 fn failed(error: &reqwest::Error) -> FetchResult {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(inner) = cause {
-        if inner.downcast_ref::<io::Error>().is_some_and(|io| io.kind() == io::ErrorKind::ConnectionRefused) {
-            return FetchResult::Refused;
+        if let Some(io) = inner.downcast_ref::<io::Error>() {
+            if io.kind() == io::ErrorKind::ConnectionRefused {
+                return FetchResult::Refused;
+            }
+            let tls = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+            if let Some(error @ rustls::Error::InvalidCertificate(_)) = tls {
+                return FetchResult::Untrusted(error.to_string());
+            }
         }
         cause = inner.source();
     }

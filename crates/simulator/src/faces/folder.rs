@@ -3,6 +3,8 @@
 use super::SimulatorError;
 use crate::{pace, temporary_folder::TemporaryFolder};
 use rand::{Rng, SeedableRng, rngs::StdRng};
+use serde_json::json;
+use sha2::{Digest, Sha256};
 use std::{
     fs,
     io::{self, Write},
@@ -29,12 +31,24 @@ impl Folder {
             move |source: io::Error| SimulatorError::Folder { path, source }
         };
         fs::create_dir_all(folder.images()).map_err(wrong(folder.0.path()))?;
-        for (file, size) in [("vmlinuz-foundation", KERNEL_BYTES), ("initrd-foundation.img", INITRD_BYTES)] {
+        let mut files = Vec::new();
+        for (file, role, size) in
+            [("initrd-foundation.img", "initrd", INITRD_BYTES), ("vmlinuz-foundation", "kernel", KERNEL_BYTES)]
+        {
             let mut bytes = vec![0; size];
             StdRng::from_seed(pace::digest(seed, file)).fill_bytes(&mut bytes);
             let path = folder.images().join(file);
+            let sha256 = hex::encode(Sha256::digest(&bytes));
+            files.push(json!({"name": file, "role": role, "size": size, "sha256": sha256}));
             fs::write(&path, bytes).map_err(wrong(&path))?;
         }
+        // With a recipe, which says that the set holds an agent: simulated machines do what one does.
+        let manifest = json!({
+            "format": 1, "name": "simulated", "source": "bytes that stand for a kernel and an initrd",
+            "recipe": {"kind": "command", "command": ["/simulated"]}, "files": files,
+        });
+        let path = folder.images().join("manifest.json");
+        fs::write(&path, manifest.to_string()).map_err(wrong(&path))?;
         let path = folder.profiles();
         fs::write(&path, LAB_PROFILE_TABLE).map_err(wrong(&path))?;
         let path = folder.api_key();

@@ -520,7 +520,8 @@ impl Interpreter {
             FetchResult::Answered(answer) => answer,
             FetchResult::Refused => return error("Connection refused", 0x3e12_3603),
             FetchResult::TimedOut => return error("Connection timed out", 0x4c0a_6035),
-            FetchResult::Broken(_) => return error("Input/output error", 0x1d0c_6539),
+            // No iPXE here trusts anybody, so none asks over TLS.
+            FetchResult::Broken(_) | FetchResult::Untrusted(_) => return error("Input/output error", 0x1d0c_6539),
         };
         if answer.is_ok() {
             self.print(format!("{place}... ok"));

@@ -44,6 +44,11 @@ pub(super) struct Installer {
     config_url: Url,
     pub report_url: String,
     pub session_url: String,
+    /// Where it tells that no TLS came about, in the clear.
+    untrusted_url: String,
+    /// SHA-256 of the certificate of the authority that the boot server's is under, where the command line pins it: then what is
+    /// asked for goes over TLS, on the same port.
+    pin: Option<[u8; 32]>,
     /// Once the token is exchanged.
     pub session: Option<Session>,
     node_id: String,
@@ -65,7 +70,7 @@ fn argument<'a>(command_line: &'a str, name: &str) -> Option<&'a str> {
 
 impl Installer {
     /// What the command line says, and the address it gives the machine.
-    fn read(command_line: &str) -> Result<(Installer, Option<Ipv4Addr>), String> {
+    fn read(command_line: &str, knows_tls: bool) -> Result<(Installer, Option<Ipv4Addr>), String> {
         let need = |name: &str| argument(command_line, name).ok_or(format!("{name}= is missing on the command line"));
         let (node_id, config_url, token) = (need("node_id")?, need("config_url")?, need("boot_token")?);
         let mgmt_ip = need("mgmt_ip")?.parse().ok();
@@ -77,7 +82,19 @@ impl Installer {
         report_url.set_path(&format!("/boot/report/{node_id}"));
         let mut session_url = config_url.clone();
         session_url.set_path(&format!("/boot/session/{node_id}"));
-        for url in [&mut config_url, &mut report_url, &mut session_url] {
+        let mut untrusted_url = config_url.clone();
+        untrusted_url.set_path(&format!("/boot/step/{node_id}/tls-untrusted"));
+        let pin = match argument(command_line, "ca_sha256").filter(|_| knows_tls).map(hex::decode) {
+            None => None,
+            Some(digest) => {
+                let digest: Option<[u8; 32]> = digest.ok().and_then(|digest| digest.try_into().ok());
+                Some(digest.ok_or("ca_sha256= is no SHA-256")?)
+            }
+        };
+        for url in [&mut config_url, &mut report_url, &mut session_url].into_iter().filter(|_| pin.is_some()) {
+            *url = over_tls(url).ok_or("config_url= is no plain http URL")?;
+        }
+        for url in [&mut config_url, &mut report_url, &mut session_url, &mut untrusted_url] {
             url.query_pairs_mut().append_pair("t", token);
         }
         let console = command_line.split_ascii_whitespace().any(|word| word.starts_with("console=ttyS"));
@@ -88,6 +105,8 @@ impl Installer {
                 config_url,
                 report_url,
                 session_url: session_url.into(),
+                untrusted_url: untrusted_url.into(),
+                pin,
                 session: None,
                 node_id,
                 token,
@@ -101,6 +120,14 @@ impl Installer {
     }
 }
 
+/// The same host, port and path: a URL's port changes with its scheme unless it is written out.
+fn over_tls(url: &Url) -> Option<Url> {
+    let port = url.port_or_known_default()?;
+    let mut url: Url = format!("https{}", url.as_str().strip_prefix("http")?).parse().ok()?;
+    url.set_port(Some(port)).ok()?;
+    Some(url)
+}
+
 /// Not "unknown server", which has the same status.
 fn is_unknown_path(answer: &Answer) -> bool {
     answer.status == 404 && !answer.body.text().is_some_and(|text| text.contains("unknown_server"))
@@ -112,7 +139,8 @@ const OTHER_VERSION: &str = "6.8.0";
 
 impl Machine {
     pub(super) fn start_installer(&mut self, now: Timestamp, command_line: &str, faults: &mut Faults) {
-        let (mut installer, mgmt_ip) = match Installer::read(command_line) {
+        // What doesn't know of sessions doesn't know of TLS either.
+        let (mut installer, mgmt_ip) = match Installer::read(command_line, self.settings.exchanges_token) {
             Ok(read) => read,
             // Without these there is nobody to tell: the installer's text menu waits for somebody at the console.
             Err(why) => return self.stick(format!("the installer waits at its menu: {why}")),
@@ -121,6 +149,10 @@ impl Machine {
         installer.reports_lost = lost.is_some();
         if faults.take_machine(&self.on.name, |fault| *fault == MachineFault::OtherVersion).is_some() {
             installer.version = OTHER_VERSION;
+        }
+        if faults.take_machine(&self.on.name, |fault| *fault == MachineFault::InTheMiddle).is_some() {
+            // Another certificate than the script pins is another pin than that of the certificate.
+            installer.pin.iter_mut().for_each(|pin| pin[0] ^= 0xff);
         }
         self.stage = Stage::Installer;
         self.outbox = Outbox::to(installer.report_url.clone(), installer.reports_lost);
@@ -171,10 +203,24 @@ impl Machine {
                 self.stage = Stage::Failed(why);
                 return;
             }
+            FetchResult::Untrusted(why) => {
+                self.print(format!("installer: tls_untrusted: {why}"));
+                let url = self.installer.as_ref().map(|installer| installer.untrusted_url.clone());
+                self.timer = None;
+                self.stage = Stage::Failed("tls_untrusted".into());
+                url.into_iter().for_each(|url| self.get(Purpose::Step, url, Duration::from_secs(10)));
+                return;
+            }
             _ => None,
         };
         let wait = wait.unwrap_or_else(|| self.pace.retry(RETRY));
         self.timer = Some((now + wait, Timer::AskSession));
+    }
+
+    /// Whom its installer trusts, or the system that it has installed.
+    pub(super) fn pin(&self) -> Option<[u8; 32]> {
+        let installed = self.system.as_ref().and_then(|system| system.installer.as_ref());
+        self.installer.as_ref().or(installed).and_then(|installer| installer.pin)
     }
 
     /// With the session's signature in place of the token, once there is a session.

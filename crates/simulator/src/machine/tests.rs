@@ -93,6 +93,7 @@ struct Lab {
     reports: Vec<Value>,
     /// The key that the token was exchanged for, and the number of the last request it has signed.
     session: Option<(VerifyingKey, u64)>,
+    requests: Vec<Http>,
     happened: Vec<MachineEffect>,
 }
 
@@ -106,6 +107,7 @@ impl Lab {
             asked: Vec::new(),
             reports: Vec::new(),
             session: None,
+            requests: Vec::new(),
             happened: Vec::new(),
         };
         let sums = format!(
@@ -146,6 +148,7 @@ impl Lab {
         assert_eq!(http.from, MGMT);
         let url = Url::parse(&http.url).unwrap();
         self.asked.push(format!("{} {}", http.method, url.path()));
+        self.requests.push(http.clone());
         let is_signed = ["/boot/server/", "/boot/report/"].iter().any(|path| url.path().starts_with(path));
         match &mut self.session {
             Some((key, last)) if is_signed => {
@@ -338,6 +341,39 @@ fn a_machine_waits_for_its_session_and_gives_up_where_it_is_refused() {
         assert!(lab.stuck().contains(&format!("session was refused with status {named}")), "{}", lab.stuck());
         assert_eq!((lab.times_asked("/boot/server/10.240.0.11"), lab.reports.len()), (0, 0));
     }
+}
+
+fn pinned(digest: &str) -> String {
+    SCRIPT.replace("boot_token=secret", &format!("boot_token=secret ca_sha256={digest}"))
+}
+
+#[test]
+fn a_script_that_pins_an_authority_has_all_but_its_own_asked_over_tls() {
+    let digest = "ca".repeat(32);
+    let mut lab = Lab::standard();
+    lab.page("/boot/ipxe/server-001", [ok(pinned(&digest))]);
+    assert_eq!(*lab.boots(), Stage::CvmUp);
+    let over_tls = |path: &str| {
+        let asked = lab.requests.iter().filter(|http| http.url.contains(path));
+        asked.map(|http| (http.url.starts_with("https://10.240.0.2:80/"), http.trusts == Some([0xca; 32]))).collect()
+    };
+    for path in ["/boot/session/", "/boot/server/", "/boot/report/"] {
+        let asked: Vec<(bool, bool)> = over_tls(path);
+        assert!(!asked.is_empty() && asked.iter().all(|asked| *asked == (true, true)), "{path}: {asked:?}");
+    }
+    assert!(lab.requests.iter().any(|http| http.url.starts_with("http://10.240.0.2/pxe/images/")));
+}
+
+#[test]
+fn a_machine_that_is_answered_by_somebody_else_tells_so_in_the_clear_and_stops() {
+    let mut lab = Lab::standard();
+    lab.page("/boot/ipxe/server-001", [ok(pinned(&"ca".repeat(32)))]);
+    lab.page("/boot/session/server-001", [FetchResult::Untrusted("invalid peer certificate".into())]);
+    lab.boots();
+    assert_eq!(lab.stuck(), "tls_untrusted");
+    let told = lab.requests.last().unwrap();
+    assert_eq!(told.url, "http://10.240.0.2/boot/step/server-001/tls-untrusted?t=secret");
+    assert_eq!((lab.times_asked("/boot/server/10.240.0.11"), lab.reports.len()), (0, 0));
 }
 
 #[test]
