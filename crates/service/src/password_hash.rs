@@ -25,7 +25,8 @@ const AT_ONCE: usize = 2;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A hash of these parameters that no password has: who logs in under an unknown name waits as long as everybody else.
-const NOBODYS: &str = "$argon2id$v=19$m=65536,t=3,p=4$bm9ib2R5IGhhcyB0aGlz$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+const NOBODYS: &str =
+    "$argon2id$v=19$m=65536,t=3,p=4$bm9ib2R5IGhhcyB0aGlzIQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 /// A password that could not be hashed or looked at.
 #[derive(Debug, Error)]
@@ -157,6 +158,18 @@ mod tests {
             }
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn the_hash_that_nobody_has_costs_what_everybody_elses_does() {
+        let nobodys = phc::PasswordHash::new(NOBODYS).unwrap();
+        let somebodys = phc::PasswordHash::new(&hash(&secret("kupfer lampe 7")).unwrap().0).unwrap();
+        let cost = |hash: &phc::PasswordHash| {
+            let lengths = (hash.salt.as_ref().unwrap().len(), hash.hash.as_ref().unwrap().len());
+            (hash.algorithm.to_string(), hash.version, hash.params.to_string(), lengths)
+        };
+        assert_eq!(cost(&nobodys), cost(&somebodys));
+        assert!(is_of_today(NOBODYS));
     }
 
     #[tokio::test]

@@ -154,7 +154,8 @@ async fn an_unknown_name_and_a_wrong_password_are_told_the_same_and_the_audit_te
     );
 }
 
-/// Both compute one hash. The times are compared loosely: the machine has other work.
+/// Both compute one hash, of some tenths of a second; without it the answer would come two hundred times as early. The times
+/// are compared loosely: the machine has other work. That the two hashes are of the same parameters a test beside them holds.
 #[tokio::test]
 async fn an_unknown_name_is_answered_as_late_as_a_known_one() {
     let rig = Rig::new(103).await;
@@ -169,7 +170,7 @@ async fn an_unknown_name_is_answered_as_late_as_a_known_one() {
         known = known.min(time("ann", &format!("10.0.1.{n}")).await);
         unknown = unknown.min(time("eve", &format!("10.0.2.{n}")).await);
     }
-    assert!(unknown > known / 2 && known > unknown / 2, "{known:?} {unknown:?}");
+    assert!(10 * unknown > known, "{known:?} {unknown:?}");
 }
 
 #[tokio::test]
