@@ -152,8 +152,12 @@ pub struct BootAttempt {
 /// attempt lives, whatever the default becomes meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InlineScript {
-    /// The id of the image set; `None`: the plain files of the images folder, which have no manifest to compare with.
+    /// The id of the image set; `None`: the plain files of the images folder.
     pub image_set: Option<String>,
+    /// Whether a manifest said what kernel and initrd are. Then no script is made without their digests, whatever has become of
+    /// the manifest by then.
+    #[serde(default)]
+    pub has_manifest: bool,
     /// Whether it pins our authority, if the set holds the agent and the template has a place for it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pins_ca: bool,

@@ -318,6 +318,12 @@ impl Links {
         let (node, mgmt_ip) = node
             .and_then(|node| node.mgmt_ip.map(|mgmt_ip| (node, mgmt_ip)))
             .ok_or_else(|| transient("its address isn't recorded yet".into(), "wait: it is tried again"))?;
+        let has_digests = node.kernel_sha256.is_some() && node.initrd_sha256.is_some();
+        if attempt.inline.as_ref().is_some_and(|inline| inline.has_manifest) && !has_digests {
+            let set = node.image_set.as_deref().unwrap_or("of the images folder");
+            let message = format!("the manifest of the image set {set} can't be read any more");
+            return Err(transient(message, "put the set back: `metalform image verify`; or destroy, and deploy again"));
+        }
         let pinned = attempt.inline.as_ref().is_some_and(|inline| inline.pins_ca);
         let pin = self.ca_pin.as_ref().filter(|_| pinned).map(CaPin::digits);
         let tokens = ScriptTokens::of(&self.key, attempt.id, pin);

@@ -51,7 +51,8 @@ impl Installer {
 
     /// The default set as it is now, to be named by its id from now on.
     pub async fn pin(&self) -> Result<InlineScript, ImageSetError> {
-        self.described(None).await.map(|described| InlineScript { image_set: described.id, pins_ca: false })
+        let described = self.described(None).await?;
+        Ok(InlineScript { image_set: described.id, has_manifest: described.manifest.is_some(), pins_ca: false })
     }
 
     async fn described(&self, id: Option<&str>) -> Result<SetDescription, ImageSetError> {

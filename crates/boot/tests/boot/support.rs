@@ -191,6 +191,7 @@ pub fn node() -> BootNode {
         initrd_sha256: None,
         manifest_sha256: None,
         inline: false,
+        inline_pins_ca: false,
     }
 }
 

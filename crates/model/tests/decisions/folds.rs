@@ -353,7 +353,10 @@ fn the_level_of_a_boot_is_made_of_what_was_compared_and_of_the_way_the_script_ca
         ),
         (vec![step(BootChecked), files, Seen::ScriptServed, step(BootChecked)], ImagesCompared, Pinned, Compared),
     ] {
-        for (inline, level) in [(None, by_url), (Some(InlineScript { image_set: None }), in_user_data)] {
+        for (inline, level) in [
+            (None, by_url),
+            (Some(InlineScript { image_set: None, has_manifest: false, pins_ca: false }), in_user_data),
+        ] {
             let mut node = Node::in_phase(Imaging);
             node.record.attempt.as_mut().unwrap().inline = inline.clone();
             for (seen, n) in seen.iter().zip(1..) {
@@ -370,7 +373,8 @@ fn the_level_of_a_boot_is_made_of_what_was_compared_and_of_the_way_the_script_ca
 #[test]
 fn a_level_is_told_when_it_is_reached_and_not_again() {
     let mut node = Node::in_phase(Imaging);
-    node.record.attempt.as_mut().unwrap().inline = Some(InlineScript { image_set: Some("ce-1".into()) });
+    node.record.attempt.as_mut().unwrap().inline =
+        Some(InlineScript { image_set: Some("ce-1".into()), has_manifest: true, pins_ca: false });
     let mut told = Vec::new();
     for (seen, n) in [
         Seen::AttemptAsked,
@@ -399,7 +403,8 @@ fn a_level_is_told_when_it_is_reached_and_not_again() {
 #[test]
 fn a_question_of_a_script_in_user_data_is_a_fetch_of_the_script() {
     let mut asked = Node::in_phase(WaitingForBoot);
-    asked.record.attempt.as_mut().unwrap().inline = Some(InlineScript { image_set: None });
+    asked.record.attempt.as_mut().unwrap().inline =
+        Some(InlineScript { image_set: None, has_manifest: false, pins_ca: false });
     let mut fetched = Node::in_phase(WaitingForBoot);
     let told = asked.record.fold_evidence(&evidence(1, Seen::AttemptAsked, T0));
     fetched.record.fold_evidence(&evidence(1, Seen::ScriptServed, T0));

@@ -449,6 +449,27 @@ async fn a_set_without_a_manifest_is_warned_of_and_boots() {
     assert!(rig.user_data("c-1").contains("kernel ${base-url}/images/vmlinuz-foundation "));
 }
 
+/// Whatever becomes of the set between the opening of the attempt and the order: no script goes out that compares nothing where
+/// it should.
+#[tokio::test]
+async fn a_manifest_that_is_gone_makes_no_script_that_compares_nothing() {
+    let (mut rig, id) = inline(520, new).await;
+    rig.fault("cloud_error");
+    rig.deploy(&rig.plan("c", 1)).await;
+    rig.run_for(Duration::from_secs(1)).await;
+    assert!(rig.state("c").await.nodes[0].record.attempt.is_some() && rig.servers_ordered().is_empty());
+    let manifest = rig.image(&id).join("manifest.json");
+    let kept = std::fs::read(&manifest).unwrap();
+    std::fs::remove_file(&manifest).unwrap();
+    rig.run_for(Duration::from_secs(600)).await;
+    assert!(rig.servers_ordered().is_empty(), "{}", rig.story("c").await);
+    let trouble = rig.state("c").await.nodes[0].record.trouble.clone().unwrap();
+    assert!(trouble.error.contains(&id) && trouble.error.contains("manifest"), "{trouble:?}");
+    std::fs::write(&manifest, kept).unwrap();
+    rig.run_to("c", "ready", 3 * HOUR).await;
+    assert_eq!(told(&rig, "c", kind::BOOT_STEP, "step").await, ["boot-checked"]);
+}
+
 #[test]
 fn the_faults_on_the_wire_are_faults_of_machines() {
     for name in ["kernel_changed", "script_changed", "attempt_forged"] {
