@@ -121,7 +121,7 @@ fn printed_fields(file: &str, text: &str) -> Vec<Printed> {
 
 /// An id, a file's name or a count of it is none.
 fn is_secret(name: &str) -> bool {
-    let is_about = ["_id", "_file", "_name", "_hash", "s_left"].iter().any(|end| name.ends_with(end));
+    let is_about = ["_id", "_file", "_name", "_hash", "_supported", "s_left"].iter().any(|end| name.ends_with(end));
     !is_about && SECRETS.iter().any(|secret| name.contains(secret))
 }
 
