@@ -239,8 +239,23 @@ async fn nobody_can_have_an_installed_machine_installed_again_by_answering_in_ou
     assert!(matches!(end, Effect::Boot(_)), "{end:?}");
     let path = format!("/boot/session/c-1?t={}", rig.boot_token("c-1"));
     let key = r#"{"key":"d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"}"#;
-    let (status, text) = rig.boot_call("POST", &path, "10.240.0.11", key).await;
+    let (status, text) = rig.boot_call_over_tls("POST", &path, "10.240.0.11", key).await;
     assert_eq!((status.as_u16(), text.contains("not_installing")), (409, true), "{text}");
+}
+
+/// Both at once: whom the agent believes stands in user data, too, and it asks over TLS alone.
+#[tokio::test]
+async fn a_script_in_user_data_pins_our_authority() {
+    let (mut rig, _) = inline(520, new).await;
+    rig.deploy(&rig.plan("c", 1)).await;
+    rig.run_to("c", "ready", 3 * HOUR).await;
+    assert!(rig.user_data("c-1").contains(" ca_sha256="), "a pin");
+    assert!(rig.state("c").await.nodes[0].record.boot.is_pinned);
+    let asked: Vec<String> = lock(&rig.overheard).iter().map(|http| http.url.clone()).collect();
+    for path in ["/boot/session/", "/boot/server/", "/boot/report/"] {
+        let of_path: Vec<&String> = asked.iter().filter(|url| url.contains(path)).collect();
+        assert!(!of_path.is_empty() && of_path.iter().all(|url| url.starts_with("https://")), "{asked:?}");
+    }
 }
 
 /// The same in the world: a machine that restarts in the middle of its installation isn't told to go on, and is none the worse.

@@ -370,9 +370,26 @@ impl Rig {
         self.boot_call_with(method, path, from, &[], body).await
     }
 
+    /// The same over TLS.
+    pub async fn boot_call_over_tls(&self, method: &str, path: &str, from: &str, body: &str) -> (StatusCode, String) {
+        self.boot_call_by(Channel::Tls, method, path, from, &[], body).await
+    }
+
     /// The same with further headers.
     pub async fn boot_call_with(
         &self,
+        method: &str,
+        path: &str,
+        from: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> (StatusCode, String) {
+        self.boot_call_by(Channel::Plain, method, path, from, headers, body).await
+    }
+
+    async fn boot_call_by(
+        &self,
+        channel: Channel,
         method: &str,
         path: &str,
         from: &str,
@@ -387,6 +404,7 @@ impl Rig {
         let request = request
             .header(header::CONTENT_TYPE, "application/json")
             .extension(ConnectInfo(peer))
+            .extension(channel)
             .body(Body::from(body.to_owned()))
             .unwrap();
         let response = self.boot.clone().oneshot(request).await.unwrap();

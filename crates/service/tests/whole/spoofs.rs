@@ -323,7 +323,7 @@ async fn in_the_clear_a_pinned_machine_gets_nothing_and_changes_nothing() {
     let token = rig.boot_token("c-1");
     for tried in everything(1, &token, VICTIM) {
         let code = match tried.action() {
-            "boot.script" | "boot.step" => continue,
+            "boot.script" | "boot.attempt" | "boot.step" => continue,
             // It was never over TLS, and never goes by this token.
             "boot.progress" => "session_needed",
             _ => "tls_required",
@@ -351,7 +351,7 @@ async fn nobody_is_quicker_in_the_clear_than_a_machine_that_is_to_be_pinned() {
     let token = rig.boot_token("c-1");
     for tried in everything(1, &token, VICTIM) {
         match tried.action() {
-            "boot.script" | "boot.step" => {}
+            "boot.script" | "boot.attempt" | "boot.step" => {}
             "boot.progress" => fails(&mut rig, &tried, "session_needed").await,
             _ => fails(&mut rig, &tried, "tls_required").await,
         }
