@@ -261,7 +261,11 @@ fn report(words: &[&str]) -> Result<String, Wrong> {
             Ok(reply) if reply.recorded => return Ok(format!("{} is reported\n", phase.as_str())),
             // The agent has counted before: it goes on after that.
             Ok(reply) => report.seq = reply.last_seq.max(report.seq) + 1,
-            Err(error) if error.is_transient() && clock.uptime().saturating_sub(started) < REPORT_LIMIT => {
+            // Who answers in the service's name may go again: this is the one word that the system is up.
+            Err(error)
+                if (error.is_transient() || error.tls_failure().is_some())
+                    && clock.uptime().saturating_sub(started) < REPORT_LIMIT =>
+            {
                 failures += 1;
                 clock.sleep(limits.pause(failures, error.retry_after(), plane.salt()));
             }

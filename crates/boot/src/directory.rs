@@ -95,7 +95,7 @@ pub struct BootNode {
     pub manifest_sha256: Option<String>,
     /// Whether the attempt's script stands in user data, and isn't fetched.
     pub inline: bool,
-    /// Whether that script pins the certificate of our authority, if the agent and the template let it.
+    /// Whether that script pins the certificate of our authority.
     pub inline_pins_ca: bool,
 }
 

@@ -132,11 +132,12 @@ impl BootPlane {
 
     /// Whether a script pins that is made for this node now, or was, where it stands in user data.
     pub(crate) fn pins(&self, node: &BootNode) -> bool {
+        // By what was recorded then: template, set and configuration may have changed since, and the script hasn't.
+        if node.inline {
+            return node.inline_pins_ca;
+        }
         let settings = &self.settings;
-        settings.ca_pin.is_some()
-            && node.has_agent
-            && settings.templates.pins(node.template.as_deref())
-            && (node.inline_pins_ca || !node.inline)
+        settings.ca_pin.is_some() && node.has_agent && settings.templates.pins(node.template.as_deref())
     }
 
     /// Holds that nothing which is pinned to TLS goes in the clear.

@@ -158,7 +158,7 @@ pub struct InlineScript {
     /// the manifest by then.
     #[serde(default)]
     pub has_manifest: bool,
-    /// Whether it pins our authority, if the set holds the agent and the template has a place for it.
+    /// Whether it pins our authority.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pins_ca: bool,
 }

@@ -328,6 +328,11 @@ impl Links {
         let pin = self.ca_pin.as_ref().filter(|_| pinned).map(CaPin::digits);
         let tokens = ScriptTokens::of(&self.key, attempt.id, pin);
         match script_of(&self.templates, &node, mgmt_ip, &self.host, &tokens) {
+            // The attempt was opened with another configuration, and the boot plane goes by what it recorded then.
+            Some(Ok(script)) if script.contains(" ca_sha256=") != pinned => Err(transient(
+                "[boot] tls, or the template's place {{ca_sha256}}, is another than when the boot attempt began".into(),
+                "put it back; or destroy, and deploy again",
+            )),
             Some(Ok(script)) => Ok(script),
             Some(Err(error)) => {
                 Err(LinkError { transient: false, message: error.to_string(), hint: error.hint().into() })
@@ -350,8 +355,8 @@ impl BootLinks for Links {
     async fn pin(&self) -> Result<Option<InlineScript>, LinkError> {
         match self.user_data {
             UserData::Url => Ok(None),
-            UserData::Inline => match self.installer.pin().await {
-                Ok(pinned) => Ok(Some(InlineScript { pins_ca: self.ca_pin.is_some(), ..pinned })),
+            UserData::Inline => match self.installer.pin(self.ca_pin.as_ref().map(|_| &self.templates)).await {
+                Ok(pinned) => Ok(Some(pinned)),
                 Err(error) => Err(transient(with_causes(&error), error.hint())),
             },
         }

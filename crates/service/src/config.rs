@@ -449,8 +449,13 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// It is no TOML, or a key is unknown or of the wrong kind.
-    #[error("the configuration is wrong: {}", .0.to_string().trim_end())]
-    Wrong(#[from] toml::de::Error),
+    #[error("the configuration is wrong{}: {message}", .line.map(|line| format!(" in line {line}")).unwrap_or_default())]
+    Wrong {
+        /// Which line of the file, if it is of one. The line itself isn't shown: under a mistyped key may stand a secret.
+        line: Option<usize>,
+        /// What is wrong.
+        message: String,
+    },
     /// A value is refused.
     #[error("{key} in the configuration: {why}")]
     Refused {
@@ -464,11 +469,17 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
+    fn wrong(text: &str, error: &toml::de::Error) -> ConfigError {
+        let before = error.span().and_then(|span| text.get(..span.start));
+        let line = before.filter(|_| !text.is_empty()).map(|before| 1 + before.matches('\n').count());
+        ConfigError::Wrong { line, message: error.message().trim_end().to_owned() }
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> String {
         match self {
             ConfigError::Read { .. } => "name the file with --config, or leave it out for the defaults".into(),
-            ConfigError::Wrong(_) => {
+            ConfigError::Wrong { .. } => {
                 "the keys are data_dir and those of [boot] [control] [store] [secrets] [ibm_cloud] \
                                       [images] [profiles] [nutanix] [audit] [timeouts]"
                     .into()
@@ -560,8 +571,9 @@ impl Config {
     /// The same, from a text.
     pub fn parse(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, ConfigError> {
         // Read as it is first: so a mistake in the file is shown with its line.
-        toml::from_str::<Config>(text)?;
-        let mut table: Table = toml::from_str(text)?;
+        let wrong = |error: toml::de::Error| ConfigError::wrong(text, &error);
+        toml::from_str::<Config>(text).map_err(wrong)?;
+        let mut table: Table = toml::from_str(text).map_err(wrong)?;
         for (section, keys) in KEYS {
             for key in *keys {
                 let name = match section.is_empty() {
@@ -583,7 +595,8 @@ impl Config {
                 }
             }
         }
-        let config: Config = Value::Table(table).try_into()?;
+        let config = Value::Table(table).try_into();
+        let config: Config = config.map_err(|error: toml::de::Error| ConfigError::wrong("", &error))?;
         config.check()?;
         Ok(config)
     }
@@ -688,12 +701,14 @@ impl Config {
     /// Every file outside of the data folder that holds a secret, with the key that names it.
     pub fn secret_files(&self) -> Vec<(&'static str, &Path)> {
         let nutanix = &self.nutanix;
+        let oidc_secret = self.control.oidc.as_ref().map_or(&None, |oidc| &oidc.client_secret_file);
         let mut files = vec![
             ("ibm_cloud.api_key_file", &self.ibm_cloud.api_key_file),
             ("nutanix.cvm_password_file", &nutanix.cvm_password_file),
             ("nutanix.ahv_password_file", &nutanix.ahv_password_file),
             ("nutanix.prism_password_file", &nutanix.prism_password_file),
             ("nutanix.foundation_password_file", &nutanix.foundation_password_file),
+            ("control.oidc.client_secret_file", oidc_secret),
         ]
         .into_iter()
         .filter_map(|(key, path)| Some((key, path.as_deref()?)))

@@ -130,7 +130,7 @@ async fn scripts_are_there(app: &App) -> Result<Vec<PlanFault>, ApiError> {
     let inline = app.user_data == UserData::Inline;
     // As it will stand in user data, the set has its id in every path.
     let pinned = match inline {
-        true => app.installer.pin().await.map_err(images_missing)?.image_set,
+        true => app.installer.pin(None).await.map_err(images_missing)?.image_set,
         false => None,
     };
     let set = app.installer.read_set(pinned.as_deref()).await;

@@ -49,10 +49,13 @@ impl Installer {
         }
     }
 
-    /// The default set as it is now, to be named by its id from now on.
-    pub async fn pin(&self) -> Result<InlineScript, ImageSetError> {
-        let described = self.described(None).await?;
-        Ok(InlineScript { image_set: described.id, has_manifest: described.manifest.is_some(), pins_ca: false })
+    /// The default set as it is now, to be named by its id from now on. `templates`: those of a boot plane that speaks TLS.
+    pub async fn pin(&self, templates: Option<&Templates>) -> Result<InlineScript, ImageSetError> {
+        let SetDescription { id, manifest, .. } = self.described(None).await?;
+        let has_agent = manifest.as_ref().is_some_and(|manifest| manifest.recipe.is_some());
+        let template = self.template.as_deref().or(manifest.as_ref().and_then(|manifest| manifest.template.as_deref()));
+        let pins_ca = has_agent && templates.is_some_and(|templates| templates.pins(template));
+        Ok(InlineScript { image_set: id, has_manifest: manifest.is_some(), pins_ca })
     }
 
     async fn described(&self, id: Option<&str>) -> Result<SetDescription, ImageSetError> {

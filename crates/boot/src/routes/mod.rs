@@ -53,9 +53,11 @@ pub fn router(plane: Arc<BootPlane>) -> Router {
 
 async fn admit(State(plane): State<Arc<BootPlane>>, mut request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip().to_canonical());
-    let peer = peer.map(|peer| source_of(peer, request.headers(), &plane.settings.trusted_proxies));
-    let source = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     let channel = request.extensions().get().copied().unwrap_or(Channel::Plain);
+    // A proxy that passes TLS through can't write a header: what stands in one is its sender's own.
+    let trusted = if channel == Channel::Plain { plane.settings.trusted_proxies.as_slice() } else { &[] };
+    let peer = peer.map(|peer| source_of(peer, request.headers(), trusted));
+    let source = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     let visit = Visit::new(plane.clone(), request.uri().path(), source, channel);
     plane.journal.room().await;
     if !peer.is_some_and(|peer| plane.allows(peer)) {

@@ -262,6 +262,10 @@ async fn what_a_machine_says_of_its_own_address_is_not_believed() {
     assert_eq!(world.send(forwarded(), proxy).await.status, 200);
     assert_eq!(world.audit().await, ["node server-001 | boot.config | 10.240.0.11 | 10.240.0.11 | ok"]);
     assert_eq!(world.send(forwarded(), Ipv4Addr::new(10, 240, 0, 12)).await.code(), "foreign_address");
+    // Within TLS no proxy can write: the header is the machine's own.
+    let mut over_tls = forwarded();
+    over_tls.extensions_mut().insert(metalform_boot::Channel::Tls);
+    assert_eq!(world.send(over_tls, proxy).await.code(), "foreign_address");
     // Behind a proxy, too, only allowed networks are let in.
     let outside = Request::get(config_path()).header("X-Forwarded-For", "8.8.8.8").body(Body::empty()).unwrap();
     assert_eq!(world.send(outside, proxy).await.code(), "network_not_allowed");

@@ -59,8 +59,9 @@ pub async fn run(context: &Context, args: &Secret) -> Result<(), CliError> {
 
 async fn set(context: &Context, args: &Set) -> Result<(), CliError> {
     let config = context.load_config()?;
-    let found = FoundKey::load(&config).await.map_err(CliError::Secret)?;
+    // First: until somebody has typed it, the key may have been changed.
     let given = read_stdin(context)?;
+    let found = FoundKey::load(&config).await.map_err(CliError::Secret)?;
     found.set(args.name, &given).await.map_err(CliError::Secret)?;
     let (name, folder) = (args.name.as_str(), config.data_dir.display());
     match context.json {

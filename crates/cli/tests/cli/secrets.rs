@@ -12,7 +12,7 @@ const CLUSTER: &str = "my-nutanix-cluster";
 type Said = Vec<(String, Vec<u8>)>;
 
 /// The files of the data folder that are there to hold a secret.
-const SECRET_FILES: [&str; 3] = ["token", "secret.key", "server.pem"];
+const SECRET_FILES: [&str; 4] = ["token", "secret.key", "server.pem", "boot.pem"];
 
 fn files(folder: &Path, said: &mut Said) {
     for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {

@@ -41,7 +41,7 @@ fn a_cluster_through_its_whole_life() {
     let explained = site.run(&["explain", "server-001"]);
     for told in [
         "server-001 of my-nutanix-cluster: ready for ",
-        "  its boot script has everything and starts the kernel\n",
+        "  its boot script has everything and starts the kernel; its iPXE can't compare files\n",
         "  CVM    it is ready\n",
         "\n  [as_expected] nothing unusual: ",
     ] {

@@ -83,7 +83,8 @@ pub(super) async fn script(
         let message = format!("{server_id} has no management address yet");
         return Err(ApiError::new(409, "no_address_yet", message, "ask again when its address is reserved"));
     };
-    match script_of(&app.templates, &node, mgmt_ip, &app.boot_host, &ScriptTokens::hidden(app.plane.ca_sha256())) {
+    let pin = app.plane.ca_sha256().filter(|_| node.inline_pins_ca || !node.inline);
+    match script_of(&app.templates, &node, mgmt_ip, &app.boot_host, &ScriptTokens::hidden(pin)) {
         Some(Ok(text)) => Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()),
         Some(Err(error)) => Err(ApiError::new(409, "no_script", error.to_string(), error.hint())),
         None => {

@@ -162,7 +162,9 @@ pub(super) async fn change(
     let sealer = to.named_sealer();
     let mut kept: Vec<(Uuid, Vec<u8>)> = Vec::new();
     for state in store.living_clusters().await? {
-        for attempt in state.nodes.iter().filter_map(|node| node.record.open_attempt()) {
+        // One that was closed may be opened again by a retry, and its server holds the tokens already.
+        let records = state.nodes.iter().map(|node| &node.record).filter(|record| record.boot.installed_at.is_none());
+        for attempt in records.filter_map(|record| record.attempt.as_ref()) {
             let text = tokens.tokens_to_keep(attempt.id).to_text();
             kept.push((attempt.id, sealer.seal(&kept_token_name(attempt.id), &text)?));
         }

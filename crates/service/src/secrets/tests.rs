@@ -84,7 +84,8 @@ async fn fill(store: &Store, secrets: &Secrets) {
         "nodes": [{"server_id": "a", "mgmt_ip": "10.240.0.11", "ahv_ip": "10.240.0.51", "cvm_ip": "10.240.0.101"}]}"#;
     let plan = read_plan(text, PlanFormat::Json, &Profiles::builtin()).expect("a good plan").plan;
     let mut node = NodeRecord::new("a", false, NOW);
-    node.attempt = Some(BootAttempt { id: ATTEMPT, n: 1, opened_at: NOW, closed_at: None, inline: None });
+    // Closed by a failure: a retry may open it again, with the server that was ordered in it.
+    node.attempt = Some(BootAttempt { id: ATTEMPT, n: 1, opened_at: NOW, closed_at: Some(NOW), inline: None });
     let new = NewCluster {
         plan_hash: "hash".into(),
         site: Site::default(),
