@@ -33,10 +33,14 @@ pub fn check(repository: &Repository) -> Result<(), Failure> {
 /// Named points at which a test ends the process; no release binary has them.
 pub const CRASH_POINTS: &str = "metalform-cli/crash-points";
 
+/// What only the targets of `fuzz/` call. Nothing else builds it, so without this a change could break it unseen.
+const FUZZING: &str = "metalform-service/fuzzing";
+
 fn format_and_lints(repository: &Repository) -> Result<(), Failure> {
     step("format", || repository.run_cargo(&["fmt", "--all", "--check"]))?;
     step("lints", || {
-        let words = ["clippy", "--workspace", "--all-targets", "--features", CRASH_POINTS, "--", "-D", "warnings"];
+        let features = format!("{CRASH_POINTS},{FUZZING}");
+        let words = ["clippy", "--workspace", "--all-targets", "--features", &features, "--", "-D", "warnings"];
         repository.run_cargo(&words)
     })
 }

@@ -1,9 +1,9 @@
-//! What the targets of `fuzz/` call of what is nobody else's business. In builds for fuzzing alone (`--cfg fuzzing`).
+//! What the targets of `fuzz/` call of what is nobody else's business. With the feature `fuzzing` alone.
 
 use crate::{
     query::read_query,
     routes::read_report,
-    script::{ScriptValues, render_text},
+    script::{ScriptValues, render_any},
 };
 use metalform_model::Report;
 
@@ -20,5 +20,5 @@ pub fn report(bytes: &[u8]) -> Option<Report> {
 
 /// The script that a template makes of these values, if the template would be taken and the values are in order.
 pub fn script(template: &str, values: &ScriptValues<'_>) -> Option<String> {
-    render_text(template, values)
+    render_any(template, values)
 }

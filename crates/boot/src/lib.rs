@@ -14,7 +14,7 @@
 mod ca_pin;
 mod counted;
 mod directory;
-#[cfg(fuzzing)]
+#[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod images;
 mod journal;

@@ -1,4 +1,4 @@
-//! What the targets of `fuzz/` call of what is nobody else's business. In builds for fuzzing alone (`--cfg fuzzing`).
+//! What the targets of `fuzz/` call of what is nobody else's business. With the feature `fuzzing` alone.
 
 use crate::{tls, token_text::TokenText};
 use metalform_model::Timestamp;

@@ -9,7 +9,7 @@ mod cloud_check;
 mod config;
 mod deploy;
 mod drivers;
-#[cfg(fuzzing)]
+#[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod ibm;
 mod installer;
@@ -24,6 +24,7 @@ mod session_text;
 mod survey;
 mod tls;
 mod token_text;
+mod write_limit;
 
 pub use audit::{BadSyslogTarget, SyslogTarget};
 pub use clock::WallClock;

@@ -6,7 +6,7 @@
 //! change. Old iPXE stays on HTTP: 1.21.1 offers nothing but suites without forward secrecy, which rustls doesn't have, and a
 //! machine's firmware trusts no authority of ours.
 
-use crate::places::Places;
+use crate::{places::Places, write_limit::WriteLimit};
 use axum::{
     Router,
     extract::ConnectInfo,
@@ -45,6 +45,8 @@ pub(crate) struct Limits {
     pub headers: Duration,
     /// For a request that brings a body, from its headers to its answer. Accepting a plan asks the cloud some dozen times.
     pub body: Duration,
+    /// For a client that has answers to read and doesn't; see [`WriteLimit`].
+    pub unread: Duration,
 }
 
 impl Default for Limits {
@@ -55,6 +57,7 @@ impl Default for Limits {
             handshake: Duration::from_secs(10),
             headers: Duration::from_secs(30),
             body: Duration::from_secs(120),
+            unread: Duration::from_secs(30),
         }
     }
 }
@@ -104,7 +107,7 @@ pub(crate) fn answer(
                     let serving = async move {
                         let opened = tokio::select! {
                             () = stop.cancelled() => None,
-                            opened = open(plane, stream, peer, speaks, limits.handshake) => opened,
+                            opened = open(plane, stream, peer, speaks, limits) => opened,
                         };
                         match opened {
                             None => {}
@@ -134,8 +137,8 @@ const TLS_HANDSHAKE: u8 = 22;
 
 /// A connection that can be served.
 enum Opened {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Plain(WriteLimit<TcpStream>),
+    Tls(Box<TlsStream<WriteLimit<TcpStream>>>),
 }
 
 /// `None` for a client that takes too long, speaks something else, or doesn't trust us. That is told only to whoever looks for
@@ -145,11 +148,12 @@ async fn open(
     mut stream: TcpStream,
     peer: SocketAddr,
     speaks: Speaks,
-    limit: Duration,
+    limits: Limits,
 ) -> Option<Opened> {
+    let limited = |stream| WriteLimit::new(stream, limits.unread);
     let (tls, takes_plain) = match speaks {
         // Its headers have a limit of their own.
-        Speaks::Http => return Some(Opened::Plain(stream)),
+        Speaks::Http => return Some(Opened::Plain(limited(stream))),
         Speaks::Https(tls) => (tls, false),
         Speaks::Either(tls) => (tls, true),
     };
@@ -157,8 +161,10 @@ async fn open(
         let mut first = [0];
         match stream.peek(&mut first).await? {
             0 => Ok(None),
-            _ if first[0] == TLS_HANDSHAKE => tls.accept(stream).await.map(|stream| Some(Opened::Tls(stream.into()))),
-            _ if takes_plain => Ok(Some(Opened::Plain(stream))),
+            _ if first[0] == TLS_HANDSHAKE => {
+                tls.accept(limited(stream)).await.map(|stream| Some(Opened::Tls(stream.into())))
+            }
+            _ if takes_plain => Ok(Some(Opened::Plain(limited(stream)))),
             _ => {
                 if first[0].is_ascii_uppercase() {
                     refuse_plain(&mut stream).await?;
@@ -167,7 +173,7 @@ async fn open(
             }
         }
     };
-    match tokio::time::timeout(limit, opening).await {
+    match tokio::time::timeout(limits.handshake, opening).await {
         Ok(Ok(opened)) => opened,
         Ok(Err(error)) => {
             tracing::debug!(plane, %peer, error = &error as &dyn Error, "a TLS handshake failed");
@@ -253,8 +259,13 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let read = post(|body: String| async move { body });
+        let large = get(|| async { vec![0_u8; 64 << 20] });
         let over = get(|Extension(channel): Extension<Channel>| async move { format!("{channel:?}") });
-        let router = Router::new().route("/", get(|| async { "here" })).route("/read", read).route("/over", over);
+        let router = Router::new()
+            .route("/", get(|| async { "here" }))
+            .route("/read", read)
+            .route("/over", over)
+            .route("/large", large);
         let stop = CancellationToken::new();
         (address, stop.clone(), answer("test plane", listener, speaks, router, limits, stop))
     }
@@ -293,6 +304,7 @@ mod tests {
         handshake: Duration::from_millis(150),
         headers: Duration::from_millis(150),
         body: Duration::from_millis(150),
+        unread: Duration::from_millis(150),
     };
 
     #[tokio::test]
@@ -314,6 +326,31 @@ mod tests {
         let mut slow = TcpStream::connect(address).await.unwrap();
         let heard = says(&mut slow, "POST /read HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nabc").await;
         assert!(heard.starts_with("HTTP/1.1 408"), "{heard}");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_never_reads_its_answer_loses_its_place_to_the_next() {
+        let (acceptor, connector) = tls::testing::pair();
+        for speaks in [Speaks::Http, Speaks::Either(acceptor)] {
+            let is_tls = matches!(speaks, Speaks::Either(_));
+            let (address, ..) = start_with(speaks, Limits { connections: 1, ..SHORT }).await;
+            let asks = b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n";
+            let stream = TcpStream::connect(address).await.unwrap();
+            let _deaf: Box<dyn Send> = if is_tls {
+                let mut deaf = connector.connect("localhost".try_into().unwrap(), stream).await.unwrap();
+                deaf.write_all(asks).await.unwrap();
+                deaf.flush().await.unwrap();
+                Box::new(deaf)
+            } else {
+                let mut deaf = stream;
+                deaf.write_all(asks).await.unwrap();
+                Box::new(deaf)
+            };
+            let mut next = TcpStream::connect(address).await.unwrap();
+            let asked = says(&mut next, "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+            let heard = tokio::time::timeout(Duration::from_secs(60), asked).await.expect("a place is free");
+            assert!(heard.starts_with("HTTP/1.1 200") && heard.ends_with("here"), "{heard}");
+        }
     }
 
     /// What a proxy before us takes for a body must not be a request of its own here, and the other way round. The library

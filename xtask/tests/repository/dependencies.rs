@@ -18,6 +18,17 @@ fn every_dependency_has_a_licence_we_accept() {
     assert_eq!(refused, BTreeSet::new(), "see [licenses] in deny.toml");
 }
 
+/// `fuzz/` is outside the workspace, and its lock file is nobody's who doesn't fuzz.
+#[test]
+fn the_lock_file_of_the_fuzz_targets_goes_with_their_manifests() {
+    let words = ["metadata", "--format-version=1", "--locked", "--manifest-path=fuzz/Cargo.toml"];
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = std::process::Command::new(cargo).current_dir(super::root()).args(words).output();
+    let output = output.expect("cargo runs these tests");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "cp Cargo.lock fuzz/ && (cd fuzz && cargo metadata), and commit it: {said}");
+}
+
 #[test]
 fn a_licence_text_is_read_as_spdx_means_it() {
     let allowed: BTreeSet<String> = ["MIT", "Apache-2.0"].map(str::to_owned).into();

@@ -6,7 +6,7 @@ mod health;
 mod image;
 mod progress;
 mod report;
-#[cfg(fuzzing)]
+#[cfg(feature = "fuzzing")]
 pub(crate) use report::read_report;
 mod script;
 mod session;

@@ -32,8 +32,8 @@ mod walk;
 pub use fault::TemplateFault;
 pub use inline::{InlineScriptError, MAX_USER_DATA};
 pub use lint::lint;
-#[cfg(fuzzing)]
-pub(crate) use template::render_text;
+#[cfg(feature = "fuzzing")]
+pub(crate) use template::render_any;
 pub use template::{FOUNDATION_TEMPLATE, TemplateError, TemplateErrors, Templates, lint_file};
 pub use values::{BootHost, BootHostError, ScriptNetwork, ScriptValues, ValueError, script_url};
 pub(crate) use values::{is_image_set_name, is_server_id};

@@ -24,7 +24,7 @@ mod tests;
 
 pub use error::TlsError;
 pub(crate) use names::is_host;
-#[cfg(fuzzing)]
+#[cfg(feature = "fuzzing")]
 pub(crate) use pair::is_usable_pair;
 pub use pair::name_to_ask_for;
 pub(crate) use reload::ServerTls;

@@ -77,7 +77,7 @@ pub(super) fn certified(cert: &[u8], cert_path: &Path, key: &[u8], key_path: &Pa
 }
 
 /// Whether the two texts are a pair that could be presented.
-#[cfg(fuzzing)]
+#[cfg(feature = "fuzzing")]
 pub(crate) fn is_usable_pair(cert: &[u8], key: &[u8], now: Timestamp) -> bool {
     let files = PairFiles { cert: "cert.pem".into(), key: "key.pem".into() };
     let text = PairText { cert: cert.to_vec(), key: String::from_utf8_lossy(key).into_owned().into() };
