@@ -29,7 +29,7 @@ pub const OVMF: [(&str, &str); 2] = [
     ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
 ];
 
-const TOOLS: [Tool; 20] = [
+const TOOLS: [Tool; 21] = [
     Tool {
         package: "qemu-system-x86",
         probe: Probe::Program("qemu-system-x86_64"),
@@ -69,6 +69,7 @@ const TOOLS: [Tool; 20] = [
     Tool { package: "curl", probe: Probe::Program("curl"), used_for: "another client of the control plane" },
     Tool { package: "nodejs", probe: Probe::Program("node"), used_for: "a real OpenID provider" },
     Tool { package: "npm", probe: Probe::Program("npm"), used_for: "downloading that provider from npmjs.org" },
+    Tool { package: "pebble", probe: Probe::Program("pebble"), used_for: "a real ACME authority" },
     Tool { package: "openssl", probe: Probe::Program("openssl"), used_for: "another reader of its certificates" },
 ];
 

@@ -4,7 +4,7 @@ use crate::{
     audit::SyslogTarget,
     oidc::OidcConfig,
     secrets::{BadKeySource, KeySource},
-    tls,
+    tls::{self, AcmeConfig},
 };
 use ipnet::IpNet;
 use metalform_boot::{BootHost, SourceCheck};
@@ -123,6 +123,8 @@ pub struct ControlConfig {
     session_max: Option<Span>,
     /// The OpenID provider that people may log in by.
     pub oidc: Option<OidcConfig>,
+    /// The ACME authority that issues the certificate of the names by which browsers know us.
+    pub acme: Option<AcmeConfig>,
 }
 
 impl ControlConfig {
@@ -141,7 +143,7 @@ impl ControlConfig {
         }
         let scheme = if self.tls == ControlTls::Off { "http" } else { "https" };
         let port = self.listen.port();
-        let host = match self.names.first() {
+        let host = match self.names.first().or(self.acme.as_ref().and_then(|acme| acme.domains.first())) {
             Some(name) => Some(format!("{name}:{port}")),
             None if self.listen.ip().is_unspecified() => None,
             None => Some(self.listen.to_string()),
@@ -398,6 +400,7 @@ impl Default for ControlConfig {
             session_idle: None,
             session_max: None,
             oidc: None,
+            acme: None,
         }
     }
 }
@@ -493,7 +496,7 @@ impl ConfigError {
 const KEYS: &[(&str, &[&str])] = &[
     ("", &["data_dir"]),
     ("boot", &["listen", "public_url", "allow", "trusted_proxies", "source_check", "tls", "templates_dir", "template"]),
-    ("control", &["listen", "tls", "names", "public_url", "session_idle", "session_max", "oidc"]),
+    ("control", &["listen", "tls", "names", "public_url", "session_idle", "session_max", "oidc", "acme"]),
     ("store", &["url"]),
     ("secrets", &["key"]),
     (
@@ -619,6 +622,15 @@ impl Config {
             let why = "they have no effect: only a certificate of our own is made for them";
             return refused("control.names", why, "leave them out, or write tls = \"self\"");
         }
+        if let Some(acme) = &self.control.acme {
+            if self.control.tls != ControlTls::SelfMade {
+                let why = "it has no effect: that certificate stands beside one of our own";
+                return refused("control.acme", why, "leave it out, or write tls = \"self\"");
+            }
+            if let Some((key, why, hint)) = acme.fault() {
+                return refused(key, &why, hint);
+            }
+        }
         if let Some(url) = &self.control.public_url
             && (!["https", "http"].contains(&url.scheme()) || url.path() != "/" || url.query().is_some())
         {
@@ -702,6 +714,7 @@ impl Config {
     pub fn secret_files(&self) -> Vec<(&'static str, &Path)> {
         let nutanix = &self.nutanix;
         let oidc_secret = self.control.oidc.as_ref().map_or(&None, |oidc| &oidc.client_secret_file);
+        let acme = self.control.acme.as_ref().and_then(|acme| acme.external_account.as_ref());
         let mut files = vec![
             ("ibm_cloud.api_key_file", &self.ibm_cloud.api_key_file),
             ("nutanix.cvm_password_file", &nutanix.cvm_password_file),
@@ -713,6 +726,7 @@ impl Config {
         .into_iter()
         .filter_map(|(key, path)| Some((key, path.as_deref()?)))
         .collect::<Vec<_>>();
+        files.extend(acme.map(|account| ("control.acme.external_account.key_file", account.key_file.as_path())));
         if let ControlTls::Pair { key, .. } = &self.control.tls {
             files.push(("control.tls", key));
         }
@@ -767,7 +781,7 @@ fn from_environment(key: &str, value: String) -> Value {
             value.parse().map(Value::Integer).unwrap_or(Value::String(value))
         }
         // A table as it stands in the file; anything else is a word.
-        "tls" | "oidc" => match format!("{key} = {value}").parse::<Table>() {
+        "tls" | "oidc" | "acme" => match format!("{key} = {value}").parse::<Table>() {
             Ok(mut table) if value.trim_start().starts_with('{') => table.remove(key).unwrap_or(Value::String(value)),
             _ => Value::String(value),
         },

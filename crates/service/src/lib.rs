@@ -11,6 +11,7 @@ mod deploy;
 mod drivers;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod https_client;
 mod ibm;
 mod installer;
 mod listener;
@@ -30,11 +31,12 @@ pub use audit::{BadSyslogTarget, SyslogTarget};
 pub use clock::WallClock;
 pub use cloud_check::{CloudCheckError, CloudSeen, check_cloud};
 pub use config::{Config, ConfigError, ControlTls};
-pub use oidc::{OidcClientError, OidcConfig, OidcSetupError};
+pub use https_client::HttpsClientError;
+pub use oidc::{OidcConfig, OidcSetupError};
 pub use runner::{Wake, Wakes};
 pub use secrets::{
     BadKeySource, CommandFault, FoundKey, KeySource, Replaced, Rotated, SecretError, SecretName, Secrets, SecretsSeen,
     check_secret_file, replace_lost_key, rotate_secret_key,
 };
 pub use serve::{Assembly, Outside, Running, ServeError, assemble, serve};
-pub use tls::{TlsError, ca_file, name_to_ask_for};
+pub use tls::{AcmeConfig, AcmeError, ExternalAccount, TlsError, ca_file, name_to_ask_for};

@@ -6,7 +6,7 @@
 //! change. Old iPXE stays on HTTP: 1.21.1 offers nothing but suites without forward secrecy, which rustls doesn't have, and a
 //! machine's firmware trusts no authority of ours.
 
-use crate::{places::Places, write_limit::WriteLimit};
+use crate::{places::Places, tls::ACME_TLS, write_limit::WriteLimit};
 use axum::{
     Router,
     extract::ConnectInfo,
@@ -160,9 +160,15 @@ async fn open(
     let opening = async {
         let mut first = [0];
         match stream.peek(&mut first).await? {
-            0 => Ok(None),
+            0 => Ok::<_, io::Error>(None),
             _ if first[0] == TLS_HANDSHAKE => {
-                tls.accept(limited(stream)).await.map(|stream| Some(Opened::Tls(stream.into())))
+                let mut stream = tls.accept(limited(stream)).await?;
+                if stream.get_ref().1.alpn_protocol() == Some(ACME_TLS) {
+                    // It has seen what it came for.
+                    stream.shutdown().await?;
+                    return Ok(None);
+                }
+                Ok(Some(Opened::Tls(stream.into())))
             }
             _ if takes_plain => Ok(Some(Opened::Plain(limited(stream)))),
             _ => {

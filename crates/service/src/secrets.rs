@@ -16,7 +16,7 @@ mod tests;
 pub use error::{CommandFault, SecretError};
 pub use rotate::{Replaced, Rotated, replace_lost_key, rotate_secret_key};
 pub use sealed_file::SecretName;
-pub(crate) use sealed_file::{CA_KEY, SealedFiles};
+pub(crate) use sealed_file::{ACME_ACCOUNT, CA_KEY, SealedFiles};
 pub use source::{BadKeySource, KeySource};
 pub use start::{FoundKey, Secrets, SecretsSeen};
 

@@ -44,6 +44,10 @@ fn a_wrong_configuration_says_what_is_wrong_and_what_to_write() {
     check(&format!("{LOOPBACK}[control]\ntls = {{ cert = \"a\", kye = \"b\" }}"), "kye");
     check(&format!("{LOOPBACK}[control]\nnames = [\"https://a\"]"), "neither a DNS name nor an IP address");
     check(&format!("{LOOPBACK}[control]\nnames = [\"a\"]\ntls = \"off\""), "no effect");
+    let acme = "acme = { domains = [\"a.example.com\"] }";
+    check(&format!("{LOOPBACK}[control]\n{acme}"), "accept_terms");
+    check(&format!("{LOOPBACK}[control]\n{acme}\ntls = \"off\""), "beside one of our own");
+    check(&format!("{LOOPBACK}[control.acme]\ndomains = [\"a.example.com\"]\naccept_tems = true"), "accept_tems");
     check(&format!("{LOOPBACK}[store]\nurl = \"postgres://x\""), "data_dir only");
     check(&format!("{LOOPBACK}[ibm_cloud]\niam_url = \"http://203.0.113.1\""), "in the clear");
     check(&format!("{LOOPBACK}[ibm_cloud]\nuser_data = \"script\""), "expected `url` or `inline`");

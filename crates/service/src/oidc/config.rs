@@ -66,7 +66,7 @@ impl OidcConfig {
 }
 
 /// Whether what is sent there is read by nobody else.
-pub(super) fn is_confidential(url: &Url) -> bool {
+pub(crate) fn is_confidential(url: &Url) -> bool {
     let is_loopback = match url.host() {
         Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
         Some(url::Host::Ipv6(ip)) => ip.is_loopback(),

@@ -1,32 +1,15 @@
-//! The way to the provider: HTTPS by the system's authorities, or by those of `ca_file` alone. No redirect is followed and no
-//! proxy is taken from the environment: where requests go is what configuration and provider say. Every answer has a deadline and
-//! a size.
+//! The way to the provider, and where it may lead: the issuer's origin, and those that the configuration names.
 
 use super::{config::is_confidential, error::FetchError};
-use reqwest::{Certificate, RequestBuilder, redirect::Policy};
+use crate::https_client::{HttpsClientError, https_client, read_body};
+use reqwest::RequestBuilder;
 use serde::de::DeserializeOwned;
 use std::{path::Path, time::Duration};
-use thiserror::Error;
 use url::Url;
 
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 /// Far above the documents of any provider.
 const MAX_BODY_BYTES: usize = 256 * 1024;
-
-/// A client that can't be made.
-#[derive(Debug, Error)]
-pub enum OidcClientError {
-    /// `ca_file` can't be read.
-    #[error("the certificates in {} can't be read", .0.display())]
-    Unreadable(std::path::PathBuf, #[source] std::io::Error),
-    /// It holds none.
-    #[error("there are no certificates in {}", .0.display())]
-    NoCertificates(std::path::PathBuf),
-    /// What it holds, or what the system has, can't be used.
-    #[error("the certificates can't be used")]
-    Client(#[from] reqwest::Error),
-}
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -35,22 +18,8 @@ pub(super) struct Fetch {
 }
 
 impl Fetch {
-    pub(super) fn new(ca_file: Option<&Path>) -> Result<Fetch, OidcClientError> {
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("metalform/", env!("CARGO_PKG_VERSION")))
-            .redirect(Policy::none())
-            .no_proxy()
-            .connect_timeout(CONNECT_LIMIT)
-            .timeout(REQUEST_LIMIT);
-        if let Some(path) = ca_file {
-            let pem = std::fs::read(path).map_err(|error| OidcClientError::Unreadable(path.to_owned(), error))?;
-            let certificates = Certificate::from_pem_bundle(&pem)?;
-            if certificates.is_empty() {
-                return Err(OidcClientError::NoCertificates(path.to_owned()));
-            }
-            builder = builder.tls_certs_only(certificates);
-        }
-        Ok(Fetch { client: builder.build()? })
+    pub(super) fn new(ca_file: Option<&Path>) -> Result<Fetch, HttpsClientError> {
+        Ok(Fetch { client: https_client(ca_file, REQUEST_LIMIT)? })
     }
 
     /// A document.
@@ -87,13 +56,8 @@ impl Fetch {
 async fn send(request: RequestBuilder, url: &Url) -> Result<(u16, Vec<u8>), FetchError> {
     let failed = |source: reqwest::Error| FetchError::Http { url: url.to_string(), source: source.without_url() };
     let mut response = request.header("accept", "application/json").send().await.map_err(failed)?;
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(failed)? {
-        if body.len() + chunk.len() > MAX_BODY_BYTES {
-            return Err(content(url, format!("it is longer than {MAX_BODY_BYTES} bytes")));
-        }
-        body.extend_from_slice(&chunk);
-    }
+    let body = read_body(&mut response, MAX_BODY_BYTES).await.map_err(failed)?;
+    let body = body.ok_or_else(|| content(url, format!("it is longer than {MAX_BODY_BYTES} bytes")))?;
     Ok((response.status().as_u16(), body))
 }
 

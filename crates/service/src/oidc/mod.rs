@@ -13,11 +13,14 @@ mod pending;
 mod provider;
 
 pub use config::OidcConfig;
+pub(crate) use config::is_confidential;
 pub(crate) use error::OidcError;
-pub use fetch::OidcClientError;
 pub(crate) use identity::Identity;
 
-use crate::secrets::{self, SecretError};
+use crate::{
+    https_client::HttpsClientError,
+    secrets::{self, SecretError},
+};
 use base64::{
     Engine,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
@@ -42,7 +45,7 @@ pub enum OidcSetupError {
     Secret(#[from] SecretError),
     /// No client can be made.
     #[error("the OpenID provider's client can't be made")]
-    Client(#[from] OidcClientError),
+    Client(#[from] HttpsClientError),
     /// The issuer is no URL.
     #[error("the issuer is no URL")]
     Issuer(#[from] url::ParseError),

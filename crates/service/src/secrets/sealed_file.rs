@@ -22,8 +22,11 @@ pub(super) const AUDIT_KEY: &str = "audit.key";
 /// What our own authority signs with.
 pub(crate) const CA_KEY: &str = "tls/ca.key";
 
+/// Our account at an ACME authority.
+pub(crate) const ACME_ACCOUNT: &str = "tls/acme-account.json";
+
 /// Every file below the data folder that is sealed.
-pub(super) const SEALED: [&str; 3] = [AUDIT_KEY, CA_KEY, SecretName::IbmApiKey.as_str()];
+pub(super) const SEALED: [&str; 4] = [AUDIT_KEY, CA_KEY, ACME_ACCOUNT, SecretName::IbmApiKey.as_str()];
 
 /// A secret that an operator gives, to be kept sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

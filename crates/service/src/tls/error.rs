@@ -1,5 +1,6 @@
 //! A certificate that can't be made or used.
 
+use super::AcmeError;
 use crate::secrets::SecretError;
 use metalform_model::Timestamp;
 use std::path::PathBuf;
@@ -86,6 +87,9 @@ pub enum TlsError {
         /// Why.
         source: rcgen::Error,
     },
+    /// The ACME authority can't be asked, ever.
+    #[error("[control.acme] can't be used")]
+    Acme(#[from] AcmeError),
     /// The TLS library can't be set up.
     #[error("TLS can't be set up")]
     Setup(#[source] rustls::Error),
@@ -125,6 +129,7 @@ impl TlsError {
                  backup"
                     .into()
             }
+            TlsError::Acme(error) => error.hint(),
             TlsError::Setup(_) => "this is a fault of the program: please report it".into(),
         }
     }

@@ -28,6 +28,13 @@ pub(super) struct PairText {
     key: SecretString,
 }
 
+impl PairText {
+    /// Where one text holds both.
+    pub fn of_one(text: &SecretString) -> PairText {
+        PairText { cert: text.expose_secret().as_bytes().to_vec(), key: text.clone() }
+    }
+}
+
 impl PartialEq for PairText {
     fn eq(&self, other: &Self) -> bool {
         self.cert == other.cert && self.key.expose_secret() == other.key.expose_secret()

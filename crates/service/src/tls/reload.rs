@@ -6,6 +6,7 @@
 
 use super::{
     TlsError,
+    acme::Acme,
     certificate::{Facts, Validity},
     folder,
     leaf::{Leaf, Plane},
@@ -35,6 +36,7 @@ const REMIND: Duration = Duration::from_secs(14 * 24 * 3600);
 pub(crate) struct ServerTls {
     presented: Arc<Presented>,
     source: Source,
+    acme: Option<Acme>,
 }
 
 enum Source {
@@ -69,7 +71,7 @@ impl ServerTls {
         }
         let spec = NamesSpec { listen: config.boot.listen, added: vec![host.host().to_owned()], is_local: false };
         let (presented, ours) = Ours::start(folder(&config.data_dir), sealed.clone(), Plane::Boot, spec, now)?;
-        Ok(Some(ServerTls { presented, source: Source::Ours(ours) }))
+        Ok(Some(ServerTls { presented, source: Source::Ours(ours), acme: None }))
     }
 
     /// What boot scripts pin, where it is the boot plane's.
@@ -90,7 +92,10 @@ impl ServerTls {
         let (presented, source) = match &config.control.tls {
             ControlTls::Off => return Ok(None),
             ControlTls::SelfMade => {
-                let spec = NamesSpec { listen, added: config.control.names.clone(), is_local: true };
+                let mut added = config.control.names.clone();
+                // Until the authority has issued one, ours is all there is.
+                added.extend(config.control.acme.iter().flat_map(|acme| acme.domains.clone()));
+                let spec = NamesSpec { listen, added, is_local: true };
                 let folder = folder(&config.data_dir);
                 let (presented, ours) = Ours::start(folder, sealed.clone(), Plane::Control, spec, now)?;
                 (presented, Source::Ours(ours))
@@ -100,7 +105,10 @@ impl ServerTls {
                 (presented, Source::Operators(operators))
             }
         };
-        Ok(Some(ServerTls { presented, source }))
+        let acme = config.control.acme.clone().map(|acme| {
+            Acme::start(folder(&config.data_dir), sealed.clone(), acme, &presented, now).map_err(TlsError::from)
+        });
+        Ok(Some(ServerTls { presented, source, acme: acme.transpose()? }))
     }
 
     /// Whether the certificate is the operator's.
@@ -110,13 +118,21 @@ impl ServerTls {
 
     /// What the listener speaks.
     pub fn acceptor(&self) -> Result<TlsAcceptor, TlsError> {
-        acceptor(self.presented.clone())
+        acceptor(self.presented.clone(), self.acme.is_some())
     }
 
     /// Looks again every few seconds, and when `reload` is notified, until stopped.
     pub async fn keep(mut self, clock: Arc<dyn Clock>, reload: Arc<Notify>, stop: CancellationToken) {
+        let mut asked = false;
         loop {
-            let asked = tokio::select! {
+            if let Some(acme) = &mut self.acme {
+                // Minutes at worst, in which nothing else of this is looked at: ours has a third of its time left when it is due.
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = acme.look(&self.presented, clock.now(), asked) => {}
+                }
+            }
+            asked = tokio::select! {
                 () = stop.cancelled() => return,
                 () = reload.notified() => true,
                 () = tokio::time::sleep(BETWEEN_LOOKS) => false,
@@ -292,7 +308,7 @@ fn reminder(validity: Validity, now: Timestamp) -> Option<&'static str> {
     }
 }
 
-fn tell_of(what: &str, facts: &Facts) {
+pub(super) fn tell_of(what: &str, facts: &Facts) {
     let names = facts.names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
     tracing::info!(names, until = %facts.validity.not_after, "{what}");
 }

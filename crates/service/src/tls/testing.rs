@@ -22,7 +22,7 @@ pub(crate) fn pair() -> (TlsAcceptor, TlsConnector) {
     let (leaf, _) =
         Leaf::load_or_make(&folder.0, &SealedFiles::for_tests(), Plane::Control, &names, WallClock.now()).unwrap();
     let connector = connector(&folder.0.join("ca.pem"));
-    (acceptor(Presented::new(leaf.key)).unwrap(), connector)
+    (acceptor(Presented::new(leaf.key), false).unwrap(), connector)
 }
 
 /// A client that trusts that authority and no other.
