@@ -131,3 +131,19 @@ pub enum Verdict {
     /// Stops the installation.
     Failed,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_the_same_after_it_was_stored() {
+        // Found by `fuzz/targets/report.rs`: read as the nearest number but one, and another one at the next reading.
+        let facts = "{\"cycles\": [8888888888888880000005831161344190170908]}";
+        let heard = format!("{{\"seq\": 2, \"phase\": \"checking\", \"status\": \"ok\", \"facts\": {facts}}}");
+        let report: Report = serde_json::from_str(&heard).unwrap();
+        let stored = serde_json::to_string(&report).unwrap();
+        let again: Report = serde_json::from_str(&stored).unwrap();
+        assert_eq!(serde_json::to_string(&again).unwrap(), stored);
+    }
+}

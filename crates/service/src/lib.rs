@@ -36,7 +36,10 @@ pub use oidc::{OidcConfig, OidcSetupError};
 pub use runner::{Wake, Wakes};
 pub use secrets::{
     BadKeySource, CommandFault, FoundKey, KeySource, Replaced, Rotated, SecretError, SecretName, Secrets, SecretsSeen,
-    check_secret_file, replace_lost_key, rotate_secret_key,
+    check_secret_file, replace_lost_key, rotate_secret_key, set_secret,
 };
 pub use serve::{Assembly, Outside, Running, ServeError, assemble, serve};
-pub use tls::{AcmeConfig, AcmeError, ExternalAccount, TlsError, ca_file, name_to_ask_for};
+pub use tls::{
+    AcmeConfig, AcmeError, BadCertificate, CertificateSeen, ExternalAccount, TlsError, ca_file, look_at_certificates,
+    name_to_ask_for,
+};

@@ -6,6 +6,7 @@
 mod command;
 mod error;
 mod key;
+mod lock;
 mod rotate;
 mod sealed_file;
 mod source;
@@ -18,7 +19,7 @@ pub use rotate::{Replaced, Rotated, replace_lost_key, rotate_secret_key};
 pub use sealed_file::SecretName;
 pub(crate) use sealed_file::{ACME_ACCOUNT, CA_KEY, SealedFiles};
 pub use source::{BadKeySource, KeySource};
-pub use start::{FoundKey, Secrets, SecretsSeen};
+pub use start::{FoundKey, Secrets, SecretsSeen, set_secret};
 
 use metalform_store::AuditKey;
 use rand::RngExt;

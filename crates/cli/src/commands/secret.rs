@@ -3,7 +3,7 @@
 
 use crate::{context::Context, error::CliError};
 use clap::{Args, Subcommand};
-use metalform_service::{Config, FoundKey, KeySource, Replaced, SecretName, replace_lost_key, rotate_secret_key};
+use metalform_service::{Config, KeySource, Replaced, SecretName, replace_lost_key, rotate_secret_key, set_secret};
 use secrecy::{SecretString, zeroize::Zeroizing};
 use serde_json::json;
 use std::io::{IsTerminal, Read};
@@ -61,8 +61,7 @@ async fn set(context: &Context, args: &Set) -> Result<(), CliError> {
     let config = context.load_config()?;
     // First: until somebody has typed it, the key may have been changed.
     let given = read_stdin(context)?;
-    let found = FoundKey::load(&config).await.map_err(CliError::Secret)?;
-    found.set(args.name, &given).await.map_err(CliError::Secret)?;
+    set_secret(&config, args.name, &given).await.map_err(CliError::Secret)?;
     let (name, folder) = (args.name.as_str(), config.data_dir.display());
     match context.json {
         true => context.out.json(&json!({"set": name, "data_dir": config.data_dir}))?,

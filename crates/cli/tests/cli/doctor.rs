@@ -120,3 +120,52 @@ fn beside_a_running_service_everything_is_well_and_each_thing_that_is_not_is_nam
     fs::write(data.join("tls/ca.key"), sealed).unwrap();
     serve(&site.folder);
 }
+
+#[test]
+fn certificates_that_the_configuration_names_are_looked_at_as_a_start_would() {
+    let folder = Folder::new();
+    let data = folder.path().join("data");
+    let [cert, key, ca] = ["cert.pem", "key.pem", "ca.pem"].map(|name| folder.path().join(name));
+    let openssl = |subject: &str, key: &Path, cert: &Path| {
+        let mut made = std::process::Command::new("openssl");
+        made.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "3"]);
+        made.args(["-subj", "/CN=x", "-addext", subject, "-keyout"]).arg(key).arg("-out").arg(cert);
+        assert!(made.output().unwrap().status.success());
+        set_mode(key, 0o600);
+    };
+    openssl("subjectAltName=DNS:a.example.com", &key, &cert);
+    let roles = "roles = { admin = [\"a\"] }";
+    let oidc =
+        format!("[control.oidc]\nissuer = \"https://id.example.com\"\nclient_id = \"a\"\n{roles}\nca_file = {ca:?}");
+    let control = "[control]\nlisten = \"127.0.0.1:0\"\npublic_url = \"https://a.example.com\"";
+    let tls = format!("tls = {{ cert = {cert:?}, key = {key:?} }}");
+    folder.write("metalform.toml", &format!("data_dir = {data:?}\n{control}\n{tls}\n{oidc}\n"));
+    let seen = || run(&folder, &["doctor", "--offline", "--json"]).document();
+    let first = seen();
+    let [("warning", own), ("problem", trusted)] = found(&first, "tls")[..] else { panic!("{first:#}") };
+    assert!(own.starts_with("control.tls: the operator's certificate expires soon"), "{own}");
+    assert!(trusted.starts_with("control.oidc.ca_file: the certificates in ") && trusted.contains("read"), "{trusted}");
+    // The key of another one; and a file with nothing in it.
+    openssl("subjectAltName=DNS:b.example.com", &key, &ca);
+    let second = seen();
+    let [("problem", own), ("ok", _)] = found(&second, "tls")[..] else { panic!("{second:#}") };
+    assert!(own.contains("is not that of the certificate in"), "{own}");
+    fs::write(&ca, "no certificate\n").unwrap();
+    let third = seen();
+    assert!(
+        matches!(found(&third, "tls")[..], [_, ("problem", told)] if told.contains("no certificates")),
+        "{third:#}"
+    );
+}
+
+#[test]
+fn a_data_folder_that_others_may_look_into_is_told_and_closed() {
+    let site = Site::start();
+    let data = site.data_dir();
+    assert_eq!(mode(&data), 0o700, "as the first start makes it");
+    set_mode(&data, 0o755);
+    let seen = site.run(&["doctor", "--offline", "--json"]).document();
+    assert!(matches!(found(&seen, "modes")[..], [("warning", told)] if told.contains("look into it")), "{seen:#}");
+    site.run(&["doctor", "--offline", "--fix-modes"]);
+    assert_eq!(mode(&data), 0o700);
+}

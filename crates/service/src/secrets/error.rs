@@ -16,6 +16,12 @@ pub enum SecretError {
         /// Why.
         source: std::io::Error,
     },
+    /// Another process changes secrets.
+    #[error("another process changes the secrets of {}", data_dir.display())]
+    Changing {
+        /// The folder.
+        data_dir: PathBuf,
+    },
     /// Others may read it.
     #[error("the secret file {} may be read by others (mode {mode:o})", path.display())]
     Open {
@@ -147,6 +153,7 @@ impl SecretError {
     pub fn hint(&self) -> String {
         match self {
             SecretError::File { .. } => "check the owner and mode of the data folder and of the file".into(),
+            SecretError::Changing { .. } => "wait for it: `metalform secret rotate`, or another `secret set`".into(),
             SecretError::Open { path, .. } => format!("chmod 600 {}", path.display()),
             SecretError::Content { .. } => "restore it from a backup".into(),
             SecretError::OtherPublicKey { .. } => {

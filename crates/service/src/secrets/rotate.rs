@@ -21,6 +21,7 @@
 use super::{
     KeySource, SecretError, check_owner, crash_point,
     key::SecretKey,
+    lock::ChangeLock,
     remove,
     sealed_file::{check_files, put_aside_lost, reseal_files},
     start::{FoundKey, Source, old_file, token_key},
@@ -53,6 +54,7 @@ pub async fn rotate_secret_key(
     clock: &dyn Clock,
 ) -> Result<Rotated, SecretError> {
     check_owner(&config.data_dir)?;
+    let _alone = ChangeLock::take(&config.data_dir).await?;
     match old {
         None => rotate_file(config, clock).await,
         Some(old) => rotate_elsewhere(config, old, clock).await,
@@ -130,6 +132,7 @@ pub struct Replaced {
 /// one. The passwords stay in the database, unreadable. May be repeated after a crash.
 pub async fn replace_lost_key(config: &Config, clock: &dyn Clock) -> Result<Replaced, SecretError> {
     check_owner(&config.data_dir)?;
+    let _alone = ChangeLock::take(&config.data_dir).await?;
     if Store::peek_secret_key(&config.data_dir).await? == SealedUnder::NoKey {
         return Err(SecretError::NotLost { from: Source::of(config).source, data_dir: config.data_dir.clone() });
     }

@@ -7,6 +7,7 @@
 use super::{
     KeySource, SealedFiles, SecretError, SecretName, audit_key, beside, check_owner,
     key::SecretKey,
+    lock::ChangeLock,
     remove, rotate,
     sealed_file::{self, Found},
     write_whole,
@@ -205,12 +206,15 @@ impl FoundKey {
     /// Looks at everything that is sealed in files. Changes nothing.
     pub fn look(&self) -> SecretsSeen {
         let half_changed = self.old.is_some();
+        let of_old = self.old.iter().flat_map(|key| sealed_file::look(&self.data_dir, key));
+        let under_old: Vec<_> = of_old.filter_map(|(name, found)| found.is_ok().then_some(name)).collect();
         let (mut plain, mut broken) = (Vec::new(), Vec::new());
         for (name, found) in self.current.iter().flat_map(|key| sealed_file::look(&self.data_dir, key)) {
             match found {
                 Ok(Found::Sealed) => {}
                 Ok(Found::Plain) => plain.push(name),
-                Err(_) if half_changed => {}
+                // Still under the key before: the change of it that was cut short will see to that.
+                Err(_) if under_old.contains(&name) => {}
                 Err(error) => broken.push((name, error)),
             }
         }
@@ -226,10 +230,7 @@ impl FoundKey {
         }
     }
 
-    /// Keeps a secret that an operator gives, sealed. Works beside a running service, which uses it from its next start on.
-    /// Where there is no key yet, it is made as the first start would.
-    pub async fn set(self, name: SecretName, given: &SecretString) -> Result<(), SecretError> {
-        check_owner(&self.data_dir)?;
+    async fn set(self, name: SecretName, given: &SecretString) -> Result<(), SecretError> {
         let data_dir = self.data_dir.clone();
         let files = match (&self.current, &self.old) {
             (Some(key), None) => SealedFiles::under(key),
@@ -242,6 +243,14 @@ impl FoundKey {
         };
         sealed_file::set(&data_dir, &files, name, given)
     }
+}
+
+/// Keeps a secret that an operator gives, sealed. Works beside a running service, which uses it from its next start on, and not
+/// beside a change of the key. Where there is no key yet, it is made as the first start would.
+pub async fn set_secret(config: &Config, name: SecretName, given: &SecretString) -> Result<(), SecretError> {
+    check_owner(&config.data_dir)?;
+    let _alone = ChangeLock::take(&config.data_dir).await?;
+    FoundKey::load(config).await?.set(name, given).await
 }
 
 /// Everything that is made from the secret key or sealed under it.

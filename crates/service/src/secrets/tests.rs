@@ -1,7 +1,8 @@
 //! A data folder through starts, crashes, wrong keys and new ones.
 
 use super::{sealed_file::AUDIT_KEY, start::old_file, *};
-use crate::Config;
+use crate::{Config, WallClock};
+use futures_util::FutureExt;
 use metalform_boot::TokenKey;
 use metalform_model::{
     Account, BootAttempt, Clock, ClusterRecord, NewEvent, NodeRecord, PlanFormat, Profiles, Site, Timestamp, kind,
@@ -111,7 +112,7 @@ async fn furnished(folder: &Folder, config: &Config) -> String {
     secrets.files().seal_file(&folder.0.join(CA_KEY), CA_KEY, &CA.into()).unwrap();
     let token = secrets.token_key(&store).await.unwrap().token(ATTEMPT).expose().to_owned();
     store.close().await;
-    FoundKey::load(config).await.unwrap().set(SecretName::IbmApiKey, &format!("{API_KEY}\n").into()).await.unwrap();
+    set_secret(config, SecretName::IbmApiKey, &format!("{API_KEY}\n").into()).await.unwrap();
     token
 }
 
@@ -450,8 +451,7 @@ async fn a_look_at_the_clouds_key_seals_nothing() {
 async fn a_clouds_key_is_kept_sealed_before_the_first_start_and_a_document_is_none() {
     let folder = Folder::new();
     let config = folder.config("");
-    let set =
-        async |text: &str| FoundKey::load(&config).await?.set(SecretName::IbmApiKey, &text.to_owned().into()).await;
+    let set = async |text: &str| set_secret(&config, SecretName::IbmApiKey, &text.to_owned().into()).await;
     for wrong in ["", " \n", "{\"apikey\": \"secret-in-it\"}", "two words", &"x".repeat(600)] {
         let error = set(wrong).await.unwrap_err();
         assert!(
@@ -484,4 +484,19 @@ fn nothing_that_holds_a_secret_can_be_printed() {
     let files = SealedFiles::for_tests();
     assert_eq!(format!("{key:?} {files:?}"), "SecretKey(..) SealedFiles(NamedSealer(..))");
     assert_eq!(AUDIT_KEY, "audit.key");
+}
+
+#[tokio::test]
+async fn a_secret_is_set_before_a_change_of_the_key_or_after_it_and_never_within() {
+    let folder = Folder::new();
+    let config = folder.config("");
+    furnished(&folder, &config).await;
+    let given: SecretString = "another-key".into();
+    let alone = super::lock::ChangeLock::take(&folder.0).await.unwrap();
+    let mut setting = Box::pin(set_secret(&config, SecretName::IbmApiKey, &given));
+    assert!(setting.as_mut().now_or_never().is_none(), "it waits");
+    drop(alone);
+    setting.await.unwrap();
+    rotate_secret_key(&config, None, &WallClock).await.unwrap();
+    assert_eq!(open_all(&folder, &config).await.unwrap().api_key, "another-key");
 }

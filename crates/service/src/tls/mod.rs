@@ -15,6 +15,7 @@ mod authority;
 mod certificate;
 mod error;
 mod leaf;
+mod look;
 mod names;
 mod pair;
 mod presented;
@@ -26,6 +27,7 @@ mod tests;
 
 pub use acme::{AcmeConfig, AcmeError, ExternalAccount};
 pub use error::TlsError;
+pub use look::{BadCertificate, CertificateSeen, look_at_certificates};
 pub(crate) use names::is_host;
 #[cfg(feature = "fuzzing")]
 pub(crate) use pair::is_usable_pair;

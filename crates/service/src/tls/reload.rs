@@ -298,7 +298,7 @@ impl Operators {
     }
 }
 
-fn reminder(validity: Validity, now: Timestamp) -> Option<&'static str> {
+pub(super) fn reminder(validity: Validity, now: Timestamp) -> Option<&'static str> {
     if now > validity.not_after {
         Some("the operator's certificate has expired: clients refuse it")
     } else if now > validity.not_after - REMIND {

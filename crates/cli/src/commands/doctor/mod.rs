@@ -8,10 +8,12 @@ mod modes;
 mod network;
 mod secrets;
 mod store;
+mod tls;
 
 use crate::{context::Context, error::CliError};
 use check::{Check, Verdict};
 use clap::Args;
+use metalform_model::Clock;
 use serde_json::json;
 
 /// Check everything that the service needs, and say what to do
@@ -64,6 +66,7 @@ async fn look(context: &Context, args: &Doctor) -> Result<Vec<Check>, CliError> 
     checks.extend(modes::check(&config, args.fix_modes));
     let (found_secrets, key) = secrets::check(&config).await;
     checks.extend(found_secrets);
+    checks.extend(tls::check(&config, context.clock.now()));
     let (found_store, running) = store::check(&config, args.thorough).await;
     checks.push(found_store);
     checks.push(store::check_space(&config));

@@ -3,9 +3,9 @@
 use super::check::Check;
 use metalform_service::{Config, check_secret_file};
 use std::{
-    fs::{self, Metadata, Permissions},
+    fs::{self, Metadata, OpenOptions, Permissions},
     io,
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -50,6 +50,7 @@ pub fn check(config: &Config, fix: bool) -> Vec<Check> {
         Ok(there) if there.is_dir() => {
             walk.owner = Some(there.uid());
             walk.folder(data_dir, Path::new(""), &rule);
+            walk.open_folder(data_dir, &there);
         }
         Ok(_) => {
             let message = format!("{} is no folder", data_dir.display());
@@ -117,6 +118,21 @@ impl Walk {
         }
     }
 
+    /// Every secret in it has a mode of its own; its files' names and sizes are nobody's business either.
+    fn open_folder(&mut self, path: &Path, metadata: &Metadata) {
+        const OPEN: u32 = 0o055;
+        let (shown, mode) = (path.display(), metadata.mode() & 0o777);
+        // What is worse was told.
+        if mode & OPEN == 0 || mode & DATA_DIR.forbidden != 0 {
+            return;
+        }
+        if self.fix {
+            return self.wrong(path, mode, Rule { forbidden: 0o077, ..DATA_DIR });
+        }
+        let message = format!("{shown} has mode {mode:o}: others may look into it");
+        self.found.push(Check::warning(NAME, message, format!("chmod 700 {shown}, or --fix-modes")));
+    }
+
     fn one(&mut self, path: &Path, below: &Path, metadata: &Metadata, rule: Rule) {
         self.seen += 1;
         let mode = metadata.mode() & 0o777;
@@ -149,8 +165,8 @@ impl Walk {
     fn wrong(&mut self, path: &Path, mode: u32, rule: Rule) {
         let (shown, wanted) = (path.display(), rule.wanted);
         if self.fix {
-            match fs::set_permissions(path, Permissions::from_mode(wanted)) {
-                Ok(()) => self.found.push(Check::ok(NAME, format!("{shown} had mode {mode:o}; it has {wanted:o} now"))),
+            match take_from(path, rule.forbidden) {
+                Ok(now) => self.found.push(Check::ok(NAME, format!("{shown} had mode {mode:o}; it has {now:o} now"))),
                 Err(error) => self.cannot(path, &error),
             }
             return;
@@ -165,9 +181,38 @@ impl Walk {
     }
 }
 
+/// Takes these bits from a mode, and says what is left. It never gives any, and never by way of a link: whoever could put one
+/// in place between look and change would have a mode of their choice changed elsewhere.
+fn take_from(path: &Path, bits: u32) -> io::Result<u32> {
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
+    let mode = file.metadata()?.mode() & 0o7777 & !bits;
+    file.set_permissions(Permissions::from_mode(mode))?;
+    Ok(mode & 0o777)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mode_is_only_ever_made_tighter_and_never_by_way_of_a_link() {
+        let folder = std::env::temp_dir().join(format!("metalform-modes-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let (file, link) = (folder.join("file"), folder.join("link"));
+        fs::write(&file, "x").unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
+        for (before, bits, after) in [(0o666, 0o022, 0o644), (0o640, 0o077, 0o600), (0o620, 0o022, 0o600)] {
+            fs::set_permissions(&file, Permissions::from_mode(before)).unwrap();
+            assert_eq!(take_from(&file, bits).unwrap(), after);
+            assert_eq!(mode(&file), after);
+        }
+        fs::set_permissions(&file, Permissions::from_mode(0o666)).unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        take_from(&link, 0o077).unwrap_err();
+        assert_eq!(mode(&file), 0o666);
+        fs::remove_dir_all(&folder).unwrap();
+    }
 
     #[test]
     fn each_file_of_the_data_folder_has_its_rule() {

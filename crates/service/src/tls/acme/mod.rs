@@ -214,7 +214,7 @@ impl Acme {
     }
 }
 
-fn external_key(account: &ExternalAccount) -> Result<ExternalAccountKey, AcmeError> {
+pub(super) fn external_key(account: &ExternalAccount) -> Result<ExternalAccountKey, AcmeError> {
     let text = secrets::read(Path::new(&account.key_file))?;
     let key = URL_SAFE_NO_PAD.decode(text.expose_secret().trim().trim_end_matches('='));
     Ok(ExternalAccountKey::new(account.key_id.clone(), &key.map_err(|_| AcmeError::ExternalKey)?))
