@@ -20,11 +20,12 @@ mod page;
 mod policy;
 mod record;
 mod sessions;
+mod signed_in;
 mod tokens;
 mod users;
 
 pub use error::ApiError;
-pub(crate) use {browser::Browser, caller::Caller, limits::Limits, sessions::SessionTimes};
+pub(crate) use {browser::Browser, caller::Caller, limits::Limits, sessions::SessionTimes, signed_in::end_outdated};
 
 use crate::{
     boot_side::StoreDirectory, config::UserData, installer::Installer, oidc::Oidc, password_hash::Passwords,
@@ -176,6 +177,8 @@ fn handler(operation: Operation, verb: MethodFilter) -> MethodRouter<Arc<App>> {
         Operation::ShowSession => on(verb, sessions::show),
         Operation::LogIn => on(verb, sessions::login),
         Operation::LogOut => on(verb, sessions::logout),
+        Operation::ListSessions => on(verb, signed_in::list),
+        Operation::EndSessions => on(verb, signed_in::end),
         Operation::BeginOidcLogin => on(verb, oidc::begin),
         Operation::FinishOidcLogin => on(verb, oidc::finish),
         Operation::ListUsers => on(verb, users::list),

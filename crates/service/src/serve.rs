@@ -374,6 +374,7 @@ pub async fn assemble(
         // The configuration was checked: with the one there is the other.
         (Some(_) | None, _) => None,
     };
+    api::end_outdated(&store, &*clock, oidc.as_ref().map(Oidc::digest).as_deref()).await?;
     let app = App {
         store,
         audit_heads: audit_heads.clone(),

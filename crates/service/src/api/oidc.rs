@@ -14,7 +14,7 @@ use axum::{
     http::{Extensions, HeaderMap, StatusCode, header},
     response::{AppendHeaders, IntoResponse, Response},
 };
-use metalform_model::{Scope, TooFast, audit_action};
+use metalform_model::{Scope, SingleSignOn, TooFast, audit_action};
 use secrecy::ExposeSecret;
 use std::sync::Arc;
 
@@ -94,7 +94,8 @@ async fn finish_login(app: &App, call: &Call, headers: &HeaderMap, returned: Ret
     };
     app.limits.take_source_back(call.source());
     end_shown(app, headers).await?;
-    let person = Person { who, name: identity.name, user: None, role, clusters: Scope::All };
+    let by = SingleSignOn { subject: identity.subject, provider: oidc.digest() };
+    let person = Person { who, name: identity.name, user: None, single_sign_on: Some(by), role, clusters: Scope::All };
     let Some(Begun { text, .. }) = begin_session(app, call, person, None).await? else {
         // It says so of users with a password alone.
         return Err(ApiError::new(503, "store_unavailable", "the session could not be begun", "try again"));

@@ -24,7 +24,7 @@ use axum::{
     http::{Extensions, HeaderMap, StatusCode, header},
     response::{AppendHeaders, IntoResponse, Response},
 };
-use metalform_model::{ApiRole, Scope, Timestamp, User, WebSession, audit_action};
+use metalform_model::{ApiRole, Scope, SingleSignOn, Timestamp, User, WebSession, audit_action};
 use metalform_store::PasswordHash;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -64,6 +64,8 @@ pub(super) struct Person {
     pub name: String,
     /// The user they are here; `None`: somebody whom the OpenID provider knows.
     pub user: Option<String>,
+    /// By what they are in, if not by a password.
+    pub single_sign_on: Option<SingleSignOn>,
     pub role: ApiRole,
     pub clusters: Scope,
 }
@@ -74,6 +76,7 @@ impl From<User> for Person {
             who: user.who(),
             name: user.name.clone(),
             user: Some(user.name),
+            single_sign_on: None,
             role: user.role,
             clusters: user.clusters,
         }
@@ -186,6 +189,7 @@ pub(super) async fn begin(
         who: person.who,
         name: person.name,
         user: person.user,
+        single_sign_on: person.single_sign_on,
         role: person.role,
         clusters: person.clusters,
         created_at: now,

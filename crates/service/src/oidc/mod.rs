@@ -111,6 +111,11 @@ impl Oidc {
         })
     }
 
+    /// What sessions that begin now rest on; see [`OidcConfig::digest`].
+    pub(crate) fn digest(&self) -> String {
+        self.config.digest()
+    }
+
     /// Begins a login.
     pub(crate) async fn begin(&self, now: Timestamp) -> Result<Begun, OidcError> {
         let endpoints = self.provider.endpoints(now).await?;

@@ -12,6 +12,7 @@ mod installers;
 mod rig;
 mod seeds;
 mod sessions;
+mod signed_in;
 mod spoofs;
 mod templates;
 mod tokens;
