@@ -18,6 +18,7 @@ mod oidc;
 mod openapi;
 mod page;
 mod policy;
+mod proxy;
 mod record;
 mod sessions;
 mod signed_in;
@@ -39,6 +40,7 @@ use axum::{
     routing::{MethodFilter, MethodRouter, any, on},
 };
 use caller::Credential;
+use ipnet::IpNet;
 use metalform_boot::{BootHost, BootPlane, Templates};
 use metalform_ibm_cloud::VpcClient;
 use metalform_model::{Clock, MAX_PLAN_BYTES, Profiles, SessionStanding, Timeouts, TokenStanding};
@@ -125,7 +127,7 @@ impl App {
 }
 
 /// Everything the control plane answers: the table of `policy`, and "there is nothing" for whoever has a token.
-pub(crate) fn router(app: Arc<App>) -> Router {
+pub(crate) fn router(app: Arc<App>, trusted_proxies: &[IpNet]) -> Router {
     let gated = |handler: MethodRouter<Arc<App>>, policy: Policy| match policy {
         Policy::Public => handler,
         Policy::Login => handler.layer(map_response(async |response| auth::as_document(response))),
@@ -147,6 +149,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .method_not_allowed_fallback(gated(any(error::wrong_method), ELSEWHERE))
         .layer(DefaultBodyLimit::max(MAX_PLAN_BYTES))
         .layer(map_response(headers::secure))
+        .layer(from_fn_with_state(Arc::<[IpNet]>::from(trusted_proxies), proxy::see_through))
         .with_state(app)
 }
 

@@ -398,7 +398,14 @@ pub async fn assemble(
         sealer,
         stop,
     };
-    Ok(Assembly { orchestrator, wakes, plane, control: api::router(Arc::new(app)), audit_heads, boot_tls })
+    Ok(Assembly {
+        orchestrator,
+        wakes,
+        plane,
+        control: api::router(Arc::new(app), &config.control.trusted_proxies),
+        audit_heads,
+        boot_tls,
+    })
 }
 
 /// How long connections and passes may take to end once the service is told to stop. A pass makes calls of up to a

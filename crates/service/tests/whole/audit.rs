@@ -23,10 +23,10 @@ use tokio_util::sync::CancellationToken;
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// A folder for a service with sockets, gone afterwards.
-struct Folder(PathBuf);
+pub struct Folder(PathBuf);
 
 impl Folder {
-    fn new() -> Folder {
+    pub fn new() -> Folder {
         let path = std::env::temp_dir().join(format!("metalform-audit-{}", uuid::Uuid::new_v4()));
         fs::create_dir_all(&path).unwrap();
         let key = path.join("api-key");
@@ -47,7 +47,7 @@ impl Folder {
         running.finished().await.unwrap();
     }
 
-    fn config(&self, more: &str) -> Config {
+    pub fn config(&self, more: &str) -> Config {
         let text = format!(
             "data_dir = {:?}\n[ibm_cloud]\napi_key_file = {:?}\n[control]\nlisten = \"127.0.0.1:0\"\n\
              [boot]\nlisten = \"127.0.0.1:0\"\n{more}",
@@ -66,7 +66,7 @@ impl Folder {
         connection.close().await.unwrap();
     }
 
-    async fn audit(&self) -> Vec<metalform_store::AuditLine> {
+    pub async fn audit(&self) -> Vec<metalform_store::AuditLine> {
         AuditReader::open(&self.data()).await.unwrap().lines(&Default::default()).await.unwrap()
     }
 }

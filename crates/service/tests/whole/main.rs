@@ -9,6 +9,7 @@ mod deployments;
 mod formation;
 mod inline;
 mod installers;
+mod proxies;
 mod rig;
 mod seeds;
 mod sessions;
