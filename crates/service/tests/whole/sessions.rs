@@ -529,3 +529,24 @@ async fn a_login_that_cannot_be_read_is_recorded_and_counts_as_failed() {
     }
     assert_eq!(last_audit(&rig).await - before, 11, "ten, and the first that is locked out");
 }
+
+/// As where too many passwords are being looked at, which takes twenty seconds to see: nobody looked at this one.
+#[tokio::test]
+async fn a_password_that_nobody_could_look_at_is_recorded_and_counts_for_the_address_alone() {
+    let rig = Rig::new(157).await;
+    make_user(&rig, "ann", "viewer").await;
+    let stored = rig.store.user("ann").await.unwrap().unwrap().1;
+    assert!(rig.store.rehash_password("ann", &stored, &PasswordHash("no hash".into())).await.unwrap());
+    let mut sources = super::rig::sources();
+    for _ in 0..12 {
+        let before = last_audit(&rig).await;
+        let answer = log_in(&rig, "ann", PASSWORD, &sources.next().unwrap()).await;
+        assert_eq!(code(&answer), (500, "password_unreadable"));
+        assert_eq!(audited(&rig, before).await, ["anonymous session.login ann refused:password_unreadable"]);
+    }
+    let from = sources.next().unwrap();
+    for n in 0..12 {
+        let status = log_in(&rig, "ann", PASSWORD, &from).await.status.as_u16();
+        assert_eq!(status, if n < 10 { 500 } else { 429 }, "{n}");
+    }
+}
