@@ -8,7 +8,10 @@ use super::{
 use metalform_model::{Pace, Timestamp, TooFast, audit_action};
 use std::{
     net::IpAddr,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -20,6 +23,8 @@ pub(crate) struct Limits {
     accounts: Mutex<Lockout<String>>,
     pace: Mutex<Pace>,
     logins: Mutex<Pace>,
+    /// Whether the last login at the OpenID provider could not be begun.
+    oidc_failed: AtomicBool,
 }
 
 /// Calls of one credential at once: far above what the command line and a page in a browser ask; it keeps a program in a
@@ -39,6 +44,7 @@ impl Default for Limits {
             accounts: Mutex::default(),
             pace: Mutex::new(Pace::new(CALLS_AT_ONCE, CALLS_APART)),
             logins: Mutex::new(Pace::new(LOGINS_AT_ONCE, LOGINS_APART)),
+            oidc_failed: AtomicBool::new(false),
         }
     }
 }
@@ -66,6 +72,16 @@ impl Limits {
     /// Takes the beginning of a login at the OpenID provider in, or says when it would be taken.
     pub(super) fn take_login(&self, from: IpAddr, now: Timestamp) -> Result<(), TooFast> {
         lock(&self.logins).take(&format!("{:?}", Source::of(from)), now)
+    }
+
+    /// A login at the OpenID provider could not be begun; whether it is the first of a row, and to be recorded.
+    pub(super) fn oidc_fails(&self) -> bool {
+        !self.oidc_failed.swap(true, Ordering::Relaxed)
+    }
+
+    /// One could.
+    pub(super) fn oidc_works(&self) {
+        self.oidc_failed.store(false, Ordering::Relaxed);
     }
 
     /// The credential that came from there was right: what was counted before it was looked at doesn't count.

@@ -60,11 +60,14 @@ async fn begin_login(app: &App, call: &Call, headers: &HeaderMap) -> Result<Resp
     let begun = match oidc.begin(former, app.clock.now()).await {
         Ok(begun) => begun,
         Err(error) => {
-            // So many as may be begun.
-            call.record(app, "anonymous", format!("refused:{}", error.code())).await;
+            // That the provider is away is said once, however many find it so.
+            if app.limits.oidc_fails() {
+                call.record(app, "anonymous", format!("refused:{}", error.code())).await;
+            }
             return Err(told(error));
         }
     };
+    app.limits.oidc_works();
     let cookie = app.browser.set(Cookie::Login, begun.browser.expose_secret());
     let to = [(header::LOCATION, begun.url.to_string())];
     Ok((StatusCode::SEE_OTHER, to, AppendHeaders([(header::SET_COOKIE, cookie)])).into_response())

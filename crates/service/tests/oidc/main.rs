@@ -190,6 +190,12 @@ async fn a_provider_that_is_away_keeps_nobody_from_starting_the_service_or_from_
     let mut site = Site::without_provider().await;
     let away = site.browser().get(&site.url("/login/oidc")).await;
     assert_eq!(refusal(&away), (503, "oidc_unavailable".into()));
+    assert_eq!(site.last_line().await, "anonymous session.login refused:oidc_unavailable");
+    for _ in 0..5 {
+        assert_eq!(site.browser().get(&site.url("/login/oidc")).await.status, 503);
+    }
+    let lines = site.api("/api/v1/audit?last=20&action=session.login").await["lines"].clone();
+    assert_eq!(lines.as_array().map(Vec::len), Some(1), "said once: {lines}");
     let user = json!({"name": "ann", "role": "viewer", "password": "kupfer lampe 7"});
     assert_eq!(site.post("/api/v1/users", &user, true).await.0, 201);
     let login = json!({"name": "ann", "password": "kupfer lampe 7"});
@@ -309,6 +315,7 @@ async fn logins_are_begun_at_a_limited_pace() {
     }
     assert_eq!(&statuses[..20], &[303; 20]);
     assert!(statuses[20..].contains(&429), "{statuses:?}");
+    assert_eq!(site.last_line().await, "anonymous session.login refused:too_fast");
     site.stop().await;
 }
 
