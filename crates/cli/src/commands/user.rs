@@ -18,7 +18,7 @@ use std::{
     io::{self, IsTerminal, Read},
 };
 
-/// Make, list and remove users, and give them passwords
+/// Make, list and remove users, give them passwords, and sign people out
 #[derive(Debug, Args)]
 pub struct User {
     #[command(subcommand)]
