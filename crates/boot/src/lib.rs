@@ -33,7 +33,7 @@ mod visit;
 pub use ca_pin::CaPin;
 pub use directory::{BootAttemptRef, BootNode, Directory, Instruction, Recorder, Unavailable};
 pub use images::{ImageSet, ImageSetError, SetDescription};
-pub use peer::Channel;
+pub use peer::{Channel, source_of};
 pub use plane::{BootPlane, BootSettings, SourceCheck, default_allow};
 use refusal::Refusal;
 pub use routes::router;

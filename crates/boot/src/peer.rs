@@ -20,7 +20,7 @@ const FORWARDED: &str = "x-forwarded-for";
 
 /// The address that a request counts as coming from. What can't be read ends the reading: the last proxy that could be
 /// read stands for what is behind it, and is no node's address.
-pub(crate) fn source_of(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+pub fn source_of(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
     let mut source = peer;
     let lines: Vec<&str> = headers.get_all(FORWARDED).iter().map(|line| line.to_str().unwrap_or_default()).collect();

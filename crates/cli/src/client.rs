@@ -7,7 +7,9 @@ use crate::{
     error::{CliError, Refusal, RootCause, TlsFault},
     server::Server,
 };
-use metalform_model::{ApiRole, ApiToken, ClusterStatus, Event, Explanation, FormationChoice, PlanFormat, User};
+use metalform_model::{
+    ApiRole, ApiToken, ClusterStatus, Event, Explanation, FormationChoice, PlanFormat, Scope, Timestamp, User,
+};
 use metalform_store::{AuditHead, AuditLine};
 use reqwest::{Certificate, Method, RequestBuilder, Response, Url, header};
 use secrecy::{ExposeSecret, SecretString};
@@ -104,6 +106,30 @@ pub struct NewUser<'a> {
 #[derive(Deserialize)]
 struct Users {
     users: Vec<User>,
+}
+
+/// A session in a browser.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SignedIn {
+    /// Whose, as the audit calls them.
+    pub who: String,
+    /// Their name.
+    pub name: String,
+    /// What it may do.
+    pub role: ApiRole,
+    /// Of which clusters.
+    pub clusters: Scope,
+    /// When it began.
+    pub created_at: Timestamp,
+    /// When it was last used, to a thirtieth of the time after which it ends unused.
+    pub last_used_at: Timestamp,
+    /// When it ends, however much it is used.
+    pub ends_at: Timestamp,
+}
+
+#[derive(Deserialize)]
+struct Sessions {
+    sessions: Vec<SignedIn>,
 }
 
 #[derive(Deserialize)]
@@ -289,6 +315,18 @@ impl Client {
     /// Removes a user.
     pub async fn remove_user(&self, name: &str) -> Result<User, CliError> {
         self.ask("remove the user", Method::DELETE, &["users", name]).await
+    }
+
+    /// Every session in a browser that the token may know of.
+    pub async fn sessions(&self) -> Result<Vec<SignedIn>, CliError> {
+        let all: Sessions = self.get("list the sessions", &["sessions"]).await?;
+        Ok(all.sessions)
+    }
+
+    /// Ends all sessions of one person; gives those that it ended.
+    pub async fn sign_out(&self, who: &str) -> Result<Vec<SignedIn>, CliError> {
+        let ended: Sessions = self.ask("end the sessions", Method::DELETE, &["sessions", who]).await?;
+        Ok(ended.sessions)
     }
 
     /// A page of the timeline: what comes after `after`; empty at the end.

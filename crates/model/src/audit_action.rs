@@ -16,6 +16,8 @@ pub const TOKEN_REVOKE: &str = "token.revoke";
 pub const SESSION_LOGIN: &str = "session.login";
 /// Somebody logged out.
 pub const SESSION_LOGOUT: &str = "session.logout";
+/// The sessions of somebody were ended by an admin, or by the service.
+pub const SESSION_END: &str = "session.end";
 /// An account whose password was wrong too often is not listened to for a while.
 pub const SESSION_LOCKED_OUT: &str = "session.locked_out";
 /// A user was made.
@@ -64,7 +66,7 @@ pub const SERVICE_STOPPED: &str = "service.stopped";
 pub const AUDIT_CHECKED: &str = "audit.checked";
 
 /// All of them. A call of the control plane by another method than these three is `api.` and that method.
-pub const ALL: [&str; 31] = [
+pub const ALL: [&str; 32] = [
     API_GET,
     API_POST,
     API_DELETE,
@@ -73,6 +75,7 @@ pub const ALL: [&str; 31] = [
     TOKEN_REVOKE,
     SESSION_LOGIN,
     SESSION_LOGOUT,
+    SESSION_END,
     SESSION_LOCKED_OUT,
     USER_CREATE,
     USER_REMOVE,

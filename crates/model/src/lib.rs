@@ -93,4 +93,4 @@ pub use status::{ClusterStatus, NodeStatus};
 pub use time::{Clock, Timestamp, in_words};
 pub use trust_level::{BootTrust, ImagesInIpxe, ScriptOrigin, TrustLevel};
 pub use user::User;
-pub use web_session::{SessionStanding, WebSession};
+pub use web_session::{SessionStanding, SingleSignOn, WebSession};

@@ -14,6 +14,8 @@ pub struct WebSession {
     pub name: String,
     /// The user it is of; `None`: somebody whom the OpenID provider knows, and we don't.
     pub user: Option<String>,
+    /// By what single sign-on they are in; `None`: by a password.
+    pub single_sign_on: Option<SingleSignOn>,
     /// What it may do.
     pub role: ApiRole,
     /// Of which clusters.
@@ -24,6 +26,16 @@ pub struct WebSession {
     pub last_used_at: Timestamp,
     /// When it ends, however much it is used.
     pub ends_at: Timestamp,
+}
+
+/// What a session by the OpenID provider rests on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SingleSignOn {
+    /// What the provider calls them, unchanging; their name may change.
+    pub subject: String,
+    /// A digest of what was configured of the provider and of its groups' roles: under another configuration they might have
+    /// another role, or none.
+    pub provider: String,
 }
 
 /// Whether a session opens anything.
@@ -38,6 +50,19 @@ pub enum SessionStanding {
 }
 
 impl WebSession {
+    /// Whether that is how they are called: as the audit does, by the name that a user logs in as, or by the subject that the
+    /// provider knows somebody by.
+    pub fn is_of(&self, who: &str) -> bool {
+        let subject = self.single_sign_on.as_ref().map(|by| by.subject.as_str());
+        self.who == who || self.user.as_deref() == Some(who) || subject == Some(who)
+    }
+
+    /// Whether both are of one person: of one user, or of one subject, however the provider called them each time.
+    pub fn is_of_the_same(&self, other: &WebSession) -> bool {
+        let by = |other: &SingleSignOn| self.single_sign_on.as_ref().is_some_and(|own| own.subject == other.subject);
+        self.who == other.who || other.single_sign_on.as_ref().is_some_and(by)
+    }
+
     /// Whether it opens anything at that moment, if it may rest for so long.
     pub fn standing(&self, now: Timestamp, idle: Duration) -> SessionStanding {
         if self.ends_at <= now {
@@ -63,6 +88,7 @@ mod tests {
             who: "user:ann".into(),
             name: "ann".into(),
             user: Some("ann".into()),
+            single_sign_on: None,
             role: ApiRole::Viewer,
             clusters: Scope::All,
             created_at: from,
@@ -75,5 +101,31 @@ mod tests {
         assert_eq!(session(at(1700)).standing(at(1800), idle), SessionStanding::Active);
         assert_eq!(session(at(43_199)).standing(at(43_200), idle), SessionStanding::Over);
         assert_eq!(session(at(60)).standing(from, idle), SessionStanding::Active, "a clock that was set back");
+    }
+
+    #[test]
+    fn a_person_is_known_by_name_or_subject_and_is_the_same_under_another_name() {
+        let session = |who: &str, user: Option<&str>, subject: Option<&str>| WebSession {
+            id: String::new(),
+            who: who.into(),
+            name: String::new(),
+            user: user.map(str::to_owned),
+            single_sign_on: subject.map(|subject| SingleSignOn { subject: subject.into(), provider: String::new() }),
+            role: ApiRole::Viewer,
+            clusters: Scope::All,
+            created_at: Timestamp(0),
+            last_used_at: Timestamp(0),
+            ends_at: Timestamp(0),
+        };
+        let ann = session("user:ann", Some("ann"), None);
+        let olga = session("oidc:olga (7)", None, Some("7"));
+        let renamed = session("oidc:ann (7)", None, Some("7"));
+        let (old, older) = (session("oidc:olga (7)", None, None), session("oidc:eve (8)", None, None));
+        for (session, who) in [(&ann, "ann"), (&ann, "user:ann"), (&olga, "7"), (&olga, "oidc:olga (7)")] {
+            assert!(session.is_of(who), "{who}");
+        }
+        assert!(!renamed.is_of("ann") && !olga.is_of("olga") && !old.is_of("7"), "a name is anybody's choice");
+        assert!(olga.is_of_the_same(&renamed) && olga.is_of_the_same(&old) && ann.is_of_the_same(&ann));
+        assert!(!ann.is_of_the_same(&renamed) && !renamed.is_of_the_same(&old) && !older.is_of_the_same(&old));
     }
 }

@@ -18,13 +18,15 @@ mod oidc;
 mod openapi;
 mod page;
 mod policy;
+mod proxy;
 mod record;
 mod sessions;
+mod signed_in;
 mod tokens;
 mod users;
 
 pub use error::ApiError;
-pub(crate) use {browser::Browser, caller::Caller, limits::Limits, sessions::SessionTimes};
+pub(crate) use {browser::Browser, caller::Caller, limits::Limits, sessions::SessionTimes, signed_in::end_outdated};
 
 use crate::{
     boot_side::StoreDirectory, config::UserData, installer::Installer, oidc::Oidc, password_hash::Passwords,
@@ -38,6 +40,7 @@ use axum::{
     routing::{MethodFilter, MethodRouter, any, on},
 };
 use caller::Credential;
+use ipnet::IpNet;
 use metalform_boot::{BootHost, BootPlane, Templates};
 use metalform_ibm_cloud::VpcClient;
 use metalform_model::{Clock, MAX_PLAN_BYTES, Profiles, SessionStanding, Timeouts, TokenStanding};
@@ -124,7 +127,7 @@ impl App {
 }
 
 /// Everything the control plane answers: the table of `policy`, and "there is nothing" for whoever has a token.
-pub(crate) fn router(app: Arc<App>) -> Router {
+pub(crate) fn router(app: Arc<App>, trusted_proxies: &[IpNet]) -> Router {
     let gated = |handler: MethodRouter<Arc<App>>, policy: Policy| match policy {
         Policy::Public => handler,
         Policy::Login => handler.layer(map_response(async |response| auth::as_document(response))),
@@ -146,6 +149,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .method_not_allowed_fallback(gated(any(error::wrong_method), ELSEWHERE))
         .layer(DefaultBodyLimit::max(MAX_PLAN_BYTES))
         .layer(map_response(headers::secure))
+        .layer(from_fn_with_state(Arc::<[IpNet]>::from(trusted_proxies), proxy::see_through))
         .with_state(app)
 }
 
@@ -176,6 +180,8 @@ fn handler(operation: Operation, verb: MethodFilter) -> MethodRouter<Arc<App>> {
         Operation::ShowSession => on(verb, sessions::show),
         Operation::LogIn => on(verb, sessions::login),
         Operation::LogOut => on(verb, sessions::logout),
+        Operation::ListSessions => on(verb, signed_in::list),
+        Operation::EndSessions => on(verb, signed_in::end),
         Operation::BeginOidcLogin => on(verb, oidc::begin),
         Operation::FinishOidcLogin => on(verb, oidc::finish),
         Operation::ListUsers => on(verb, users::list),

@@ -117,6 +117,8 @@ pub struct ControlConfig {
     /// How browsers reach it, where that isn't what `listen` and `names` say: a proxy stands in front of it.
     #[serde(deserialize_with = "url_of_text")]
     pub public_url: Option<Url>,
+    /// Proxies in front of it, whose `X-Forwarded-For` is believed; none by default.
+    pub trusted_proxies: Vec<IpNet>,
     /// After so long unused a session in a browser ends.
     session_idle: Option<Span>,
     /// After so long it ends however much it is used.
@@ -397,6 +399,7 @@ impl Default for ControlConfig {
             tls: ControlTls::SelfMade,
             names: Vec::new(),
             public_url: None,
+            trusted_proxies: Vec::new(),
             session_idle: None,
             session_max: None,
             oidc: None,
@@ -496,7 +499,10 @@ impl ConfigError {
 const KEYS: &[(&str, &[&str])] = &[
     ("", &["data_dir"]),
     ("boot", &["listen", "public_url", "allow", "trusted_proxies", "source_check", "tls", "templates_dir", "template"]),
-    ("control", &["listen", "tls", "names", "public_url", "session_idle", "session_max", "oidc", "acme"]),
+    (
+        "control",
+        &["listen", "tls", "names", "public_url", "trusted_proxies", "session_idle", "session_max", "oidc", "acme"],
+    ),
     ("store", &["url"]),
     ("secrets", &["key"]),
     (

@@ -374,6 +374,7 @@ pub async fn assemble(
         // The configuration was checked: with the one there is the other.
         (Some(_) | None, _) => None,
     };
+    api::end_outdated(&store, &*clock, oidc.as_ref().map(Oidc::digest).as_deref()).await?;
     let app = App {
         store,
         audit_heads: audit_heads.clone(),
@@ -397,7 +398,14 @@ pub async fn assemble(
         sealer,
         stop,
     };
-    Ok(Assembly { orchestrator, wakes, plane, control: api::router(Arc::new(app)), audit_heads, boot_tls })
+    Ok(Assembly {
+        orchestrator,
+        wakes,
+        plane,
+        control: api::router(Arc::new(app), &config.control.trusted_proxies),
+        audit_heads,
+        boot_tls,
+    })
 }
 
 /// How long connections and passes may take to end once the service is told to stop. A pass makes calls of up to a

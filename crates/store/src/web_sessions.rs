@@ -4,7 +4,7 @@ use crate::{
     PasswordHash, Store, TokenHash,
     error::{Doing, Result, from_text, to_text},
 };
-use metalform_model::{Timestamp, WebSession};
+use metalform_model::{AuditEntry, SingleSignOn, Timestamp, WebSession};
 use sqlx::FromRow;
 use std::time::Duration;
 
@@ -19,9 +19,11 @@ struct SessionRow {
     created_at: i64,
     last_used_at: i64,
     ends_at: i64,
+    subject: Option<String>,
+    provider: Option<String>,
 }
 
-const COLUMNS: &str = "id, who, name, user_name, role, clusters, created_at, last_used_at, ends_at";
+const COLUMNS: &str = "id, who, name, user_name, role, clusters, created_at, last_used_at, ends_at, subject, provider";
 
 impl SessionRow {
     fn session(self) -> Result<WebSession> {
@@ -30,6 +32,10 @@ impl SessionRow {
             who: self.who,
             name: self.name,
             user: self.user_name,
+            single_sign_on: self
+                .subject
+                .zip(self.provider)
+                .map(|(subject, provider)| SingleSignOn { subject, provider }),
             role: from_text("role", &format!("{:?}", self.role))?,
             clusters: from_text("scope", &self.clusters)?,
             created_at: Timestamp(self.created_at),
@@ -72,8 +78,9 @@ impl Store {
             .execute(&mut *tx)
             .await
             .doing(doing)?;
-        let sql =
-            format!("INSERT INTO web_sessions (hash, {COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)");
+        let sql = format!(
+            "INSERT INTO web_sessions (hash, {COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+        );
         sqlx::query(sqlx::AssertSqlSafe(sql))
             .bind(&hash.0)
             .bind(&session.id)
@@ -85,6 +92,8 @@ impl Store {
             .bind(session.created_at.0)
             .bind(session.last_used_at.0)
             .bind(session.ends_at.0)
+            .bind(session.single_sign_on.as_ref().map(|by| &by.subject))
+            .bind(session.single_sign_on.as_ref().map(|by| &by.provider))
             .execute(&mut *tx)
             .await
             .doing(doing)?;
@@ -145,4 +154,45 @@ impl Store {
             .doing("end a web session")?;
         Ok(())
     }
+
+    /// All of them, whatever they stand at: by whose they are, the oldest first.
+    pub async fn web_sessions(&self) -> Result<Vec<WebSession>> {
+        let sql = format!("SELECT {COLUMNS} FROM web_sessions {BY_PERSON}");
+        let rows: Vec<SessionRow> =
+            sqlx::query_as(sqlx::AssertSqlSafe(sql)).fetch_all(&self.reader).await.doing("list the web sessions")?;
+        rows.into_iter().map(SessionRow::session).collect()
+    }
+
+    /// Ends those of all sessions that `chosen` leaves, together with the lines that `lines` writes of them: all or nothing. No
+    /// session begins meanwhile.
+    pub async fn end_web_sessions(
+        &self,
+        chosen: impl FnOnce(Vec<WebSession>) -> Vec<WebSession>,
+        lines: impl FnOnce(&[WebSession]) -> Vec<AuditEntry>,
+    ) -> Result<Vec<WebSession>> {
+        let doing = "end web sessions";
+        let mut tx = self.begin(doing).await?;
+        let sql = format!("SELECT {COLUMNS} FROM web_sessions {BY_PERSON}");
+        let rows: Vec<SessionRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql)).fetch_all(&mut *tx).await.doing(doing)?;
+        let all = rows.into_iter().map(SessionRow::session).collect::<Result<Vec<_>>>()?;
+        let ended = chosen(all);
+        for session in &ended {
+            sqlx::query("DELETE FROM web_sessions WHERE id = $1")
+                .bind(&session.id)
+                .execute(&mut *tx)
+                .await
+                .doing(doing)?;
+        }
+        let mut newest = None;
+        for line in lines(&ended) {
+            newest = Some(self.append_audit(&mut tx, &line).await?);
+        }
+        tx.commit().await.doing(doing)?;
+        if let Some(seq) = newest {
+            self.tell_audited(seq);
+        }
+        Ok(ended)
+    }
 }
+
+const BY_PERSON: &str = "ORDER BY who, created_at, id";

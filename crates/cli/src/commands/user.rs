@@ -1,8 +1,9 @@
-//! `metalform user`: makes, lists and removes the people who log in at the page, and gives them passwords. A password comes from
+//! `metalform user`: makes, lists and removes the people who log in at the page, gives them passwords, and shows and ends the
+//! sessions of all who are logged in. A password comes from
 //! the terminal, unseen, or from standard input; as an argument every other process could read it.
 
 use crate::{
-    client::{Client, NewUser},
+    client::{Client, NewUser, SignedIn},
     context::Context,
     error::CliError,
     output::clean,
@@ -13,11 +14,11 @@ use metalform_model::{ApiRole, MAX_PASSWORD_BYTES, Scope, User as Person, check_
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io::{self, IsTerminal, Read},
 };
 
-/// Make, list and remove users, and give them passwords
+/// Make, list and remove users, give them passwords, and sign people out
 #[derive(Debug, Args)]
 pub struct User {
     #[command(subcommand)]
@@ -30,6 +31,8 @@ enum What {
     List(List),
     Password(Password),
     Remove(Remove),
+    Sessions(Sessions),
+    SignOut(SignOut),
 }
 
 /// Make a user; the password is asked for, or read from standard input
@@ -63,6 +66,17 @@ struct Remove {
     name: String,
 }
 
+/// Show who is logged in in a browser, by a password or by single sign-on
+#[derive(Debug, Args)]
+struct Sessions {}
+
+/// End all sessions of somebody: at once
+#[derive(Debug, Args)]
+struct SignOut {
+    /// Whom: WHO as `user sessions` and the audit show it, a user's name, or the subject at the OpenID provider
+    who: String,
+}
+
 /// Runs it.
 pub async fn run(context: &Context, args: &User) -> Result<(), CliError> {
     let client = context.client().await?;
@@ -78,6 +92,8 @@ pub async fn run(context: &Context, args: &User) -> Result<(), CliError> {
             let user = client.remove_user(name).await?;
             told(context, &user, "is removed, and logged out everywhere")
         }
+        What::Sessions(_) => sessions(context, &client.sessions().await?),
+        What::SignOut(SignOut { who }) => sign_out(context, &client.sign_out(who).await?),
     }
 }
 
@@ -110,6 +126,38 @@ async fn list(context: &Context, client: &Client) -> Result<(), CliError> {
         [user.name.as_str(), user.role.as_str(), &in_words(&user.clusters), &login].map(clean)
     };
     context.out.data(&table(head, users.iter().map(row)))
+}
+
+fn sessions(context: &Context, sessions: &[SignedIn]) -> Result<(), CliError> {
+    if context.json {
+        return context.out.json(&json!({"sessions": sessions}));
+    }
+    if sessions.is_empty() {
+        context.out.note("nobody is logged in in a browser");
+        return Ok(());
+    }
+    let head = ["WHO", "ROLE", "CLUSTERS", "SINCE", "LAST USED", "UNTIL"].map(str::to_owned);
+    let row = |one: &SignedIn| {
+        let [since, used, until] = [one.created_at, one.last_used_at, one.ends_at].map(super::token::to_the_minute);
+        [one.who.as_str(), one.role.as_str(), &in_words(&one.clusters), &since, &used, &until].map(clean)
+    };
+    context.out.data(&table(head, sessions.iter().map(row)))
+}
+
+fn sign_out(context: &Context, ended: &[SignedIn]) -> Result<(), CliError> {
+    if context.json {
+        return context.out.json(&json!({"sessions": ended}));
+    }
+    // Somebody whom the provider calls otherwise since has a line for each name.
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for one in ended {
+        *counts.entry(&one.who).or_default() += 1;
+    }
+    for (who, count) in counts {
+        let what = if count == 1 { "session is" } else { "sessions are" };
+        context.out.data(&clean(&format!("{who} is signed out: {count} {what} over")))?;
+    }
+    Ok(())
 }
 
 fn told(context: &Context, user: &Person, what: &str) -> Result<(), CliError> {

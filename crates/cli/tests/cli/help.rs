@@ -32,7 +32,7 @@ Commands:
   retry        Give a deployment that stopped another try
   destroy      Delete a cluster and everything that was made for it
   token        Make, list and revoke API tokens
-  user         Make, list and remove users, and give them passwords
+  user         Make, list and remove users, give them passwords, and sign people out
   image        Make, list and check boot images, on this machine
   audit        Look at the audit, take it elsewhere, and check that nobody changed it
   secret       Keep a secret sealed, or change the key that all are sealed under

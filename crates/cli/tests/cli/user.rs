@@ -74,6 +74,35 @@ fn a_user_is_made_gets_another_password_and_is_removed() {
 }
 
 #[test]
+fn an_admin_sees_who_is_signed_in_and_signs_somebody_out() {
+    let site = Site::start();
+    let none = site.run(&["user", "sessions"]);
+    assert_eq!((none.code, none.stdout.as_str()), (0, ""), "{}", none.stderr);
+    assert!(none.stderr.contains("nobody is logged in"), "{}", none.stderr);
+    run_with(&site.folder, &["user", "create", "ann", "--role", "operator", "--cluster", "a"], PASSWORD);
+    for _ in 0..2 {
+        assert_eq!(code(&site, "ann", PASSWORD), "201");
+    }
+    let listed = site.run(&["user", "sessions"]).stdout;
+    let rows: Vec<Vec<&str>> = listed.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["WHO", "ROLE", "CLUSTERS", "SINCE", "LAST", "USED", "UNTIL"], "{listed}");
+    assert_eq!((rows.len(), &rows[2][..3]), (3, &["user:ann", "operator", "a"][..]), "{listed}");
+    let document = site.run(&["user", "sessions", "--json"]).document();
+    assert_eq!(
+        (&document["sessions"][0]["who"], &document["sessions"][0]["role"]),
+        (&json!("user:ann"), &json!("operator"))
+    );
+
+    let out = site.run(&["user", "sign-out", "ann"]);
+    assert_eq!((out.code, out.stdout.as_str()), (0, "user:ann is signed out: 2 sessions are over\n"), "{}", out.stderr);
+    let nobody = site.run(&["user", "sign-out", "oidc:ann/b (7)", "--json"]);
+    assert_eq!((nobody.code, &nobody.document()["error"]["code"]), (1, &json!("not_signed_in")));
+    assert_eq!(code(&site, "ann", PASSWORD), "201");
+    let out = site.run(&["user", "sign-out", "user:ann", "--json"]).document();
+    assert_eq!(out["sessions"].as_array().map(Vec::len), Some(1), "{out}");
+}
+
+#[test]
 fn a_password_that_nobody_should_have_is_refused_with_what_to_take() {
     let site = Site::start();
     for (password, told) in [

@@ -67,7 +67,7 @@ pub(super) async fn check(State(gate): State<Gate>, mut request: Request, next: 
         Err(Stranger::Store(error)) => return ApiError::from(error).into_response(),
         Err(Stranger::Refused { who, reason }) => {
             return match count_source(app, &call).await {
-                Ok(()) => {
+                Ok(_) => {
                     let mut response = refused(&who, reason, unknown_credential(reason)).await;
                     if reason.starts_with("session_") {
                         // The browser needn't show it again.

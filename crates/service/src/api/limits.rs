@@ -2,13 +2,16 @@
 
 use super::{
     ApiError, App,
-    lockout::{Failure, Lockout, Source},
+    lockout::{Counted, Failure, Lockout, Source},
     record::Call,
 };
 use metalform_model::{Pace, Timestamp, TooFast, audit_action};
 use std::{
     net::IpAddr,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -20,6 +23,8 @@ pub(crate) struct Limits {
     accounts: Mutex<Lockout<String>>,
     pace: Mutex<Pace>,
     logins: Mutex<Pace>,
+    /// Whether the last login at the OpenID provider could not be begun.
+    oidc_failed: AtomicBool,
 }
 
 /// Calls of one credential at once: far above what the command line and a page in a browser ask; it keeps a program in a
@@ -39,6 +44,7 @@ impl Default for Limits {
             accounts: Mutex::default(),
             pace: Mutex::new(Pace::new(CALLS_AT_ONCE, CALLS_APART)),
             logins: Mutex::new(Pace::new(LOGINS_AT_ONCE, LOGINS_APART)),
+            oidc_failed: AtomicBool::new(false),
         }
     }
 }
@@ -68,14 +74,24 @@ impl Limits {
         lock(&self.logins).take(&format!("{:?}", Source::of(from)), now)
     }
 
+    /// A login at the OpenID provider could not be begun; whether it is the first of a row, and to be recorded.
+    pub(super) fn oidc_fails(&self) -> bool {
+        !self.oidc_failed.swap(true, Ordering::Relaxed)
+    }
+
+    /// One could.
+    pub(super) fn oidc_works(&self) {
+        self.oidc_failed.store(false, Ordering::Relaxed);
+    }
+
     /// The credential that came from there was right: what was counted before it was looked at doesn't count.
-    pub(super) fn take_source_back(&self, from: IpAddr) {
-        lock(&self.sources).take_back(&Source::of(from));
+    pub(super) fn take_source_back(&self, from: IpAddr, counted: Counted) {
+        lock(&self.sources).take_back(&Source::of(from), counted);
     }
 
     /// The same of an account, whose password was not looked at.
-    pub(super) fn take_account_back(&self, account: &str) {
-        lock(&self.accounts).take_back(&account.to_owned());
+    pub(super) fn take_account_back(&self, account: &str, counted: Counted) {
+        lock(&self.accounts).take_back(&account.to_owned(), counted);
     }
 
     /// The account's password was right.
@@ -86,13 +102,13 @@ impl Limits {
 
 /// Counts a failure of the call's source; a failure that is to be recorded is `Ok`. What a lock-out left unrecorded is recorded
 /// as a number.
-pub(super) async fn count_source(app: &App, call: &Call) -> Result<(), LockedOut> {
+pub(super) async fn count_source(app: &App, call: &Call) -> Result<Counted, LockedOut> {
     let failure = lock(&app.limits.sources).fail(Source::of(call.source()), app.clock.now());
     told(app, call, failure, audit_action::API_LOCKED_OUT, |n| format!("{n} more calls")).await
 }
 
 /// Counts a failure of an account, the same way.
-pub(super) async fn count_account(app: &App, call: &Call, account: &str) -> Result<(), LockedOut> {
+pub(super) async fn count_account(app: &App, call: &Call, account: &str) -> Result<Counted, LockedOut> {
     let failure = lock(&app.limits.accounts).fail(account.to_owned(), app.clock.now());
     told(app, call, failure, audit_action::SESSION_LOCKED_OUT, |n| format!("{n} more logins as {account}")).await
 }
@@ -103,14 +119,14 @@ async fn told(
     failure: Failure,
     action: &str,
     more: impl Fn(u32) -> String,
-) -> Result<(), LockedOut> {
+) -> Result<Counted, LockedOut> {
     match failure {
-        Failure::Refused { unrecorded } => {
+        Failure::Refused { unrecorded, counted } => {
             if unrecorded > 0 {
                 let line = call.beside(action, more(unrecorded));
                 line.record(app, "anonymous", "refused:locked_out".into()).await;
             }
-            Ok(())
+            Ok(counted)
         }
         Failure::LockedOut { wait, is_first } => Err(LockedOut { wait, is_first }),
     }

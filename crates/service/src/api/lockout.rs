@@ -50,7 +50,7 @@ impl<K> Default for Lockout<K> {
 
 #[derive(Debug, Clone, Copy)]
 struct Record {
-    /// Failures in the present window, and when that began.
+    /// Failures in the present window, and when that began. While they lock out they stay: one of them may be taken back.
     failures: u32,
     window: Timestamp,
     /// How often it was locked out.
@@ -61,6 +61,10 @@ struct Record {
     unrecorded: Option<u32>,
 }
 
+/// A failure that was counted, so that it can be taken back: which window it is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Counted(Timestamp);
+
 /// What a failed call is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Failure {
@@ -68,6 +72,8 @@ pub(crate) enum Failure {
     Refused {
         /// Refusals of a lock-out before it that stand in no line yet.
         unrecorded: u32,
+        /// What was counted.
+        counted: Counted,
     },
     /// Refused unread until then.
     LockedOut {
@@ -92,11 +98,15 @@ impl<K: Eq + Hash> Lockout<K> {
         entry.last = now;
         // Later than that it can't be, unless the clock was set back.
         entry.until = entry.until.min(now + LONGEST);
-        entry.window = entry.window.min(entry.until.max(now));
+        entry.window = entry.window.min(now);
         if now < entry.until {
             let is_first = entry.unrecorded.is_none();
             entry.unrecorded = Some(entry.unrecorded.map_or(0, |n| n.saturating_add(1)));
             return Failure::LockedOut { wait: entry.until.since(now), is_first };
+        }
+        if entry.failures >= FAILURES {
+            // The lock-out is over. Those that made it don't count towards another.
+            (entry.window, entry.failures) = (entry.until, 0);
         }
         if now.since(entry.window) >= WINDOW {
             (entry.window, entry.failures) = (now, 0);
@@ -108,18 +118,26 @@ impl<K: Eq + Hash> Lockout<K> {
             let longer = 1u32.checked_shl(entry.lockouts).unwrap_or(u32::MAX);
             entry.until = now + FIRST.saturating_mul(longer).min(LONGEST);
             entry.lockouts = entry.lockouts.saturating_add(1);
-            (entry.window, entry.failures) = (entry.until, 0);
             entry.unrecorded = None;
         }
-        Failure::Refused { unrecorded }
+        Failure::Refused { unrecorded, counted: Counted(entry.window) }
     }
 
-    /// Takes the last failure back: it was counted before its password was looked at, so that a hundred guesses at once are a
-    /// hundred, and the password was right. What other failures there were stays.
-    pub(crate) fn take_back(&mut self, who: &K) {
-        if let Some(entry) = self.failed.get_mut(who) {
-            entry.failures = entry.failures.saturating_sub(1);
+    /// Takes a failure back: it was counted before its password was looked at, so that a hundred guesses at once are a hundred,
+    /// and the password was right. What other failures there were stays; if it takes this one for them to lock out, they
+    /// don't, and never did. One whose window is over is past already, and takes nothing from the next.
+    pub(crate) fn take_back(&mut self, who: &K, counted: Counted) {
+        let Some(entry) = self.failed.get_mut(who) else { return };
+        if entry.failures == 0 || entry.window != counted.0 {
+            return;
         }
+        if entry.failures == FAILURES {
+            // The window began before the lock-out did, so that it ends nothing else.
+            entry.until = entry.window;
+            entry.lockouts = entry.lockouts.saturating_sub(1);
+            entry.unrecorded = Some(entry.unrecorded.unwrap_or(0));
+        }
+        entry.failures -= 1;
     }
 
     /// Forgives everything: the account's owner was there. What nobody recorded yet is still counted.
@@ -152,7 +170,18 @@ mod tests {
     use super::*;
 
     const T0: Timestamp = Timestamp::from_seconds(1_800_000_000);
-    const RECORDED: Failure = Failure::Refused { unrecorded: 0 };
+    /// To be recorded, with nothing from before.
+    fn is_recorded(failure: Failure) -> bool {
+        matches!(failure, Failure::Refused { unrecorded: 0, .. })
+    }
+
+    /// Fails and gives what was counted.
+    fn fail<K: Eq + Hash>(lockout: &mut Lockout<K>, who: K, now: Timestamp) -> Counted {
+        match lockout.fail(who, now) {
+            Failure::Refused { counted, .. } => counted,
+            Failure::LockedOut { wait, .. } => panic!("locked out for {wait:?}"),
+        }
+    }
 
     fn at(seconds: u64) -> Timestamp {
         T0 + Duration::from_secs(seconds)
@@ -177,16 +206,16 @@ mod tests {
         let wait = |seconds| Duration::from_secs(seconds);
         assert_eq!(lockout.fail(source(1), T0), Failure::LockedOut { wait: wait(30), is_first: true });
         assert_eq!(lockout.fail(source(1), at(29)), Failure::LockedOut { wait: wait(1), is_first: false });
-        assert_eq!(lockout.fail(source(2), at(29)), RECORDED);
-        assert_eq!(lockout.fail(source(1), at(30)), Failure::Refused { unrecorded: 1 });
-        assert_eq!(lockout.fail(source(1), at(31)), RECORDED);
+        assert!(is_recorded(lockout.fail(source(2), at(29))));
+        assert!(matches!(lockout.fail(source(1), at(30)), Failure::Refused { unrecorded: 1, .. }));
+        assert!(is_recorded(lockout.fail(source(1), at(31))));
     }
 
     #[test]
     fn slower_failures_lock_nobody_out() {
         let mut lockout = Lockout::default();
         for n in 0..200 {
-            assert_eq!(lockout.fail(source(1), at(7 * n)), RECORDED, "{n}");
+            assert!(is_recorded(lockout.fail(source(1), at(7 * n))), "{n}");
         }
     }
 
@@ -222,7 +251,7 @@ mod tests {
         for tenth in 0..6000u64 {
             calls += 1;
             match lockout.fail(source(1), T0 + Duration::from_millis(100 * tenth)) {
-                Failure::Refused { unrecorded } => told += 1 + unrecorded,
+                Failure::Refused { unrecorded, .. } => told += 1 + unrecorded,
                 Failure::LockedOut { is_first, .. } => told += u32::from(is_first),
             }
         }
@@ -239,7 +268,7 @@ mod tests {
             lockout.fail(six(&format!("2001:db8::{n}")), T0);
         }
         assert!(matches!(lockout.fail(six("2001:db8::ffff:1"), T0), Failure::LockedOut { .. }));
-        assert_eq!(lockout.fail(six("2001:db8:0:1::1"), T0), RECORDED);
+        assert!(is_recorded(lockout.fail(six("2001:db8:0:1::1"), T0)));
         lock_out(&mut lockout, source(1), T0);
         assert!(matches!(lockout.fail(six("::ffff:10.0.0.1"), T0), Failure::LockedOut { .. }));
     }
@@ -267,10 +296,10 @@ mod tests {
             accounts.fail("ann", T0);
         }
         // Right at the tenth try: as such it locks the account out, until it is seen to be right.
-        assert_eq!(accounts.fail("ann", T0), RECORDED);
+        assert!(is_recorded(accounts.fail("ann", T0)));
         accounts.forgive(&"ann", T0);
         for _ in 0..FAILURES {
-            assert_eq!(accounts.fail("ann", T0), RECORDED);
+            assert!(is_recorded(accounts.fail("ann", T0)));
         }
         assert_eq!(
             accounts.fail("ann", T0),
@@ -279,15 +308,79 @@ mod tests {
         );
         let mut sources = Lockout::default();
         for _ in 0..10 * FAILURES {
-            assert_eq!(sources.fail(source(1), T0), RECORDED);
-            sources.take_back(&source(1));
+            let right = fail(&mut sources, source(1), T0);
+            sources.take_back(&source(1), right);
         }
         for _ in 0..FAILURES - 1 {
             sources.fail(source(1), T0);
-            sources.fail(source(1), T0);
-            sources.take_back(&source(1));
+            let right = fail(&mut sources, source(1), T0);
+            sources.take_back(&source(1), right);
         }
         sources.fail(source(1), T0);
         assert!(matches!(sources.fail(source(1), T0), Failure::LockedOut { .. }));
+    }
+
+    #[test]
+    fn a_right_login_that_was_the_tenth_failure_while_it_was_looked_at_locks_nobody_out() {
+        let mut sources = Lockout::default();
+        for _ in 0..FAILURES - 1 {
+            fail(&mut sources, source(1), T0);
+        }
+        for _ in 0..3 {
+            let right = fail(&mut sources, source(1), T0);
+            // Until it is seen to be right; whoever came meanwhile was refused, and is counted.
+            assert_eq!(sources.fail(source(1), T0), Failure::LockedOut { wait: FIRST, is_first: true });
+            assert_eq!(sources.fail(source(1), T0), Failure::LockedOut { wait: FIRST, is_first: false });
+            sources.take_back(&source(1), right);
+        }
+        assert!(
+            matches!(sources.fail(source(1), T0), Failure::Refused { unrecorded: 1, .. }),
+            "the tenth that is wrong"
+        );
+        let first = Failure::LockedOut { wait: FIRST, is_first: true };
+        assert_eq!(sources.fail(source(1), T0), first, "the first lock-out, not the fourth");
+    }
+
+    #[test]
+    fn a_right_login_that_was_counted_before_the_tenth_failure_opens_the_lock_out_as_well() {
+        let mut sources = Lockout::default();
+        let right = [fail(&mut sources, source(1), T0), fail(&mut sources, source(1), at(1))];
+        for _ in 0..FAILURES - 2 {
+            fail(&mut sources, source(1), at(2));
+        }
+        assert!(matches!(sources.fail(source(1), at(2)), Failure::LockedOut { .. }));
+        for counted in right {
+            sources.take_back(&source(1), counted);
+        }
+        // Eight are wrong: two more, and not a third.
+        fail(&mut sources, source(1), at(3));
+        fail(&mut sources, source(1), at(3));
+        assert_eq!(sources.fail(source(1), at(3)), Failure::LockedOut { wait: FIRST, is_first: true });
+    }
+
+    /// Else whoever has a login of their own could have others' wrong ones forgiven, by one that ends in the next window.
+    #[test]
+    fn a_failure_of_a_window_that_is_over_takes_nothing_from_another() {
+        let mut sources = Lockout::default();
+        let late = fail(&mut sources, source(1), T0);
+        for _ in 0..FAILURES {
+            fail(&mut sources, source(1), at(60));
+        }
+        sources.take_back(&source(1), late);
+        assert!(matches!(sources.fail(source(1), at(60)), Failure::LockedOut { .. }));
+        // Nor after a lock-out that was served, from what is counted then.
+        let mut sources = Lockout::default();
+        let late = fail(&mut sources, source(1), T0);
+        for _ in 0..FAILURES - 1 {
+            fail(&mut sources, source(1), T0);
+        }
+        for _ in 0..FAILURES {
+            fail(&mut sources, source(1), at(30));
+        }
+        sources.take_back(&source(1), late);
+        assert!(matches!(
+            sources.fail(source(1), at(31)),
+            Failure::LockedOut { wait, .. } if wait == Duration::from_secs(59)
+        ));
     }
 }

@@ -4,7 +4,7 @@
 use super::{
     audit, auth, clusters, credentials, events, grant, nodes, oidc, page,
     policy::{Policy, ROUTES, Route, Verb},
-    sessions, tokens, users,
+    sessions, signed_in, tokens, users,
 };
 use axum::Json;
 use serde_json::json;
@@ -47,6 +47,8 @@ use utoipa::{
         sessions::show,
         sessions::login,
         sessions::logout,
+        signed_in::list,
+        signed_in::end,
         oidc::begin,
         oidc::finish,
         users::list,

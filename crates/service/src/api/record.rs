@@ -50,7 +50,8 @@ impl Call {
         Ok(app.store.add_audit(&self.line(app, who, "ok".into())).await?)
     }
 
-    fn line(&self, app: &App, who: &str, outcome: String) -> AuditEntry {
+    /// The line.
+    pub(super) fn line(&self, app: &App, who: &str, outcome: String) -> AuditEntry {
         AuditEntry {
             at: app.clock.now(),
             who: who.to_owned(),

@@ -20,12 +20,12 @@ use crate::{
 use axum::{
     Extension, Json,
     body::Bytes,
-    extract::State,
+    extract::{State, rejection::BytesRejection},
     http::{Extensions, HeaderMap, StatusCode, header},
     response::{AppendHeaders, IntoResponse, Response},
 };
-use metalform_model::{ApiRole, Scope, Timestamp, User, WebSession, audit_action};
-use metalform_store::PasswordHash;
+use metalform_model::{ApiRole, Scope, SingleSignOn, Timestamp, User, WebSession, audit_action};
+use metalform_store::{PasswordHash, StoreError};
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -64,6 +64,8 @@ pub(super) struct Person {
     pub name: String,
     /// The user they are here; `None`: somebody whom the OpenID provider knows.
     pub user: Option<String>,
+    /// By what they are in, if not by a password.
+    pub single_sign_on: Option<SingleSignOn>,
     pub role: ApiRole,
     pub clusters: Scope,
 }
@@ -74,6 +76,7 @@ impl From<User> for Person {
             who: user.who(),
             name: user.name.clone(),
             user: Some(user.name),
+            single_sign_on: None,
             role: user.role,
             clusters: user.clusters,
         }
@@ -96,28 +99,42 @@ pub(super) async fn login(
     State(app): State<Arc<App>>,
     extensions: Extensions,
     headers: HeaderMap,
-    bytes: Bytes,
+    bytes: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
-    let Login { name, password } = body::read(&bytes, "send {\"name\": \"…\", \"password\": \"…\"}")?;
-    // What can't be a name may be a password in the wrong field: it isn't written down.
-    let account = if User::is_name(&name) { name } else { "(no name)".to_owned() };
+    let read = bytes.map_err(unread).and_then(|bytes| body::read::<Login>(&bytes, LOGIN_HINT));
+    let account = match &read {
+        // What can't be a name may be a password in the wrong field: it isn't written down.
+        Ok(login) if User::is_name(&login.name) => login.name.clone(),
+        Ok(_) => "(no name)".to_owned(),
+        Err(_) => "(unread)".to_owned(),
+    };
     let call = Call::named(audit_action::SESSION_LOGIN, account.clone(), &extensions);
     let refused = async |reason: &str, error: ApiError| {
         call.record(&app, "anonymous", format!("refused:{reason}")).await;
         error
     };
-    if let Err(locked) = count_source(&app, &call).await {
-        let error = source_locked_out(locked.wait);
-        return Err(if locked.is_first { refused("locked_out", error).await } else { error });
-    }
+    let of_source = match count_source(&app, &call).await {
+        Ok(counted) => counted,
+        Err(locked) => {
+            let error = source_locked_out(locked.wait);
+            return Err(if locked.is_first { refused("locked_out", error).await } else { error });
+        }
+    };
     // A page of another site could log the browser in as somebody else, and watch what is done there.
     if app.browser.is_cross_site(&headers) {
         return Err(refused("cross_site", cross_site()).await);
     }
-    if let Err(locked) = count_account(&app, &call, &account).await {
-        let error = account_locked_out(locked.wait);
-        return Err(if locked.is_first { refused("locked_out", error).await } else { error });
-    }
+    let Login { password, .. } = match read {
+        Ok(login) => login,
+        Err(error) => return Err(refused(error.code(), error).await),
+    };
+    let of_account = match count_account(&app, &call, &account).await {
+        Ok(counted) => counted,
+        Err(locked) => {
+            let error = account_locked_out(locked.wait);
+            return Err(if locked.is_first { refused("locked_out", error).await } else { error });
+        }
+    };
     let wrong = || {
         let hint = "an admin gives a new password with `metalform user password`";
         ApiError::new(401, "login_wrong", "the name or the password is wrong", hint)
@@ -125,14 +142,20 @@ pub(super) async fn login(
     let (user, hash) = match known(&app, &account, password.into()).await {
         Ok(Ok(known)) => known,
         Ok(Err(reason)) => return Err(refused(reason, wrong()).await),
-        Err(error) => {
-            // Nobody looked at the password: it was no failure.
-            app.limits.take_source_back(call.source());
-            app.limits.take_account_back(&account);
-            return Err(error);
+        Err(Unlooked::Store(error)) => {
+            // Nobody looked at the password: it was no failure. Nor can it be recorded.
+            app.limits.take_source_back(call.source(), of_source);
+            app.limits.take_account_back(&account, of_account);
+            return Err(error.into());
+        }
+        Err(Unlooked::Password(error)) => {
+            // The account's owner isn't locked out by those who keep the service busy. They are: their sources stay counted.
+            app.limits.take_account_back(&account, of_account);
+            let error = ApiError::from(error);
+            return Err(refused(error.code(), error).await);
         }
     };
-    app.limits.take_source_back(call.source());
+    app.limits.take_source_back(call.source(), of_source);
     app.limits.forgive_account(&account, app.clock.now());
     end_shown(&app, &headers).await?;
     let begun = begin(&app, &call, user.into(), Some(&hash)).await?;
@@ -142,12 +165,40 @@ pub(super) async fn login(
     Ok((StatusCode::CREATED, AppendHeaders([(header::SET_COOKIE, cookie)]), Json(told)).into_response())
 }
 
+const LOGIN_HINT: &str = "send {\"name\": \"…\", \"password\": \"…\"}";
+
+/// What is told where the body couldn't be taken in at all.
+fn unread(rejection: BytesRejection) -> ApiError {
+    match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(413, "too_large", "the body is too large", LOGIN_HINT),
+        _ => ApiError::new(400, "bad_request", "the body can't be read", LOGIN_HINT),
+    }
+}
+
+/// Why a password was not looked at.
+enum Unlooked {
+    Store(StoreError),
+    Password(HashError),
+}
+
+impl From<StoreError> for Unlooked {
+    fn from(error: StoreError) -> Self {
+        Unlooked::Store(error)
+    }
+}
+
+impl From<HashError> for Unlooked {
+    fn from(error: HashError) -> Self {
+        Unlooked::Password(error)
+    }
+}
+
 /// The user of that name, if that is their password; or why not, in the audit's words.
 async fn known(
     app: &App,
     name: &str,
     password: SecretString,
-) -> Result<Result<(User, PasswordHash), &'static str>, ApiError> {
+) -> Result<Result<(User, PasswordHash), &'static str>, Unlooked> {
     let found = app.store.user(name).await?;
     let looked = app.passwords.look(password, found.as_ref().map(|(_, hash)| hash.clone())).await?;
     let Some((user, hash)) = found else { return Ok(Err("user_unknown")) };
@@ -186,6 +237,7 @@ pub(super) async fn begin(
         who: person.who,
         name: person.name,
         user: person.user,
+        single_sign_on: person.single_sign_on,
         role: person.role,
         clusters: person.clusters,
         created_at: now,

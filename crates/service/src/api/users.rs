@@ -179,9 +179,10 @@ async fn check_present(
         let hint = "send the present one as `old_password`";
         return Err(ApiError::new(400, "old_password_missing", "the present password is missing", hint));
     };
-    if let Err(locked) = count_account(app, call, &user.name).await {
-        return Err(account_locked_out(locked.wait));
-    }
+    let counted = match count_account(app, call, &user.name).await {
+        Ok(counted) => counted,
+        Err(locked) => return Err(account_locked_out(locked.wait)),
+    };
     match app.passwords.look(shown.into(), Some(present.clone())).await {
         Ok(Looked::Wrong) => {
             let hint = "an admin gives a new one with `metalform user password`";
@@ -192,7 +193,7 @@ async fn check_present(
             Ok(())
         }
         Err(error) => {
-            app.limits.take_account_back(&user.name);
+            app.limits.take_account_back(&user.name, counted);
             Err(error.into())
         }
     }

@@ -16,6 +16,7 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
         "METALFORM_IBM_CLOUD_USER_DATA" => Some("inline".to_owned()),
         "METALFORM_BOOT_ALLOW" => Some("10.0.0.0/8, 127.0.0.0/8".to_owned()),
         "METALFORM_BOOT_TRUSTED_PROXIES" => Some("10.0.0.8/32".to_owned()),
+        "METALFORM_CONTROL_TRUSTED_PROXIES" => Some("10.0.0.9/32, fd00::/64".to_owned()),
         _ => None,
     };
     let config = Config::parse(text, &env).unwrap();
@@ -27,6 +28,7 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
     assert_eq!(config.ibm_cloud.user_data, UserData::Inline);
     assert_eq!(config.boot.allow.as_ref().map(Vec::len), Some(2));
     assert_eq!(config.boot.trusted_proxies, ["10.0.0.8/32".parse().unwrap()]);
+    assert_eq!(config.control.trusted_proxies, ["10.0.0.9/32", "fd00::/64"].map(|net| net.parse().unwrap()));
 }
 
 #[test]
@@ -169,6 +171,7 @@ fn what_nobody_configures_is_the_careful_choice() {
     assert!(config.control.listen.ip().is_loopback());
     assert_eq!(config.control.tls, ControlTls::SelfMade);
     assert_eq!(config.boot.source_check, SourceCheck::Strict);
+    assert!(config.control.trusted_proxies.is_empty());
     assert!(config.boot.trusted_proxies.is_empty() && !config.nutanix.accept_eula);
     let allowed = config.boot.allow.unwrap_or_else(metalform_boot::default_allow);
     let everybody: std::net::IpAddr = "8.8.8.8".parse().unwrap();

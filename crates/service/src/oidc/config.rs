@@ -2,7 +2,12 @@
 
 use metalform_model::ApiRole;
 use serde::Deserialize;
-use std::{collections::BTreeMap, path::PathBuf};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 use url::Url;
 
 /// What is told of the provider.
@@ -30,6 +35,16 @@ pub struct OidcConfig {
     /// Origins beside the issuer's that its endpoints may have.
     #[serde(default)]
     pub origins: Vec<String>,
+}
+
+impl OidcConfig {
+    /// A digest of what gives somebody a role: whose word counts, for which client, and what of it makes which role. A session is
+    /// good under the configuration that it began under, and no other.
+    pub(crate) fn digest(&self) -> String {
+        let roles: Vec<_> = self.roles.iter().map(|(role, groups)| (role, BTreeSet::from_iter(groups))).collect();
+        let text = json!([self.issuer, self.client_id, self.role_claim, roles]).to_string();
+        hex::encode(Sha256::digest(text))
+    }
 }
 
 fn default_scopes() -> Vec<String> {
@@ -103,6 +118,33 @@ mod tests {
             ("origins = [\"http://id.example.com\"]", "control.oidc.origins"),
         ] {
             assert_eq!(config(text).fault().map(|(key, ..)| key), Some(key), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_digest_tells_configurations_apart_that_give_other_roles_and_no_others() {
+        let digest = |text: &str| {
+            let base =
+                "client_id = \"a\"\nissuer = \"https://id\"\nroles = { admin = [\"x\", \"y\"], viewer = [\"z\"] }\n";
+            let mut table: toml::Table = base.parse().unwrap();
+            table.extend(text.parse::<toml::Table>().unwrap());
+            table.try_into::<OidcConfig>().unwrap().digest()
+        };
+        for same in [
+            "client_secret_file = \"/s\"",
+            "ca_file = \"/c\"",
+            "roles = { viewer = [\"z\"], admin = [\"y\", \"x\", \"y\"] }",
+        ] {
+            assert_eq!(digest(same), digest(""), "{same}");
+        }
+        for other in [
+            "client_id = \"b\"",
+            "issuer = \"https://id/\"",
+            "role_claim = \"roles\"",
+            "roles = { admin = [\"x\"], viewer = [\"y\", \"z\"] }",
+            "roles = { operator = [\"x\", \"y\"], viewer = [\"z\"] }",
+        ] {
+            assert_ne!(digest(other), digest(""), "{other}");
         }
     }
 }

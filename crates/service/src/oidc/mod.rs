@@ -114,8 +114,13 @@ impl Oidc {
         })
     }
 
-    /// Begins a login.
-    pub(crate) async fn begin(&self, now: Timestamp) -> Result<Begun, OidcError> {
+    /// What sessions that begin now rest on; see [`OidcConfig::digest`].
+    pub(crate) fn digest(&self) -> String {
+        self.config.digest()
+    }
+
+    /// Begins a login, in a browser that has the session `former`.
+    pub(crate) async fn begin(&self, former: Option<String>, now: Timestamp) -> Result<Begun, OidcError> {
         let endpoints = self.provider.endpoints(now).await?;
         let [state, nonce, verifier, browser] = std::array::from_fn(|_| random_text());
         let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(&verifier));
@@ -131,20 +136,20 @@ impl Oidc {
             .append_pair("nonce", &nonce)
             .append_pair("code_challenge", &challenge)
             .append_pair("code_challenge_method", "S256");
-        let started = Started { nonce, verifier: verifier.into() };
+        let started = Started { nonce, verifier: verifier.into(), former };
         // What is guarded is right after every step, so that a panic leaves it usable.
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         pending.begin(&state, &browser, started, now);
         Ok(Begun { url, browser: browser.into() })
     }
 
-    /// Ends it: who logged in.
+    /// Ends it: who logged in, and the session that the browser had when it began.
     pub(crate) async fn finish(
         &self,
         returned: Returned,
         browser: Option<&str>,
         now: Timestamp,
-    ) -> Result<Identity, OidcError> {
+    ) -> Result<(Identity, Option<String>), OidcError> {
         let (Some(state), Some(browser)) = (&returned.state, browser) else { return Err(OidcError::State) };
         let started = {
             let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
@@ -165,7 +170,7 @@ impl Oidc {
         let expected =
             Expected { issuer: &self.config.issuer, client_id: &self.config.client_id, nonce: &started.nonce };
         let claims = id_token::check(&token, &keys, expected, now).map_err(OidcError::Token)?;
-        Ok(Identity::of(&claims, &self.config))
+        Ok((Identity::of(&claims, &self.config), started.former))
     }
 
     async fn redeem(&self, endpoints: &Endpoints, code: &str, verifier: &SecretString) -> Result<String, OidcError> {

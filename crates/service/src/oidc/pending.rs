@@ -19,6 +19,8 @@ pub(crate) struct Started {
     pub nonce: String,
     /// Shows the provider that whoever redeems the code began the login (PKCE).
     pub verifier: SecretString,
+    /// The id of the session that the browser had when it began: the new one takes its place.
+    pub former: Option<String>,
 }
 
 struct Pending {
@@ -75,7 +77,7 @@ mod tests {
     const T0: Timestamp = Timestamp::from_seconds(1_800_000_000);
 
     fn started(nonce: &str) -> Started {
-        Started { nonce: nonce.into(), verifier: "v".to_owned().into() }
+        Started { nonce: nonce.into(), verifier: "v".to_owned().into(), former: None }
     }
 
     #[test]

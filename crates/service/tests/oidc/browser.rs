@@ -4,6 +4,8 @@ use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use url::Url;
 
+const SESSION: &str = "__Host-metalform";
+
 #[derive(Clone)]
 pub struct Browser {
     client: reqwest::Client,
@@ -15,6 +17,8 @@ pub struct Page {
     pub url: Url,
     pub status: u16,
     pub location: Option<Url>,
+    /// The cookies that it sets, as they are written.
+    pub cookies: Vec<String>,
     pub text: String,
 }
 
@@ -37,6 +41,28 @@ impl Browser {
 
     pub async fn get(&mut self, url: &Url) -> Page {
         self.send(self.client.get(url.clone()).header("accept", "text/html"), url).await
+    }
+
+    /// Follows a link of another site: what is `SameSite=Strict` isn't shown.
+    pub async fn get_from_elsewhere(&mut self, url: &Url) -> Page {
+        let request = self.client.get(url.clone()).header("accept", "text/html");
+        let request = request.header("sec-fetch-site", "cross-site").header("sec-fetch-mode", "navigate");
+        let jar = self.cookies.entry(url.origin().ascii_serialization()).or_default();
+        let strict = jar.remove(SESSION);
+        let page = self.send(request.header("sec-fetch-user", "?1"), url).await;
+        if let Some(strict) = strict {
+            self.cookies.entry(url.origin().ascii_serialization()).or_default().entry(SESSION.into()).or_insert(strict);
+        }
+        page
+    }
+
+    /// A browser in which the session is open that is open in this one, and nothing else.
+    pub fn with_the_same_session(&self, url: &Url) -> Browser {
+        let mut other = Browser::new(self.client.clone());
+        let origin = url.origin().ascii_serialization();
+        let session = self.cookies[&origin][SESSION].clone();
+        other.cookies.entry(origin).or_default().insert(SESSION.into(), session);
+        other
     }
 
     pub async fn delete(&mut self, url: &Url, csrf: &str) -> Page {
@@ -75,7 +101,9 @@ impl Browser {
         }
         let status = response.status().as_u16();
         let location = response.headers().get("location").map(|to| url.join(to.to_str().unwrap()).unwrap());
+        let cookies = response.headers().get_all("set-cookie").iter();
+        let cookies = cookies.map(|line| line.to_str().unwrap().to_owned()).collect();
         let url = url.clone();
-        Page { url, status, location, text: response.text().await.unwrap() }
+        Page { url, status, location, cookies, text: response.text().await.unwrap() }
     }
 }

@@ -50,7 +50,7 @@ impl Site {
     async fn log_in(&self, browser: &mut Browser, name: &str) -> Page {
         let at = self.begin(browser).await;
         let back = self.through_provider(browser, &at, name).await;
-        browser.get(&back).await
+        browser.get_from_elsewhere(&back).await
     }
 
     async fn last_line(&self) -> String {
@@ -190,6 +190,12 @@ async fn a_provider_that_is_away_keeps_nobody_from_starting_the_service_or_from_
     let mut site = Site::without_provider().await;
     let away = site.browser().get(&site.url("/login/oidc")).await;
     assert_eq!(refusal(&away), (503, "oidc_unavailable".into()));
+    assert_eq!(site.last_line().await, "anonymous session.login refused:oidc_unavailable");
+    for _ in 0..5 {
+        assert_eq!(site.browser().get(&site.url("/login/oidc")).await.status, 503);
+    }
+    let lines = site.api("/api/v1/audit?last=20&action=session.login").await["lines"].clone();
+    assert_eq!(lines.as_array().map(Vec::len), Some(1), "said once: {lines}");
     let user = json!({"name": "ann", "role": "viewer", "password": "kupfer lampe 7"});
     assert_eq!(site.post("/api/v1/users", &user, true).await.0, 201);
     let login = json!({"name": "ann", "password": "kupfer lampe 7"});
@@ -210,6 +216,95 @@ async fn a_provider_that_is_away_keeps_nobody_from_starting_the_service_or_from_
     site.stop().await;
 }
 
+/// The provider asks nothing of whoever is logged in there: one link would be a login.
+#[tokio::test]
+async fn another_site_begins_no_login() {
+    let site = Site::start().await;
+    let mut browser = site.browser();
+    let begin = site.url("/login/oidc");
+    let page = browser.get_from_elsewhere(&begin).await;
+    assert_eq!((refusal(&page), &page.location), ((403, "cross_site".into()), &None));
+    assert!(page.cookies.is_empty(), "{:?}", page.cookies);
+    assert_eq!(site.last_line().await, "anonymous session.login refused:cross_site");
+    assert_eq!(browser.get(&begin).await.status, 303);
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_login_takes_the_place_of_the_session_that_the_browser_had_when_it_began() {
+    let site = Site::start().await;
+    let mut browser = site.browser();
+    assert_eq!(site.log_in(&mut browser, "ops-olga").await.status, 200);
+    let mut former = browser.with_the_same_session(&site.url("/"));
+    let of_another = {
+        let mut another = site.browser();
+        assert_eq!(site.log_in(&mut another, "ops-olga").await.status, 200);
+        another
+    };
+    // One that is only begun ends nothing.
+    site.begin(&mut browser).await;
+    assert_eq!(former.get(&site.url("/api/v1/session")).await.status, 200);
+    assert_eq!(site.log_in(&mut browser, "ops-olga").await.status, 200);
+    assert_eq!(former.get(&site.url("/api/v1/session")).await.status, 401);
+    assert_eq!(browser.get(&site.url("/api/v1/session")).await.status, 200);
+    let of_another = of_another.clone().get(&site.url("/api/v1/session")).await.status;
+    assert_eq!(of_another, 200, "the same person's in another browser goes on");
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn every_cookie_is_for_this_host_alone_and_no_script_sees_it() {
+    let site = Site::start().await;
+    let mut browser = site.browser();
+    let begun = browser.get(&site.url("/login/oidc")).await;
+    let back = site.through_provider(&mut browser, &begun.location.clone().unwrap(), "ops-olga").await;
+    let ended = browser.get_from_elsewhere(&back).await;
+    let shape = |page: &Page| {
+        let cut = |line: &String| {
+            let (pair, attributes) = line.split_once("; ").unwrap();
+            let (name, value) = pair.split_once('=').unwrap();
+            format!("{name}={}; {attributes}", value.len())
+        };
+        page.cookies.iter().map(cut).collect::<Vec<_>>()
+    };
+    assert_eq!(shape(&begun), ["__Host-metalform-login=64; Path=/; HttpOnly; SameSite=Lax; Secure"]);
+    assert_eq!(
+        shape(&ended),
+        [
+            "__Host-metalform=64; Path=/; HttpOnly; SameSite=Strict; Secure",
+            "__Host-metalform-login=0; Path=/; HttpOnly; SameSite=Lax; Secure; Max-Age=0",
+        ]
+    );
+    let csrf = browser.get(&site.url("/api/v1/session")).await.json()["csrf_token"].as_str().unwrap().to_owned();
+    let out = browser.delete(&site.url("/api/v1/session"), &csrf).await;
+    assert_eq!(shape(&out), ["__Host-metalform=0; Path=/; HttpOnly; SameSite=Strict; Secure; Max-Age=0"]);
+    assert_eq!(site.api("/api/v1/sessions").await, json!({"sessions": []}));
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_session_lives_through_a_restart_under_the_same_configuration_and_through_none_under_another() {
+    let mut site = Site::start().await;
+    let mut browser = site.browser();
+    assert_eq!(site.log_in(&mut browser, "ops-olga").await.status, 200);
+    let at = site.url("/api/v1/session");
+    site.restart(|text| text.replace("scopes = [\"profile\", \"groups\"]", "scopes = [\"groups\"]")).await;
+    assert_eq!(browser.get(&at).await.status, 200);
+    // Her group has another role now.
+    site.restart(|text| text.replace("operator = [\"ops\"]", "viewer = [\"ops\"]")).await;
+    assert_eq!(browser.get(&at).await.status, 401);
+    let ended = site.api("/api/v1/audit?last=20&action=session.end").await["lines"].clone();
+    assert_eq!(ended.as_array().unwrap().len(), 1, "{ended}");
+    let target = "oidc:ops-olga (subject-of-ops-olga): 1 session, of another [control.oidc] than the present one";
+    assert_eq!((&ended[0]["who"], &ended[0]["target"]), (&json!("service"), &json!(target)));
+
+    assert_eq!(site.log_in(&mut browser, "ops-olga").await.status, 200);
+    assert_eq!(browser.get(&at).await.json()["role"], "viewer");
+    site.restart(|text| text.split_once("[control.oidc]").unwrap().0.to_owned()).await;
+    assert_eq!(browser.get(&at).await.status, 401);
+    site.stop().await;
+}
+
 /// Whoever begins logins and ends none can't fill the memory.
 #[tokio::test]
 async fn logins_are_begun_at_a_limited_pace() {
@@ -220,6 +315,7 @@ async fn logins_are_begun_at_a_limited_pace() {
     }
     assert_eq!(&statuses[..20], &[303; 20]);
     assert!(statuses[20..].contains(&429), "{statuses:?}");
+    assert_eq!(site.last_line().await, "anonymous session.login refused:too_fast");
     site.stop().await;
 }
 

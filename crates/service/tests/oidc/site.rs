@@ -43,6 +43,8 @@ pub struct Site {
     issuer: Url,
     client: reqwest::Client,
     provider: Option<Child>,
+    /// The service's configuration.
+    text: String,
     folder: Folder,
 }
 
@@ -105,7 +107,18 @@ impl Site {
             .unwrap();
         let url = running.control_url.parse().unwrap();
         let issuer = issuer.parse().unwrap();
-        Site { running: Some(running), stop, token, url, issuer, client, provider: None, folder: Folder(folder) }
+        Site { running: Some(running), stop, token, url, issuer, client, provider: None, text, folder: Folder(folder) }
+    }
+
+    /// The service stops, and begins again with a configuration that is changed.
+    pub async fn restart(&mut self, change: impl FnOnce(&str) -> String) {
+        let changed = change(&self.text);
+        assert_ne!(changed, self.text);
+        self.stop.cancel();
+        self.running.take().unwrap().finished().await.unwrap();
+        self.stop = CancellationToken::new();
+        self.running = Some(serve(Config::parse(&changed, &|_| None).unwrap(), self.stop.clone()).await.unwrap());
+        self.text = changed;
     }
 
     pub async fn start_provider(&mut self) {

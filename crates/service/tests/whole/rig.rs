@@ -237,7 +237,7 @@ impl Rig {
     }
 
     /// What a new process would do: nothing in memory survives, everything in the store does.
-    async fn start_again(&mut self) {
+    pub async fn start_again(&mut self) {
         self.deaths += 1;
         self.service = start(&self.folder, &self.more, &self.store, &self.world, &self.clock, &self.wire).await;
         self.boot = metalform_boot::router(self.service.plane.clone());

@@ -484,3 +484,69 @@ async fn a_hash_of_lesser_parameters_is_written_anew_when_its_owner_logs_in() {
     assert!(stored().await.0.starts_with("$argon2id$v=19$m=65536,t=3,p=4$"));
     browser(&rig, "ann", "10.0.0.1").await;
 }
+
+#[tokio::test]
+async fn a_right_login_after_nine_wrong_ones_does_not_lock_its_address_out() {
+    let rig = Rig::new(155).await;
+    make_user(&rig, "ann", "viewer").await;
+    let from = "10.0.0.9";
+    for n in 0..9 {
+        assert_eq!(log_in(&rig, &format!("guess-{n}"), "wrong", from).await.status.as_u16(), 401);
+    }
+    for _ in 0..3 {
+        browser(&rig, "ann", from).await;
+    }
+    assert_eq!(log_in(&rig, "guess", "wrong", from).await.status.as_u16(), 401, "the tenth that is wrong");
+    assert_eq!(code(&log_in(&rig, "ann", PASSWORD, from).await), (429, "locked_out"));
+}
+
+/// Of a flood of them the first ten are recorded, and then as many as of any other failed logins.
+#[tokio::test]
+async fn a_login_that_cannot_be_read_is_recorded_and_counts_as_failed() {
+    let rig = Rig::new(156).await;
+    let mut sources = super::rig::sources();
+    let large = format!("{{\"name\": \"{}\"}}", "a".repeat(300_000));
+    for (body, status, told, recorded) in [
+        ("", 400, "bad_request", "bad_request"),
+        ("{", 400, "bad_request", "bad_request"),
+        ("[\"ann\", \"x\"]", 400, "bad_request", "bad_request"),
+        ("{\"name\": \"ann\"}", 400, "bad_request", "bad_request"),
+        ("{\"name\": \"ann\", \"password\": \"x\", \"more\": 1}", 400, "bad_request", "bad_request"),
+        (&large, 413, "too_large", "too_large"),
+    ] {
+        let from = sources.next().unwrap();
+        let before = last_audit(&rig).await;
+        let answer = rig.call_with("POST", "/api/v1/session", body, &[("host", HOST)], &from).await;
+        assert_eq!(code(&answer), (status, told), "{}", answer.text);
+        let line = format!("anonymous session.login (unread) refused:{recorded}");
+        assert_eq!(audited(&rig, before).await, [line]);
+    }
+    let from = sources.next().unwrap();
+    let before = last_audit(&rig).await;
+    for n in 0..100 {
+        let answer = rig.call_with("POST", "/api/v1/session", "{", &[("host", HOST)], &from).await;
+        assert_eq!(answer.status.as_u16(), if n < 10 { 400 } else { 429 }, "{n}");
+    }
+    assert_eq!(last_audit(&rig).await - before, 11, "ten, and the first that is locked out");
+}
+
+/// As where too many passwords are being looked at, which takes twenty seconds to see: nobody looked at this one.
+#[tokio::test]
+async fn a_password_that_nobody_could_look_at_is_recorded_and_counts_for_the_address_alone() {
+    let rig = Rig::new(157).await;
+    make_user(&rig, "ann", "viewer").await;
+    let stored = rig.store.user("ann").await.unwrap().unwrap().1;
+    assert!(rig.store.rehash_password("ann", &stored, &PasswordHash("no hash".into())).await.unwrap());
+    let mut sources = super::rig::sources();
+    for _ in 0..12 {
+        let before = last_audit(&rig).await;
+        let answer = log_in(&rig, "ann", PASSWORD, &sources.next().unwrap()).await;
+        assert_eq!(code(&answer), (500, "password_unreadable"));
+        assert_eq!(audited(&rig, before).await, ["anonymous session.login ann refused:password_unreadable"]);
+    }
+    let from = sources.next().unwrap();
+    for n in 0..12 {
+        let status = log_in(&rig, "ann", PASSWORD, &from).await.status.as_u16();
+        assert_eq!(status, if n < 10 { 500 } else { 429 }, "{n}");
+    }
+}

@@ -31,6 +31,7 @@ fn session(n: u8, user: Option<&str>, at: Timestamp) -> WebSession {
         who: format!("user:{name}"),
         name,
         user: user.map(str::to_owned),
+        single_sign_on: None,
         role: ApiRole::Operator,
         clusters: Scope::All,
         created_at: at,
@@ -107,6 +108,25 @@ async fn of_one_persons_sessions_the_newest_stay() {
     }
     let left = there(&store, 6..10).await;
     assert_eq!((left.len(), left.contains(&9)), (3, true), "of one moment the last stays: {left:?}");
+}
+
+#[tokio::test]
+async fn the_sessions_that_are_chosen_end_together_with_the_lines_that_say_so() {
+    let store = Store::in_memory().await.unwrap();
+    store.add_user(&user("ann"), &phc("1")).await.unwrap();
+    let single_sign_on = Some(SingleSignOn { subject: "7".into(), provider: "p".into() });
+    let olga = WebSession { who: "oidc:olga (7)".into(), single_sign_on, ..session(2, None, T0) };
+    assert!(begin(&store, 1, Some("ann"), T0).await && begin(&store, 3, None, T0).await);
+    assert!(store.begin_web_session(&olga, &hash(2), None, KEEP, IDLE).await.unwrap());
+    let listed = store.web_sessions().await.unwrap();
+    let [of_olga, of_ann, _] = &listed[..] else { panic!("{listed:?}") };
+    assert_eq!((of_olga, of_ann), (&olga, &session(1, Some("ann"), T0)));
+
+    let is_olga = |all: Vec<WebSession>| all.into_iter().filter(|one| one.is_of("7")).collect::<Vec<_>>();
+    let ended = store.end_web_sessions(is_olga, |ended| vec![audit_entry(&ended[0].who)]).await.unwrap();
+    assert_eq!(ended, [olga]);
+    assert_eq!(there(&store, 1..4).await, [1, 3]);
+    assert_eq!(store.audit(0, 10).await.unwrap()[0].target, "oidc:olga (7)");
 }
 
 #[tokio::test]
