@@ -2,6 +2,7 @@
 
 use super::{sealed_file::AUDIT_KEY, start::old_file, *};
 use crate::Config;
+use crate::{audit::own_line, clock::WallClock};
 use metalform_boot::TokenKey;
 use metalform_model::{
     Account, BootAttempt, Clock, ClusterRecord, NewEvent, NodeRecord, PlanFormat, Profiles, Site, Timestamp, kind,
@@ -94,7 +95,7 @@ async fn fill(store: &Store, secrets: &Secrets) {
         event: NewEvent::new(NOW, kind::DEPLOYMENT_STARTED, "accepted"),
         plan,
     };
-    store.accept(&new).await.unwrap();
+    store.accept(&new, &own_line(&WallClock, "cluster.deploy", "c", "ok")).await.unwrap();
     let (id, account) = (new.record.id, Account::AhvRoot);
     let sealed = secrets.sealer().seal(id, account, &PASSWORD.into()).unwrap();
     let credentials = vec![SealedCredential { account, user: "root".into(), sealed, created_at: NOW }];
