@@ -16,6 +16,7 @@ use std::{
     future::{Future, poll_fn},
     pin::pin,
     task::Poll,
+    time::Duration,
 };
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -219,6 +220,42 @@ async fn whoever_hangs_up_at_any_moment_leaves_no_login_without_its_line() {
         assert!(sessions < 10, "the oldest end, and can't be counted");
     }
     panic!("no answer after {MOST} moments");
+}
+
+/// Else tokens could be tried without a trace.
+#[tokio::test]
+async fn whoever_is_refused_stands_in_the_audit_though_they_do_not_wait_for_it() {
+    let rig = Rig::new(86).await;
+    for n in 1..MOST {
+        let wrong = Request::get("/api/v1/clusters").header(header::AUTHORIZATION, "Bearer wrong");
+        let answered = answered_in(n, rig.response(wrong.body(Body::empty()).unwrap())).await;
+        rig.calls_ended().await;
+        let refused: Vec<String> = rig.store.audit(0, 1000).await.unwrap().into_iter().map(|l| l.outcome).collect();
+        assert_eq!(refused, vec!["refused:token_wrong"; n]);
+        if answered {
+            assert!(n > 1, "nobody was left by their caller");
+            return;
+        }
+    }
+    panic!("no answer after {MOST} moments");
+}
+
+/// The head of its answer ends the call; the stream is the connection's business.
+#[tokio::test]
+async fn an_open_stream_is_no_call_that_a_stop_waits_for() {
+    let rig = Rig::new(87).await;
+    let _stream = rig.stream("/api/v1/audit", rig.token()).await;
+    tokio::time::timeout(Duration::from_secs(60), rig.calls_ended()).await.expect("no call is under way");
+    assert_eq!(lines(&rig, "api.get", "/api/v1/audit").await, 1);
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_long_is_refused_and_recorded() {
+    let rig = Rig::new(88).await;
+    let call = request(&rig, "POST", "/api/v1/clusters", " ".repeat(1 << 20));
+    let (status, answer) = rig.raw_call(call).await;
+    assert_eq!((status, &answer["error"]["code"]), (StatusCode::PAYLOAD_TOO_LARGE, &json!("too_large")));
+    assert_eq!(rig.store.audit(0, 10).await.unwrap()[0].outcome, "refused:too_large");
 }
 
 /// Over sockets, with a stop in the midst of it: each call that came in has both its lines.
