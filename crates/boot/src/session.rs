@@ -3,7 +3,7 @@
 use crate::Unavailable;
 use async_trait::async_trait;
 use ed25519_dalek::{Signature, VerifyingKey};
-use metalform_model::{Evidence, RequestSignature, SessionKey, signed_text};
+use metalform_model::{AuditEntry, Evidence, RequestSignature, SessionKey, signed_text};
 use uuid::Uuid;
 
 /// The session of a boot attempt: that of the last round which has one. It holds until another takes its place, so a script
@@ -44,9 +44,9 @@ pub enum RequestCounted {
 /// Keeps sessions, the same for all replicas. `Ok` means committed.
 #[async_trait]
 pub trait Sessions: Send + Sync {
-    /// Begins a session of the attempt that the evidence is of and records the evidence, both or neither. The first key of a
-    /// round stays; so does a later round's.
-    async fn bind(&self, evidence: Evidence, session: BootSession) -> Result<Bound, Unavailable>;
+    /// Begins a session of the attempt that the evidence is of, and records the evidence and the line of the audit: all or
+    /// nothing. Where nothing is begun, there is no line. The first key of a round stays; so does a later round's.
+    async fn bind(&self, evidence: Evidence, session: BootSession, line: AuditEntry) -> Result<Bound, Unavailable>;
     /// Remembers the number of a signed request, if it is greater than all before it.
     async fn count_request(&self, attempt: Uuid, key: SessionKey, counter: u64) -> Result<RequestCounted, Unavailable>;
     /// Counts a document for the boot token alone; `false` once there were `most` in that round.

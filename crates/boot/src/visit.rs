@@ -72,10 +72,14 @@ impl Visit {
         self.audit(&who, "ok");
     }
 
+    /// The line of a request that is granted, for whoever writes it with what it grants.
+    pub fn granted(&self, node: &BootNode) -> AuditEntry {
+        self.entry(&name_of(node), "ok")
+    }
+
     /// Records it before anything is handed out.
     pub async fn grant_recorded(&self, node: &BootNode) -> Result<(), Refusal> {
-        let entry = self.entry(&name_of(node), "ok");
-        self.plane.journal.record_now(Record::Audit(entry)).await.map_err(|_| Refusal::StoreAway)
+        self.plane.journal.record_now(Record::Audit(self.granted(node))).await.map_err(|_| Refusal::StoreAway)
     }
 
     fn audit(&self, who: &str, outcome: &str) {

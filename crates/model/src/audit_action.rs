@@ -8,6 +8,14 @@ pub const API_POST: &str = "api.post";
 pub const API_DELETE: &str = "api.delete";
 /// An address whose token was wrong too often is not listened to for a while.
 pub const API_LOCKED_OUT: &str = "api.locked_out";
+/// A plan was accepted.
+pub const CLUSTER_DEPLOY: &str = "cluster.deploy";
+/// A cluster is to be gone.
+pub const CLUSTER_DESTROY: &str = "cluster.destroy";
+/// What failed of a cluster gets another try.
+pub const CLUSTER_RETRY: &str = "cluster.retry";
+/// A cluster whose plan waits for the word is to be formed.
+pub const CLUSTER_FORM: &str = "cluster.form";
 /// An API token was made.
 pub const TOKEN_CREATE: &str = "token.create";
 /// An API token was revoked.
@@ -66,11 +74,15 @@ pub const SERVICE_STOPPED: &str = "service.stopped";
 pub const AUDIT_CHECKED: &str = "audit.checked";
 
 /// All of them. A call of the control plane by another method than these three is `api.` and that method.
-pub const ALL: [&str; 32] = [
+pub const ALL: [&str; 36] = [
     API_GET,
     API_POST,
     API_DELETE,
     API_LOCKED_OUT,
+    CLUSTER_DEPLOY,
+    CLUSTER_DESTROY,
+    CLUSTER_RETRY,
+    CLUSTER_FORM,
     TOKEN_CREATE,
     TOKEN_REVOKE,
     SESSION_LOGIN,

@@ -5,6 +5,7 @@ mod auth;
 mod body;
 mod browser;
 mod caller;
+mod calls;
 mod clusters;
 mod credentials;
 mod error;
@@ -47,7 +48,7 @@ use metalform_model::{Clock, MAX_PLAN_BYTES, Profiles, SessionStanding, Timeouts
 use metalform_store::{AuditHeads, ClusterState, Sealer, Store, StoreError};
 use policy::{ELSEWHERE, Operation, Policy, ROUTES, Verb};
 use std::sync::Arc;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// What the handlers work with.
 pub(crate) struct App {
@@ -81,6 +82,8 @@ pub(crate) struct App {
     pub browser: Browser,
     /// Opens the clusters' passwords for whoever may read them.
     pub sealer: Sealer,
+    /// What is under way, and goes on though its caller has hung up.
+    pub calls: TaskTracker,
     /// Ends streams, which would otherwise keep the service from stopping.
     pub stop: CancellationToken,
 }

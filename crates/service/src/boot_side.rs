@@ -263,10 +263,10 @@ pub struct StoreSessions {
 
 #[async_trait]
 impl Sessions for StoreSessions {
-    async fn bind(&self, evidence: Evidence, session: BootSession) -> Result<Bound, Unavailable> {
+    async fn bind(&self, evidence: Evidence, session: BootSession, line: AuditEntry) -> Result<Bound, Unavailable> {
         let BootSession { key, round, over_tls } = session;
         let session = StoredSession { key, round, over_tls };
-        let bound = self.store.bind_boot_session(&evidence, session).await.map_err(Unavailable::new)?;
+        let bound = self.store.bind_boot_session(&evidence, session, &line).await.map_err(Unavailable::new)?;
         Ok(match bound {
             Binding::New => {
                 self.wake.wake(evidence.cluster_id);

@@ -8,8 +8,8 @@ use crate::{
 use metalform_boot::{ImageSetError, InlineScriptError};
 use metalform_ibm_cloud::ErrorKind;
 use metalform_model::{
-    CheckedPlan, Clock, ClusterRecord, ImageRole, NewEvent, NodePlan, NodeRecord, PlanFault, PlanFormat, Site,
-    Timestamp, kind, plan_hash, read_plan, with_causes,
+    AuditEntry, CheckedPlan, Clock, ClusterRecord, ImageRole, NewEvent, NodePlan, NodeRecord, PlanFault, PlanFormat,
+    Site, Timestamp, kind, plan_hash, read_plan, with_causes,
 };
 use metalform_store::{Accepted, ClusterState, NewCluster};
 use serde_json::json;
@@ -25,13 +25,14 @@ pub(crate) enum Deployed {
     Checked(Vec<PlanFault>),
 }
 
-/// Accepts a plan, or says everything that is wrong with it.
+/// Accepts a plan, or says everything that is wrong with it. `line` is what the audit says of a cluster of that name.
 pub(crate) async fn deploy(
     app: &App,
     caller: &Caller,
     text: &str,
     format: PlanFormat,
     dry_run: bool,
+    line: impl FnOnce(&str) -> AuditEntry,
 ) -> Result<Deployed, ApiError> {
     let checked = read_plan(text, format, &app.profiles).map_err(bad_plan)?;
     if !caller.reaches(&checked.plan.cluster.name) {
@@ -69,7 +70,7 @@ pub(crate) async fn deploy(
         plan,
     };
     let name = new.plan.cluster.name.clone();
-    match app.store.accept(&new).await? {
+    match app.store.accept(&new, &line(&name)).await? {
         Accepted::New => {
             app.wake.wake(id);
             Ok(Deployed::New(Box::new(app.living(caller, &name).await?)))

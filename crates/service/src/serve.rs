@@ -43,7 +43,7 @@ use std::{
 };
 use thiserror::Error;
 use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// A service that answers.
 pub struct Running {
@@ -197,12 +197,10 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<Running, S
         true => parts.control.layer(map_response(strict_transport)),
         false => parts.control,
     };
+    let connections = listener::answer("control plane", control, control_speaks, control_router, limits, stop.clone());
     let mut running = vec![
         ("boot images", tokio::spawn(async move { drop(prepare.prepare_images().await) })),
-        (
-            "control plane",
-            listener::answer("control plane", control, control_speaks, control_router, limits, stop.clone()),
-        ),
+        ("control plane", tokio::spawn(to_the_last_call(connections, parts.calls))),
         ("boot plane", listener::answer("boot plane", boot, boot_speaks, boot_router, limits, stop.clone())),
         ("loop", tokio::spawn(runner::run(parts.orchestrator, clock.clone(), parts.wakes, stop.clone()))),
         ("audit", tokio::spawn(signing)),
@@ -231,6 +229,13 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<Running, S
         stop,
         syslog,
     })
+}
+
+/// Ends with the last connection and the last call, which may be of somebody who has hung up.
+async fn to_the_last_call(connections: JoinHandle<()>, calls: TaskTracker) {
+    connections.await.ok();
+    calls.close();
+    calls.wait().await;
 }
 
 /// For one year; RFC 6797. Only with a certificate that the operator has: the rule holds for the whole host, and ours names
@@ -277,6 +282,8 @@ pub struct Assembly {
     pub plane: Arc<BootPlane>,
     /// What people talk to.
     pub control: Router,
+    /// Calls of the control plane that are under way, also those whose caller has hung up.
+    pub calls: TaskTracker,
     /// What signs the audit.
     pub audit_heads: Arc<AuditHeads>,
     /// What the boot plane speaks beside plain HTTP.
@@ -367,7 +374,7 @@ pub async fn assemble(
         clock: clock.clone(),
         timeouts: config.timeouts(),
     });
-    let timeouts = config.timeouts();
+    let (timeouts, calls) = (config.timeouts(), TaskTracker::new());
     let (idle, longest) = config.control.session_times();
     let oidc = match (&config.control.oidc, config.control.origin()) {
         (Some(oidc), Some(origin)) => Some(Oidc::new(oidc.clone(), &origin)?),
@@ -396,12 +403,14 @@ pub async fn assemble(
         oidc,
         browser: Browser::new(config.control.tls != ControlTls::Off, config.control.public_url.as_ref()),
         sealer,
+        calls: calls.clone(),
         stop,
     };
     Ok(Assembly {
         orchestrator,
         wakes,
         plane,
+        calls,
         control: api::router(Arc::new(app), &config.control.trusted_proxies),
         audit_heads,
         boot_tls,

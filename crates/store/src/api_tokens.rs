@@ -4,7 +4,7 @@ use crate::{
     Store, StoreError,
     error::{Doing, Result, from_text, to_text},
 };
-use metalform_model::{ApiToken, Timestamp};
+use metalform_model::{ApiToken, AuditEntry, Timestamp};
 use sqlx::FromRow;
 
 /// SHA-256 over the whole text of a token, as lower-case hex.
@@ -45,8 +45,8 @@ impl TokenRow {
 }
 
 impl Store {
-    /// Writes a new token down. [`StoreError::TokenNameTaken`]: one that isn't revoked has the name.
-    pub async fn add_api_token(&self, token: &ApiToken, hash: &TokenHash) -> Result<()> {
+    /// Writes a new token down, with the line of it. [`StoreError::TokenNameTaken`]: one that isn't revoked has the name.
+    pub async fn add_api_token(&self, token: &ApiToken, hash: &TokenHash, line: &AuditEntry) -> Result<()> {
         let doing = "write an API token down";
         let mut tx = self.begin(doing).await?;
         let taken: Option<(String,)> =
@@ -73,7 +73,7 @@ impl Store {
             .execute(&mut *tx)
             .await
             .doing(doing)?;
-        tx.commit().await.doing(doing)
+        self.commit_deed(tx, doing, line).await
     }
 
     /// The token of that id with its hash, whatever it stands at.
@@ -95,15 +95,18 @@ impl Store {
         rows.into_iter().map(|row| row.token().map(|(token, _)| token)).collect()
     }
 
-    /// Lets a token open nothing any more. One that is revoked already stays revoked since when it was.
-    pub async fn revoke_api_token(&self, id: &str, at: Timestamp) -> Result<()> {
+    /// Lets a token open nothing any more, with the line of it. One that is revoked already stays revoked since when it was, and
+    /// has a line of having been revoked again.
+    pub async fn revoke_api_token(&self, id: &str, at: Timestamp, line: &AuditEntry) -> Result<()> {
+        let doing = "revoke an API token";
+        let mut tx = self.begin(doing).await?;
         sqlx::query("UPDATE api_tokens SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL")
             .bind(id)
             .bind(at.0)
-            .execute(&self.writer)
+            .execute(&mut *tx)
             .await
-            .doing("revoke an API token")?;
-        Ok(())
+            .doing(doing)?;
+        self.commit_deed(tx, doing, line).await
     }
 
     /// Notes that a token was let in. Never goes back.

@@ -34,11 +34,8 @@ impl Store {
     /// Appends a line. Durable when this returns.
     pub async fn add_audit(&self, entry: &AuditEntry) -> Result<()> {
         let doing = "record an audit line";
-        let mut tx = self.begin(doing).await?;
-        let seq = self.append_audit(&mut tx, entry).await?;
-        tx.commit().await.doing(doing)?;
-        self.tell_audited(seq);
-        Ok(())
+        let tx = self.begin(doing).await?;
+        self.commit_deed(tx, doing, entry).await
     }
 
     /// Appends a line together with what it is about. Whoever commits tells: [`Store::tell_audited`].
@@ -66,6 +63,20 @@ impl Store {
         .await
         .doing(doing)?;
         Ok(seq)
+    }
+
+    /// Ends a transaction with the line of what was done in it: both are durable when this returns, or neither. Whoever is cut
+    /// off before learns nothing of it, and leaves nothing of the one without the other.
+    pub(crate) async fn commit_deed(
+        &self,
+        mut tx: Transaction<'static, Sqlite>,
+        doing: &'static str,
+        line: &AuditEntry,
+    ) -> Result<()> {
+        let seq = self.append_audit(&mut tx, line).await?;
+        tx.commit().await.doing(doing)?;
+        self.tell_audited(seq);
+        Ok(())
     }
 
     /// Wakes whoever waits for new lines.

@@ -9,7 +9,7 @@ use crate::{
     Store,
     error::{Doing, Result, from_text, to_text},
 };
-use metalform_model::{Evidence, SessionKey};
+use metalform_model::{AuditEntry, Evidence, SessionKey};
 use uuid::Uuid;
 
 /// The session of a boot attempt: that of the last round which has one.
@@ -26,7 +26,7 @@ pub struct StoredSession {
 /// What became of a key that asked to be a session's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Binding {
-    /// The session is bound to it now, and the evidence appended.
+    /// The session is bound to it now, and evidence and audit line appended.
     New,
     /// It is the session's already: nothing changed.
     Same,
@@ -68,8 +68,13 @@ impl Store {
     }
 
     /// Binds the attempt that `evidence` is of to a session's key in its round, unless that round, or a later one, is bound to
-    /// another. Durable, with the evidence, when this returns.
-    pub async fn bind_boot_session(&self, evidence: &Evidence, session: StoredSession) -> Result<Binding> {
+    /// another. Durable, with the evidence and the line of the audit, when this returns.
+    pub async fn bind_boot_session(
+        &self,
+        evidence: &Evidence,
+        session: StoredSession,
+        line: &AuditEntry,
+    ) -> Result<Binding> {
         let doing = "bind a boot session";
         let StoredSession { key, round, over_tls } = session;
         let (attempt, text) = (evidence.attempt_id.to_string(), key.to_string());
@@ -113,7 +118,7 @@ impl Store {
             .execute(&mut *tx)
             .await
             .doing(doing)?;
-        tx.commit().await.doing(doing)?;
+        self.commit_deed(tx, doing, line).await?;
         Ok(Binding::New)
     }
 

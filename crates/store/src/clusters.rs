@@ -5,7 +5,8 @@ use crate::{
     error::{Doing, Result, from_text, to_text},
 };
 use metalform_model::{
-    ClusterRecord, FormationChoice, Intents, NewEvent, NodeRecord, Plan, Resource, ResourceState, Site, Slot, Timestamp,
+    AuditEntry, ClusterRecord, FormationChoice, Intents, NewEvent, NodeRecord, Plan, Resource, ResourceState, Site,
+    Slot, Timestamp,
 };
 use sqlx::{FromRow, Row, sqlite::SqliteRow};
 use uuid::Uuid;
@@ -99,8 +100,8 @@ struct ClusterRow {
 const COLUMNS: &str = "id, plan, plan_hash, site, record, absent, form, retries, formation, next_at";
 
 impl Store {
-    /// Accepts a plan, all of it or nothing: the cluster, its nodes and the first line of its timeline.
-    pub async fn accept(&self, new: &NewCluster) -> Result<Accepted> {
+    /// Accepts a plan, all of it or nothing: the cluster, its nodes, the first line of its timeline, and the line of the audit.
+    pub async fn accept(&self, new: &NewCluster, line: &AuditEntry) -> Result<Accepted> {
         let doing = "accept a plan";
         let record = &new.record;
         let mut tx = self.begin(doing).await?;
@@ -162,7 +163,7 @@ impl Store {
             .doing(doing)?;
         }
         self.append_events(&mut tx, record.id, std::slice::from_ref(&new.event)).await?;
-        tx.commit().await.doing(doing)?;
+        self.commit_deed(tx, doing, line).await?;
         Ok(Accepted::New)
     }
 
@@ -249,8 +250,14 @@ impl Store {
         }
     }
 
-    /// Records what an operator asks for, with its line in the timeline. Returns the cluster's id, to be woken.
-    pub async fn request(&self, name: &str, request: OperatorRequest, event: NewEvent) -> Result<Uuid> {
+    /// Records what an operator asks for, with its lines in the timeline and in the audit. Returns the cluster's id, to be woken.
+    pub async fn request(
+        &self,
+        name: &str,
+        request: OperatorRequest,
+        event: NewEvent,
+        line: &AuditEntry,
+    ) -> Result<Uuid> {
         let doing = "record a request";
         let statement = match request {
             OperatorRequest::Absent => {
@@ -277,7 +284,7 @@ impl Store {
         let Some((id,)) = row else { return Err(StoreError::NoCluster { name: name.to_owned() }) };
         let id = parse_id(&id);
         self.append_events(&mut tx, id, &[event]).await?;
-        tx.commit().await.doing(doing)?;
+        self.commit_deed(tx, doing, line).await?;
         Ok(id)
     }
 

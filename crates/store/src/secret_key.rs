@@ -154,10 +154,7 @@ impl Store {
         .execute(&mut *tx)
         .await
         .doing(doing)?;
-        let seq = self.append_audit(&mut tx, change.audit).await?;
-        tx.commit().await.doing(doing)?;
-        self.tell_audited(seq);
-        Ok(())
+        Ok(self.commit_deed(tx, doing, change.audit).await?)
     }
 
     /// Empties the write-ahead log, in which pages lie as they were: after this nothing is left in the files that was sealed

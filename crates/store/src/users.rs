@@ -4,7 +4,7 @@ use crate::{
     Store, StoreError,
     error::{Doing, Result, from_text, to_text},
 };
-use metalform_model::{Timestamp, User};
+use metalform_model::{AuditEntry, Timestamp, User};
 use sqlx::FromRow;
 use std::fmt;
 
@@ -48,12 +48,13 @@ impl UserRow {
 }
 
 impl Store {
-    /// Writes a new user down. [`StoreError::UserNameTaken`]: there is one of that name.
-    pub async fn add_user(&self, user: &User, password: &PasswordHash) -> Result<()> {
+    /// Writes a new user down, with the line of it. [`StoreError::UserNameTaken`]: there is one of that name.
+    pub async fn add_user(&self, user: &User, password: &PasswordHash, line: &AuditEntry) -> Result<()> {
         let doing = "write a user down";
         let sql = format!(
             "INSERT INTO users ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (name) DO NOTHING"
         );
+        let mut tx = self.begin(doing).await?;
         let done = sqlx::query(sqlx::AssertSqlSafe(sql))
             .bind(&user.name)
             .bind(user.role.as_str())
@@ -63,13 +64,13 @@ impl Store {
             .bind(&user.created_by)
             .bind(user.password_set_at.0)
             .bind(user.last_login_at.map(|at| at.0))
-            .execute(&self.writer)
+            .execute(&mut *tx)
             .await
             .doing(doing)?;
         if done.rows_affected() == 0 {
             return Err(StoreError::UserNameTaken { name: user.name.clone() });
         }
-        Ok(())
+        self.commit_deed(tx, doing, line).await
     }
 
     /// The user of that name, with the password's hash.
@@ -91,21 +92,27 @@ impl Store {
         rows.into_iter().map(|row| row.user().map(|(user, _)| user)).collect()
     }
 
-    /// Removes a user with all their sessions. Says whether there was one.
-    pub async fn remove_user(&self, name: &str) -> Result<bool> {
+    /// Removes a user with all their sessions, with the line of it. Says whether there was one; without one there is no line.
+    pub async fn remove_user(&self, name: &str, line: &AuditEntry) -> Result<bool> {
         let doing = "remove a user";
-        let done = sqlx::query("DELETE FROM users WHERE name = $1").bind(name).execute(&self.writer).await;
-        Ok(done.doing(doing)?.rows_affected() > 0)
+        let mut tx = self.begin(doing).await?;
+        let done = sqlx::query("DELETE FROM users WHERE name = $1").bind(name).execute(&mut *tx).await.doing(doing)?;
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
+        self.commit_deed(tx, doing, line).await?;
+        Ok(true)
     }
 
-    /// Gives a user another password and ends all their sessions, both or neither. Says whether there is such a user; with
-    /// `only_if` also whether they have that password still.
+    /// Gives a user another password and ends all their sessions, with the line of it: all or nothing. Says whether there is
+    /// such a user; with `only_if` also whether they have that password still.
     pub async fn set_password(
         &self,
         name: &str,
         password: &PasswordHash,
         only_if: Option<&PasswordHash>,
         at: Timestamp,
+        line: &AuditEntry,
     ) -> Result<bool> {
         let doing = "change a password";
         let mut tx = self.begin(doing).await?;
@@ -123,7 +130,7 @@ impl Store {
             return Ok(false);
         }
         sqlx::query("DELETE FROM web_sessions WHERE user_name = $1").bind(name).execute(&mut *tx).await.doing(doing)?;
-        tx.commit().await.doing(doing)?;
+        self.commit_deed(tx, doing, line).await?;
         Ok(true)
     }
 

@@ -46,7 +46,7 @@ impl SessionRow {
 }
 
 impl Store {
-    /// Begins a session, unless it is of a user who is gone or hasn't that password any more: between the look at the
+    /// Begins a session, with the line of the login, unless it is of a user who is gone or hasn't that password any more: between the look at the
     /// password and this an admin may have changed it. Says whether it did. Of the same person's sessions the newest `keep`
     /// stay; everybody's that are over are swept out.
     pub async fn begin_web_session(
@@ -56,6 +56,7 @@ impl Store {
         password: Option<&PasswordHash>,
         keep: u32,
         idle: Duration,
+        line: &AuditEntry,
     ) -> Result<bool> {
         let doing = "begin a web session";
         let mut tx = self.begin(doing).await?;
@@ -108,7 +109,7 @@ impl Store {
         .execute(&mut *tx)
         .await
         .doing(doing)?;
-        tx.commit().await.doing(doing)?;
+        self.commit_deed(tx, doing, line).await?;
         Ok(true)
     }
 
@@ -145,7 +146,15 @@ impl Store {
         Ok(())
     }
 
-    /// Ends a session. One that is over already is no error.
+    /// Ends a session whose person logged out, with the line of it. One that is over already has a line, too.
+    pub async fn log_out(&self, id: &str, line: &AuditEntry) -> Result<()> {
+        let doing = "end a web session";
+        let mut tx = self.begin(doing).await?;
+        sqlx::query("DELETE FROM web_sessions WHERE id = $1").bind(id).execute(&mut *tx).await.doing(doing)?;
+        self.commit_deed(tx, doing, line).await
+    }
+
+    /// Ends a session that another takes the place of. One that is over already is no error.
     pub async fn end_web_session(&self, id: &str) -> Result<()> {
         sqlx::query("DELETE FROM web_sessions WHERE id = $1")
             .bind(id)

@@ -52,11 +52,12 @@ async fn exchange(visit: &Visit, uri: &Uri, body: Body) -> Result<Response, Refu
     }
     let evidence = visit.observation(&node, attempt.id, Seen::SessionBegun { key, round: node.round });
     let session = BootSession { key, round: node.round, over_tls: visit.channel == Channel::Tls };
-    match plane.in_time(plane.sessions.bind(evidence, session)).await? {
-        Bound::New | Bound::Same => {}
+    match plane.in_time(plane.sessions.bind(evidence, session, visit.granted(&node))).await? {
+        // Its line came with it: a machine that hangs up now leaves no session without one.
+        Bound::New => {}
+        Bound::Same => visit.grant_recorded(&node).await?,
         Bound::Refused => return Err(Refusal::SessionTaken),
     }
-    visit.grant_recorded(&node).await?;
     Ok(Json(json!({ "server_id": node.server_id, "key": key })).into_response())
 }
 

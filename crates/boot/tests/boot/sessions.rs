@@ -6,7 +6,12 @@ use ed25519_dalek::{Signer, SigningKey};
 use metalform_boot::BootAttemptRef;
 use metalform_model::{RequestSignature, SIGNATURE_HEADER, Seen, SessionKey, signed_text};
 use serde_json::json;
-use std::net::Ipv4Addr;
+use std::{
+    future::{Future, poll_fn},
+    net::Ipv4Addr,
+    pin::pin,
+    task::Poll,
+};
 
 pub const CONFIG: &str = "/boot/server/10.240.0.11";
 pub const ARIZONA: &str = "/boot/arizona/10.240.0.11";
@@ -81,6 +86,38 @@ async fn the_token_is_exchanged_for_a_session_and_worth_nothing_but_another_exch
     world.change_node(|node| node.round = 2);
     assert_eq!(world.get(&config_path()).await.code(), "session_needed");
     assert_eq!(world.post(&session_path(), exchange(&key_of(2))).await.status, 200);
+}
+
+/// Looks after a call so often, and then drops it, as a connection does whose machine hangs up. Says whether it was answered.
+async fn answered_in(polls: usize, call: impl Future<Output = Answer>) -> bool {
+    let mut call = pin!(call);
+    let mut left = polls;
+    poll_fn(|context| {
+        if left > 0 {
+            left -= 1;
+            if let Poll::Ready(answer) = call.as_mut().poll(context) {
+                return Poll::Ready(answer.status == 200);
+            }
+        }
+        if left == 0 { Poll::Ready(false) } else { Poll::Pending }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_machine_that_hangs_up_at_any_moment_leaves_no_session_without_its_line() {
+    for n in 0..1000 {
+        let world = World::new();
+        let answered = answered_in(n, world.post(&session_path(), exchange(&key_of(1)))).await;
+        let bound = usize::from(world.seen().await.iter().any(|seen| matches!(seen, Seen::SessionBegun { .. })));
+        let lines = world.audit().await.iter().filter(|line| line.contains("| boot.session |")).count();
+        assert_eq!(lines, bound, "left at moment {n}");
+        if answered {
+            assert_eq!(bound, 1);
+            return;
+        }
+    }
+    panic!("no answer");
 }
 
 #[tokio::test]

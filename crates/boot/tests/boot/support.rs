@@ -61,7 +61,7 @@ pub struct Store {
 /// As far as one round goes; the rest is the business of the store, and tested there.
 #[async_trait]
 impl Sessions for Store {
-    async fn bind(&self, evidence: Evidence, session: BootSession) -> Result<Bound, Unavailable> {
+    async fn bind(&self, evidence: Evidence, session: BootSession, line: AuditEntry) -> Result<Bound, Unavailable> {
         let BootSession { key, round, .. } = session;
         let mode = *self.recorder.lock().unwrap();
         mode.pass().await?;
@@ -73,6 +73,7 @@ impl Sessions for Store {
                 node.session = Some(session);
                 *self.counter.lock().unwrap() = 0;
                 self.evidence.lock().unwrap().push(evidence);
+                self.audit.lock().unwrap().push(line);
                 Ok(Bound::New)
             }
         }

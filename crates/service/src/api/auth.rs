@@ -7,15 +7,17 @@ use super::{
     ApiError, App,
     browser::Cookie,
     caller::{Caller, OwnSession},
+    calls::to_its_end,
     error::{AuditCode, RefusalCode},
     limits::{count_source, source_locked_out, too_fast},
     policy::Policy,
-    record::Call,
+    record::{Call, Recorded},
 };
 use crate::token_text::TokenText;
 use axum::{
-    extract::{Request, State},
-    http::{HeaderMap, Method, StatusCode, header},
+    body::{Body, Bytes},
+    extract::{FromRequest, Request, State},
+    http::{HeaderMap, Method, StatusCode, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -53,20 +55,42 @@ impl Stranger {
     }
 }
 
-/// Lets in whom the route's policy lets in, and records who asked for what, from where, and how it ended. A call that
-/// would change something is not made when it can't be recorded.
-pub(super) async fn check(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+/// Lets in whom the route's policy lets in, and records who asked for what, from where, and how it ended. Each of the two
+/// halves goes on to its end though the caller hangs up. The body is read in between, within the connection: one that never
+/// ends has that one's limit, and no task of its own.
+pub(super) async fn check(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let (app, calls) = (gate.app.clone(), gate.app.calls.clone());
+    let admitted = match to_its_end(&calls, admit(gate, parts)).await {
+        Ok(admitted) => admitted,
+        Err(refused) => return refused,
+    };
+    let Admitted { call, who, parts } = admitted;
+    let asked = whole(parts, body).await;
+    to_its_end(&calls, carry_out(app, call, who, asked, next)).await
+}
+
+/// A call whose caller was let in.
+struct Admitted {
+    call: Call,
+    who: String,
+    /// With the caller.
+    parts: Parts,
+}
+
+/// The first half: who calls, and whether they may.
+async fn admit(gate: Gate, mut parts: Parts) -> Result<Admitted, Response> {
     let app = &gate.app;
-    let call = Call::of(&request);
+    let call = Call::of(&parts);
     let refused = async |who: &str, code: &str, error: ApiError| {
         call.record(app, who, format!("refused:{code}")).await;
         error.into_response()
     };
-    let caller = match identify(app, request.headers()).await {
+    let caller = match identify(app, &parts.headers).await {
         Ok(caller) => caller,
-        Err(Stranger::Store(error)) => return ApiError::from(error).into_response(),
+        Err(Stranger::Store(error)) => return Err(ApiError::from(error).into_response()),
         Err(Stranger::Refused { who, reason }) => {
-            return match count_source(app, &call).await {
+            return Err(match count_source(app, &call).await {
                 Ok(_) => {
                     let mut response = refused(&who, reason, unknown_credential(reason)).await;
                     if reason.starts_with("session_") {
@@ -77,34 +101,51 @@ pub(super) async fn check(State(gate): State<Gate>, mut request: Request, next: 
                 }
                 Err(locked) if locked.is_first => refused(&who, "locked_out", source_locked_out(locked.wait)).await,
                 Err(locked) => source_locked_out(locked.wait).into_response(),
-            };
+            });
         }
     };
     match app.limits.take_call(caller.pace_key(), app.clock.now()) {
         Ok(()) => {}
-        Err(TooFast { wait, is_first: true }) => return refused(&caller.who, "too_fast", too_fast(wait)).await,
-        Err(TooFast { wait, is_first: false }) => return too_fast(wait).into_response(),
+        Err(TooFast { wait, is_first: true }) => return Err(refused(&caller.who, "too_fast", too_fast(wait)).await),
+        Err(TooFast { wait, is_first: false }) => return Err(too_fast(wait).into_response()),
     }
-    let forged = caller.session().and_then(|session| forged(app, session, request.method(), request.headers()));
+    let forged = caller.session().and_then(|session| forged(app, session, &parts.method, &parts.headers));
     if let Some(error) = forged.or_else(|| forbidden(gate.policy, &caller)) {
-        return refused(&caller.who, error.code(), error).await;
-    }
-    if changes_something(request.method())
-        && let Err(error) = app.store.check().await
-    {
-        return ApiError::from(error).into_response();
+        return Err(refused(&caller.who, error.code(), error).await);
     }
     let who = caller.who.clone();
-    request.extensions_mut().insert(caller);
-    let response = as_document(next.run(request).await);
+    parts.extensions.insert(caller);
+    Ok(Admitted { call, who, parts })
+}
+
+/// The request with all of its body, or why it can't be read. What only reads is asked by its head alone.
+async fn whole(parts: Parts, body: Body) -> Result<Request, Response> {
+    if !changes_something(&parts.method) {
+        return Ok(Request::from_parts(parts, Body::empty()));
+    }
+    match Bytes::from_request(Request::from_parts(parts.clone(), body), &()).await {
+        Ok(bytes) => Ok(Request::from_parts(parts, bytes.into())),
+        Err(refused) => Err(refused.into_response()),
+    }
+}
+
+/// The second half: does what is asked, and records how it ended. An answer that can't be recorded isn't given, unless it is of
+/// a deed that was.
+async fn carry_out(app: Arc<App>, call: Call, who: String, asked: Result<Request, Response>, next: Next) -> Response {
+    let response = as_document(match asked {
+        Ok(request) => next.run(request).await,
+        Err(refused) => refused,
+    });
     let told = response.extensions().get::<RefusalCode>().map(|code| code.0);
     let outcome = match response.extensions().get::<AuditCode>().map(|code| code.0).or(told) {
         Some(code) => format!("refused:{code}"),
         None if response.status().is_success() => "ok".to_owned(),
         None => format!("refused:{}", response.status().as_u16()),
     };
-    call.record(app, &who, outcome).await;
-    response
+    match call.must_record(&app, &who, outcome).await {
+        Err(error) if response.extensions().get::<Recorded>().is_none() => ApiError::from(error).into_response(),
+        Ok(()) | Err(_) => response,
+    }
 }
 
 fn changes_something(method: &Method) -> bool {

@@ -1,15 +1,21 @@
 //! Clusters: deploy, look, retry, form, destroy.
 
-use super::{ApiError, App, body, caller::Caller};
+use super::{
+    ApiError, App, body,
+    caller::Caller,
+    record::{Recorded, deed_line},
+};
 use crate::deploy::{Deployed, deploy};
 use axum::{
     Extension, Json,
     body::Bytes,
     extract::{Path, RawQuery, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{Extensions, HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use metalform_model::{ClusterPhase, ClusterStatus, FormationChoice, NewEvent, NodePhase, PlanFormat, Start, kind};
+use metalform_model::{
+    ClusterPhase, ClusterStatus, FormationChoice, NewEvent, NodePhase, PlanFormat, Start, audit_action, kind,
+};
 use metalform_store::{ClusterState, OperatorRequest};
 use serde::Deserialize;
 use serde_json::json;
@@ -34,6 +40,7 @@ pub(super) async fn create(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     RawQuery(query): RawQuery,
+    extensions: Extensions,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
@@ -56,8 +63,9 @@ pub(super) async fn create(
             return Err(ApiError::new(415, "unknown_format", message, "send application/toml or application/json"));
         }
     };
-    Ok(match deploy(&app, &caller, text, format, dry_run).await? {
-        Deployed::New(state) => (StatusCode::CREATED, Json(status_of(&app, &state))).into_response(),
+    let line = |name: &str| deed_line(&app, &caller, &extensions, audit_action::CLUSTER_DEPLOY, name.to_owned());
+    Ok(match deploy(&app, &caller, text, format, dry_run, line).await? {
+        Deployed::New(state) => (StatusCode::CREATED, Recorded, Json(status_of(&app, &state))).into_response(),
         Deployed::Same(state) => Json(status_of(&app, &state)).into_response(),
         Deployed::Checked(warnings) => Json(json!({"accepted": false, "warnings": warnings})).into_response(),
     })
@@ -100,12 +108,13 @@ pub(super) async fn destroy(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
+    extensions: Extensions,
 ) -> Result<Response, ApiError> {
     let state = app.living(&caller, &name).await?;
     if state.intents.absent || state.record.phase == ClusterPhase::Released {
         return Ok((StatusCode::ACCEPTED, Json(status_of(&app, &state))).into_response());
     }
-    ask(&app, &caller, &name, OperatorRequest::Absent, "destroy").await
+    ask(&app, &caller, &extensions, &name, OperatorRequest::Absent).await
 }
 
 /// What a retry may say.
@@ -126,6 +135,7 @@ pub(super) async fn retry(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
+    extensions: Extensions,
     bytes: Bytes,
 ) -> Result<Response, ApiError> {
     let hint = "leave the body empty, or send {\"formation\": \"auto\" | \"prism\" | \"foundation\" | \"cvm-ssh\"}";
@@ -141,11 +151,7 @@ pub(super) async fn retry(
         let message = format!("{name} is in {}: nothing of it waits for a retry", state.record.phase.as_str());
         return Err(ApiError::new(409, "nothing_to_retry", message, "`metalform status` says what it waits for"));
     }
-    let word = match wanted.formation {
-        Some(choice) => format!("retry by {}", choice.as_str()),
-        None => "retry".into(),
-    };
-    ask(&app, &caller, &name, OperatorRequest::Retry { formation: wanted.formation }, &word).await
+    ask(&app, &caller, &extensions, &name, OperatorRequest::Retry { formation: wanted.formation }).await
 }
 
 /// Forms a cluster whose plan says `start = "on-command"`.
@@ -156,6 +162,7 @@ pub(super) async fn form(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
+    extensions: Extensions,
 ) -> Result<Response, ApiError> {
     let state = app.living(&caller, &name).await?;
     if state.plan.cluster.start != Start::OnCommand || state.record.phase != ClusterPhase::WaitingForNodes {
@@ -163,19 +170,30 @@ pub(super) async fn form(
         let hint = "write start = \"on-command\" in the plan to decide the moment yourself";
         return Err(ApiError::new(409, "not_awaited", message, hint));
     }
-    ask(&app, &caller, &name, OperatorRequest::Form, "form").await
+    ask(&app, &caller, &extensions, &name, OperatorRequest::Form).await
 }
 
 async fn ask(
     app: &App,
     caller: &Caller,
+    extensions: &Extensions,
     name: &str,
     request: OperatorRequest,
-    word: &str,
 ) -> Result<Response, ApiError> {
+    let (action, word, target) = match request {
+        OperatorRequest::Absent => (audit_action::CLUSTER_DESTROY, "destroy".into(), name.to_owned()),
+        OperatorRequest::Form => (audit_action::CLUSTER_FORM, "form".into(), name.to_owned()),
+        OperatorRequest::Retry { formation: None } => (audit_action::CLUSTER_RETRY, "retry".into(), name.to_owned()),
+        OperatorRequest::Retry { formation: Some(choice) } => {
+            let by = format!("by {}", choice.as_str());
+            (audit_action::CLUSTER_RETRY, format!("retry {by}"), format!("{name} {by}"))
+        }
+    };
     let event = NewEvent::new(app.clock.now(), kind::OPERATOR, format!("the operator asked to {word}"));
-    let id = app.store.request(name, request, event.with(json!({"request": word, "by": caller.who}))).await?;
+    let event = event.with(json!({"request": word, "by": caller.who}));
+    let line = deed_line(app, caller, extensions, action, target);
+    let id = app.store.request(name, request, event, &line).await?;
     app.wake.wake(id);
     let state = app.living(caller, name).await?;
-    Ok((StatusCode::ACCEPTED, Json(status_of(app, &state))).into_response())
+    Ok((StatusCode::ACCEPTED, Recorded, Json(status_of(app, &state))).into_response())
 }

@@ -1,7 +1,7 @@
 //! The passwords of a cluster's accounts, for the operator: the one answer of this service that holds secrets. Each
 //! reading stands in the audit before the answer goes out; one that can't be recorded doesn't take place.
 
-use super::{ApiError, App, caller::Caller, record::record_deed};
+use super::{ApiError, App, caller::Caller, record::deed_line};
 use axum::{
     Extension, Json,
     extract::{Path, State},
@@ -76,7 +76,7 @@ pub(super) async fn read(
     let accounts = accounts.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
     let names: Vec<&str> = accounts.iter().map(|shown| shown.account).collect();
     let target = format!("{}: {}", state.record.name, names.join(" "));
-    record_deed(&app, &caller, &extensions, audit_action::CREDENTIALS_READ, target).await?;
+    app.store.add_audit(&deed_line(&app, &caller, &extensions, audit_action::CREDENTIALS_READ, target)).await?;
     let document = Document { cluster: &state.record.name, accounts };
     Ok(Json(document).into_response())
 }

@@ -5,6 +5,7 @@ use super::{
     auth::identify_session,
     browser::Cookie,
     caller::Caller,
+    calls::to_its_end,
     limits::{count_source, source_locked_out, too_many_logins},
     lockout::Counted,
     page,
@@ -89,6 +90,11 @@ pub(super) async fn finish(
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Response {
+    let calls = app.calls.clone();
+    to_its_end(&calls, take_back(app, extensions, headers, query)).await
+}
+
+async fn take_back(app: Arc<App>, extensions: Extensions, headers: HeaderMap, query: Option<String>) -> Response {
     let call = Call::named(audit_action::SESSION_LOGIN, BY_PROVIDER.into(), &extensions);
     let returned = Returned::of(query.as_deref().unwrap_or_default());
     let mut response = match finish_login(&app, &call, &headers, returned).await {

@@ -1,12 +1,31 @@
 //! The audit lines of the control plane's calls.
 
-use super::{ApiError, App, caller::Caller};
+use super::{App, caller::Caller};
 use axum::{
-    extract::{ConnectInfo, Request},
-    http::Extensions,
+    extract::ConnectInfo,
+    http::{Extensions, request::Parts},
+    response::{IntoResponseParts, ResponseParts},
 };
 use metalform_model::AuditEntry;
-use std::net::{IpAddr, SocketAddr};
+use metalform_store::StoreError;
+use std::{
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+};
+
+/// Marks the answer of a call whose deed stands in the audit, under a line of its own that was committed with it. What the call
+/// did can't be taken back for want of the call's own line, so the answer goes out without it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Recorded;
+
+impl IntoResponseParts for Recorded {
+    type Error = Infallible;
+
+    fn into_response_parts(self, mut parts: ResponseParts) -> Result<ResponseParts, Infallible> {
+        parts.extensions_mut().insert(self);
+        Ok(parts)
+    }
+}
 
 /// What the audit says of a call, but who made it and its outcome.
 pub(super) struct Call {
@@ -17,10 +36,10 @@ pub(super) struct Call {
 
 impl Call {
     /// A call of the API by its method and path.
-    pub(super) fn of(request: &Request) -> Call {
-        let action = format!("api.{}", request.method().as_str().to_lowercase());
-        let target = request.uri().path().chars().take(200).collect();
-        Call { action, target, source: source_of(request.extensions()) }
+    pub(super) fn of(request: &Parts) -> Call {
+        let action = format!("api.{}", request.method.as_str().to_lowercase());
+        let target = request.uri.path().chars().take(200).collect();
+        Call { action, target, source: source_of(&request.extensions) }
     }
 
     /// Something that has an action of its own.
@@ -40,17 +59,17 @@ impl Call {
 
     /// Writes the line, if it can be written.
     pub(super) async fn record(&self, app: &App, who: &str, outcome: String) {
-        if let Err(error) = app.store.add_audit(&self.line(app, who, outcome)).await {
-            tracing::error!(%error, "an audit line could not be written");
-        }
+        // Told in the log; a refusal needs no line to be one.
+        self.must_record(app, who, outcome).await.ok();
     }
 
-    /// Writes the line of what is not to happen unrecorded.
-    pub(super) async fn must_record(&self, app: &App, who: &str) -> Result<(), ApiError> {
-        Ok(app.store.add_audit(&self.line(app, who, "ok".into())).await?)
+    /// Writes the line of what is not to be answered unrecorded.
+    pub(super) async fn must_record(&self, app: &App, who: &str, outcome: String) -> Result<(), StoreError> {
+        let written = app.store.add_audit(&self.line(app, who, outcome)).await;
+        written.inspect_err(|error| tracing::error!(%error, "an audit line could not be written"))
     }
 
-    /// The line.
+    /// The line, for whoever writes it with what it is of.
     pub(super) fn line(&self, app: &App, who: &str, outcome: String) -> AuditEntry {
         AuditEntry {
             at: app.clock.now(),
@@ -68,13 +87,14 @@ fn source_of(extensions: &Extensions) -> Option<IpAddr> {
     extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip())
 }
 
-/// Records what a call does beside the line of the call itself, for deeds that are not to happen unrecorded.
-pub(super) async fn record_deed(
+/// The line of what a call does, beside the line of the call itself. It is written with the deed, in one transaction, or before
+/// the answer goes out: so nothing is done unrecorded, whenever the caller hangs up or the power fails.
+pub(super) fn deed_line(
     app: &App,
     caller: &Caller,
     extensions: &Extensions,
     action: &str,
     target: String,
-) -> Result<(), ApiError> {
-    Call::named(action, target, extensions).must_record(app, &caller.who).await
+) -> AuditEntry {
+    Call::named(action, target, extensions).line(app, &caller.who, "ok".into())
 }

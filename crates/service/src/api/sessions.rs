@@ -10,8 +10,9 @@ use super::{
     body,
     browser::Cookie,
     caller::{Caller, Credential},
+    calls::to_its_end,
     limits::{account_locked_out, count_account, count_source, source_locked_out},
-    record::{Call, record_deed},
+    record::{Call, Recorded, deed_line},
 };
 use crate::{
     password_hash::{HashError, Looked},
@@ -97,6 +98,16 @@ pub(super) struct Begun {
     (status = 401, description = "name or password is wrong")))]
 pub(super) async fn login(
     State(app): State<Arc<App>>,
+    extensions: Extensions,
+    headers: HeaderMap,
+    bytes: Result<Bytes, BytesRejection>,
+) -> Result<Response, ApiError> {
+    let calls = app.calls.clone();
+    to_its_end(&calls, log_in(app, extensions, headers, bytes)).await
+}
+
+async fn log_in(
+    app: Arc<App>,
     extensions: Extensions,
     headers: HeaderMap,
     bytes: Result<Bytes, BytesRejection>,
@@ -244,15 +255,9 @@ pub(super) async fn begin(
         last_used_at: now,
         ends_at: now + app.sessions.longest,
     };
-    if !app.store.begin_web_session(&session, &text.hash(), password, AT_ONCE, app.sessions.idle).await? {
-        return Ok(None);
-    }
-    if let Err(error) = call.must_record(app, &session.who).await {
-        // Nobody has its text. If this fails as well, it ends by itself.
-        app.store.end_web_session(&session.id).await.ok();
-        return Err(error);
-    }
-    Ok(Some(Begun { session, text }))
+    let (line, idle) = (call.line(app, &session.who, "ok".into()), app.sessions.idle);
+    let begun = app.store.begin_web_session(&session, &text.hash(), password, AT_ONCE, idle, &line).await?;
+    Ok(begun.then_some(Begun { session, text }))
 }
 
 /// Who calls: for a session with its CSRF token, for a token without.
@@ -287,11 +292,11 @@ pub(super) async fn logout(
         let hint = "a token is revoked: `metalform token revoke`";
         return Err(ApiError::new(409, "no_session", "a token has no session that could end", hint));
     };
-    // First of all it opens nothing any more, recorded or not.
-    app.store.end_web_session(&session.id).await?;
-    record_deed(&app, &caller, &extensions, audit_action::SESSION_LOGOUT, session.name.clone()).await?;
+    let line = deed_line(&app, &caller, &extensions, audit_action::SESSION_LOGOUT, session.name.clone());
+    app.store.log_out(&session.id, &line).await?;
     let cookie = app.browser.clear(Cookie::Session);
-    Ok((AppendHeaders([(header::SET_COOKIE, cookie)]), Json(json!({"status": "logged_out"}))).into_response())
+    let cookie = AppendHeaders([(header::SET_COOKIE, cookie)]);
+    Ok((Recorded, cookie, Json(json!({"status": "logged_out"}))).into_response())
 }
 
 impl From<HashError> for ApiError {

@@ -7,7 +7,7 @@ use super::{
     ApiError, App, body,
     caller::Caller,
     grant::{ClusterName, check_name, check_reach, in_words, scope_of},
-    record::record_deed,
+    record::{Recorded, deed_line},
 };
 use crate::token_text::TokenText;
 use axum::{
@@ -97,13 +97,9 @@ pub(super) async fn create(
         last_used_at: None,
         revoked_at: None,
     };
-    app.store.add_api_token(&token, &text.hash()).await?;
-    if let Err(error) = record_deed(&app, &caller, &extensions, audit_action::TOKEN_CREATE, deed(&token)).await {
-        // Nobody has seen its text. If this fails as well, its name stays taken until somebody revokes it.
-        app.store.revoke_api_token(&token.id, now).await.ok();
-        return Err(error);
-    }
-    Ok((StatusCode::CREATED, Json(Made { token: text.expose(), of: &token })).into_response())
+    let line = deed_line(&app, &caller, &extensions, audit_action::TOKEN_CREATE, deed(&token));
+    app.store.add_api_token(&token, &text.hash(), &line).await?;
+    Ok((StatusCode::CREATED, Recorded, Json(Made { token: text.expose(), of: &token })).into_response())
 }
 
 /// Lets a token open nothing any more.
@@ -114,20 +110,19 @@ pub(super) async fn revoke(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
     extensions: Extensions,
-) -> Result<Json<ApiToken>, ApiError> {
+) -> Result<(Recorded, Json<ApiToken>), ApiError> {
     let found = app.store.api_token(&id).await?.filter(|(token, _)| caller.scope.includes(&token.clusters));
     let Some((token, _)) = found else {
         let shown: String = id.chars().take(80).collect();
         let hint = "`metalform token list` lists the tokens with their ids";
         return Err(ApiError::new(404, "unknown_token", format!("no token has the id {shown:?}"), hint));
     };
-    // First of all it opens nothing any more, recorded or not.
-    app.store.revoke_api_token(&id, app.clock.now()).await?;
-    record_deed(&app, &caller, &extensions, audit_action::TOKEN_REVOKE, deed(&token)).await?;
+    let line = deed_line(&app, &caller, &extensions, audit_action::TOKEN_REVOKE, deed(&token));
+    app.store.revoke_api_token(&id, app.clock.now(), &line).await?;
     let revoked = app.store.api_token(&id).await?;
     // Tokens are never deleted.
     let gone = || ApiError::new(503, "store_unavailable", "the token can't be read back", "try again");
-    revoked.map(|(token, _)| Json(token)).ok_or_else(gone)
+    revoked.map(|(token, _)| (Recorded, Json(token))).ok_or_else(gone)
 }
 
 /// What the audit says that was made or revoked.

@@ -7,7 +7,7 @@ use super::{
     caller::Caller,
     grant::{ClusterName, check_name, check_reach, in_words, scope_of},
     limits::{account_locked_out, count_account},
-    record::{Call, record_deed},
+    record::{Call, Recorded, deed_line},
 };
 use crate::password_hash::Looked;
 use axum::{
@@ -96,12 +96,9 @@ pub(super) async fn create(
         password_set_at: now,
         last_login_at: None,
     };
-    app.store.add_user(&user, &hash).await?;
-    if let Err(error) = record_deed(&app, &caller, &extensions, audit_action::USER_CREATE, deed(&user)).await {
-        app.store.remove_user(&user.name).await.ok();
-        return Err(error);
-    }
-    Ok((StatusCode::CREATED, Json(user)).into_response())
+    let line = deed_line(&app, &caller, &extensions, audit_action::USER_CREATE, deed(&user));
+    app.store.add_user(&user, &hash, &line).await?;
+    Ok((StatusCode::CREATED, Recorded, Json(user)).into_response())
 }
 
 /// Removes a user; all their sessions end.
@@ -112,12 +109,14 @@ pub(super) async fn remove(
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
     extensions: Extensions,
-) -> Result<Json<User>, ApiError> {
+) -> Result<(Recorded, Json<User>), ApiError> {
     let (user, _) = reachable(&app, &caller, &name).await?;
-    // First of all they get in no more, recorded or not.
-    app.store.remove_user(&name).await?;
-    record_deed(&app, &caller, &extensions, audit_action::USER_REMOVE, deed(&user)).await?;
-    Ok(Json(user))
+    let line = deed_line(&app, &caller, &extensions, audit_action::USER_REMOVE, deed(&user));
+    if !app.store.remove_user(&name, &line).await? {
+        // Somebody else was faster.
+        return Err(unknown(&name));
+    }
+    Ok((Recorded, Json(user)))
 }
 
 /// Gives a user another password; all their sessions end. Everybody changes their own and shows the present one; an admin
@@ -136,7 +135,7 @@ pub(super) async fn set_password(
     Path(name): Path<String>,
     extensions: Extensions,
     bytes: Bytes,
-) -> Result<Json<User>, ApiError> {
+) -> Result<(Recorded, Json<User>), ApiError> {
     let hint = "send {\"password\": \"…\"}, and for one's own \"old_password\": \"…\"";
     let NewPassword { password, old_password } = body::read(&bytes, hint)?;
     let is_own = caller.session().is_some_and(|session| session.user.as_ref() == Some(&name));
@@ -153,17 +152,13 @@ pub(super) async fn set_password(
     }
     let new = app.passwords.hash(password.into()).await?;
     let now = app.clock.now();
-    if !app.store.set_password(&name, &new, Some(&present), now).await? {
+    let line = deed_line(&app, &caller, &extensions, audit_action::USER_PASSWORD, name.clone());
+    if !app.store.set_password(&name, &new, Some(&present), now, &line).await? {
         let hint = "look who it was in the audit, and try again";
         return Err(ApiError::new(409, "password_changed", "somebody else changed the password meanwhile", hint));
     }
-    if let Err(error) = record_deed(&app, &caller, &extensions, audit_action::USER_PASSWORD, name.clone()).await {
-        // What can't be recorded is taken back. Their sessions are gone: they log in again.
-        app.store.rehash_password(&name, &new, &present).await.ok();
-        return Err(error);
-    }
     user.password_set_at = now;
-    Ok(Json(user))
+    Ok((Recorded, Json(user)))
 }
 
 /// That the present password was shown. Whoever sits down at an open browser has the session and not that; guesses count like
@@ -202,10 +197,12 @@ async fn check_present(
 /// The user of that name, if the caller may know of them.
 async fn reachable(app: &App, caller: &Caller, name: &str) -> Result<(User, PasswordHash), ApiError> {
     let found = app.store.user(name).await?;
-    found.filter(|(user, _)| caller.scope.includes(&user.clusters)).ok_or_else(|| {
-        let shown: String = name.chars().take(80).collect();
-        ApiError::new(404, "unknown_user", format!("no user is named {shown:?}"), "`metalform user list` lists them")
-    })
+    found.filter(|(user, _)| caller.scope.includes(&user.clusters)).ok_or_else(|| unknown(name))
+}
+
+fn unknown(name: &str) -> ApiError {
+    let shown: String = name.chars().take(80).collect();
+    ApiError::new(404, "unknown_user", format!("no user is named {shown:?}"), "`metalform user list` lists them")
 }
 
 fn check_new_password(user: &str, password: &str) -> Result<(), ApiError> {

@@ -1,7 +1,7 @@
 //! A data folder through starts, crashes, wrong keys and new ones.
 
 use super::{sealed_file::AUDIT_KEY, start::old_file, *};
-use crate::{Config, WallClock};
+use crate::{Config, audit::own_line, clock::WallClock};
 use futures_util::FutureExt;
 use metalform_boot::TokenKey;
 use metalform_model::{
@@ -95,7 +95,7 @@ async fn fill(store: &Store, secrets: &Secrets) {
         event: NewEvent::new(NOW, kind::DEPLOYMENT_STARTED, "accepted"),
         plan,
     };
-    store.accept(&new).await.unwrap();
+    store.accept(&new, &own_line(&WallClock, "cluster.deploy", "c", "ok")).await.unwrap();
     let (id, account) = (new.record.id, Account::AhvRoot);
     let sealed = secrets.sealer().seal(id, account, &PASSWORD.into()).unwrap();
     let credentials = vec![SealedCredential { account, user: "root".into(), sealed, created_at: NOW }];

@@ -56,6 +56,7 @@ async fn the_operators_calls_are_recorded_with_their_outcome() {
     assert_eq!(
         audited(&rig, 0).await,
         [
+            "bootstrap cluster.deploy c ok",
             "bootstrap api.post /api/v1/clusters ok",
             "bootstrap api.get /api/v1/clusters/nobody refused:unknown_cluster",
             "bootstrap api.post /api/v1/clusters refused:bad_plan",

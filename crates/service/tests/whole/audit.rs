@@ -6,9 +6,9 @@ use axum::{
     http::{Request, StatusCode, header},
 };
 use http_body_util::BodyExt;
-use metalform_model::audit_action;
+use metalform_model::{Clock, ClusterPhase, audit_action};
 use metalform_service::{Config, WallClock, rotate_secret_key, serve};
-use metalform_store::{AuditFilter, AuditHead, AuditKey, AuditReader};
+use metalform_store::{AuditFilter, AuditHead, AuditKey, AuditReader, Changes};
 use serde_json::Value;
 use sqlx::{Connection, SqliteConnection};
 use std::{
@@ -35,7 +35,7 @@ impl Folder {
         Folder(path)
     }
 
-    fn data(&self) -> PathBuf {
+    pub fn data(&self) -> PathBuf {
         self.0.join("data")
     }
 
@@ -95,6 +95,7 @@ async fn every_action_is_recorded_and_every_action_recorded_is_a_known_one() {
         rig.boot_call(method, path, "10.240.0.11", "{}").await;
     }
     rig.call("DELETE", "/api/v1/clusters/c", "").await;
+    ask_for_a_cluster(&rig).await;
     let (_, made) = rig.call("POST", "/api/v1/tokens", r#"{"name":"ci","role":"viewer"}"#).await;
     rig.call("DELETE", &format!("/api/v1/tokens/{}", made["id"].as_str().unwrap()), "").await;
     for wait in [Duration::ZERO, HOUR] {
@@ -118,6 +119,25 @@ async fn every_action_is_recorded_and_every_action_recorded_is_a_known_one() {
     // What was cut off above was the first stop, and with it the line of the source check.
     let seen: BTreeSet<&str> = seen.into_iter().chain(source_check_off().await).collect();
     assert_eq!(seen, BTreeSet::from(audit_action::ALL));
+}
+
+/// What an operator may ask for while a cluster is on its way.
+async fn ask_for_a_cluster(rig: &Rig) {
+    let mut plan = rig.plan("d", 1);
+    plan["cluster"]["start"] = "on-command".into();
+    plan["cluster"]["external_ip"] = "10.240.0.201".into();
+    for (key, ip) in [("mgmt_ip", "10.240.0.31"), ("ahv_ip", "10.240.0.32"), ("cvm_ip", "10.240.0.33")] {
+        plan["nodes"][0][key] = ip.into();
+    }
+    rig.deploy(&plan).await;
+    for (phase, path) in [(ClusterPhase::WaitingForNodes, "form"), (ClusterPhase::Failed, "retry")] {
+        let mut record = rig.state("d").await.record;
+        record.enter(phase, "as if".into(), rig.clock.now());
+        let lease = rig.store.acquire(record.id, rig.clock.now(), HOUR).await.unwrap().unwrap();
+        rig.store.commit(&lease, Changes { cluster: Some(&record), ..Changes::default() }).await.unwrap();
+        let (status, answer) = rig.call("POST", &format!("/api/v1/clusters/d/{path}"), "").await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{answer}");
+    }
 }
 
 /// Everything that is recorded of a user.

@@ -5,6 +5,7 @@ mod access;
 mod audit;
 mod crashes;
 mod credentials;
+mod deeds;
 mod deployments;
 mod formation;
 mod inline;

@@ -343,6 +343,13 @@ impl Rig {
         Answered { status: parts.status, headers: parts.headers, body, text }
     }
 
+    /// Waits until every call has ended, also those whose caller has hung up.
+    pub async fn calls_ended(&self) {
+        self.service.calls.close();
+        self.service.calls.wait().await;
+        self.service.calls.reopen();
+    }
+
     /// A stream of the control plane, opened.
     pub async fn stream(&self, path: &str, token: &str) -> Body {
         self.stream_with(path, ("authorization", &format!("Bearer {token}"))).await

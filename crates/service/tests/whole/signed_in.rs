@@ -4,7 +4,7 @@ use super::{
     rig::{Answered, Rig},
     sessions::{browser, make_user},
 };
-use metalform_model::{ApiRole, Clock, Scope, SingleSignOn, WebSession};
+use metalform_model::{ApiRole, AuditEntry, Clock, Scope, SingleSignOn, WebSession, audit_action};
 use metalform_store::TokenHash;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -33,7 +33,15 @@ async fn of_single_sign_on(rig: &Rig, n: u8, name: &str, subject: &str) -> Strin
         ends_at: now + 12 * HOUR,
     };
     let hash = TokenHash(hex::encode(Sha256::digest(&text)));
-    assert!(rig.store.begin_web_session(&session, &hash, None, 10, HOUR).await.unwrap());
+    let line = AuditEntry {
+        at: now,
+        who: session.who.clone(),
+        action: audit_action::SESSION_LOGIN.into(),
+        target: name.into(),
+        source: "10.0.0.1".into(),
+        outcome: "ok".into(),
+    };
+    assert!(rig.store.begin_web_session(&session, &hash, None, 10, HOUR, &line).await.unwrap());
     format!("__Host-metalform={text}")
 }
 

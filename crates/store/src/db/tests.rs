@@ -41,9 +41,12 @@ async fn write(store: &Store, id: uuid::Uuid, n: usize) -> Result<(), StoreError
         1 => {
             let mut many = new_cluster("test", &[("x", None), ("y", None)]);
             many.event.message = long;
-            store.accept(&many).await.map(drop)
+            store.accept(&many, &audit_entry("x")).await.map(drop)
         }
-        2 => store.request("prod", OperatorRequest::Retry { formation: None }, event(&long)).await.map(drop),
+        2 => store
+            .request("prod", OperatorRequest::Retry { formation: None }, event(&long), &audit_entry("x"))
+            .await
+            .map(drop),
         3 => store.add_evidence(&evidence(id, &long, Seen::ScriptServed)).await,
         _ => store.add_audit(&audit_entry(&long)).await,
     }
@@ -80,7 +83,7 @@ async fn fails_whole_and_recovers(fault: &'static str, cause: &str, mend: &'stat
     }
     let (_, events, evidence, audit, credentials) = everything(&store, id).await;
     let seqs: Vec<i64> = events.iter().map(|e| e.seq).collect();
-    assert_eq!((seqs, evidence.len(), audit, credentials.len()), (vec![1, 2, 3, 4], 1, 1, 1));
+    assert_eq!((seqs, evidence.len(), audit, credentials.len()), (vec![1, 2, 3, 4], 1, 4, 1));
 }
 
 #[tokio::test]
@@ -140,7 +143,10 @@ async fn writes_that_are_given_up_half_way_leave_the_store_whole() {
             let task = tokio::spawn(async move {
                 for _ in 0..20 {
                     giving_up.add_audit(&audit_entry("x")).await.unwrap();
-                    giving_up.request("prod", OperatorRequest::Retry { formation: None }, event("x")).await.unwrap();
+                    giving_up
+                        .request("prod", OperatorRequest::Retry { formation: None }, event("x"), &audit_entry("asked"))
+                        .await
+                        .unwrap();
                 }
             });
             for _ in 0..n {
@@ -154,6 +160,8 @@ async fn writes_that_are_given_up_half_way_leave_the_store_whole() {
         assert_eq!(events.len(), 1 + state.intents.retries as usize, "a request and its line stand or fall together");
         let lines = store.audit(0, 10_000).await.unwrap();
         assert_eq!(lines.last().map(|l| l.target.as_str()), Some("last"));
+        let asked = lines.iter().filter(|l| l.target == "asked").count();
+        assert_eq!(asked, state.intents.retries as usize, "and so do they with the line of the audit");
         assert_eq!(first_broken_audit_line(None, &lines), None);
     }
 }

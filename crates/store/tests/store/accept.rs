@@ -5,7 +5,7 @@ use metalform_model::*;
 use metalform_store::{Accepted, Changes, NewCluster, OperatorRequest, Store, StoreError};
 
 async fn refusal(store: &Store, new: &NewCluster) -> String {
-    match store.accept(new).await {
+    match store.accept(new, &audit_entry("x")).await {
         Err(error @ StoreError::NodeTaken { .. }) => error.to_string(),
         other => panic!("expected a refusal, got {other:?}"),
     }
@@ -25,7 +25,7 @@ async fn release(store: &Store, new: &NewCluster) {
 async fn a_plan_is_kept_as_it_was_given() {
     let store = Store::in_memory().await.unwrap();
     let new = new_cluster("prod", &[("b", Some("10.0.0.2")), ("a", None)]);
-    assert_eq!(store.accept(&new).await.unwrap(), Accepted::New);
+    assert_eq!(store.accept(&new, &audit_entry("x")).await.unwrap(), Accepted::New);
     let state = state(&store, new.record.id).await;
     assert_eq!((&state.plan, &state.plan_hash, &state.site), (&new.plan, &new.plan_hash, &new.site));
     assert_eq!((&state.record, state.intents, state.vip), (&new.record, Intents::default(), None));
@@ -41,12 +41,12 @@ async fn a_plan_is_kept_as_it_was_given() {
 async fn the_same_plan_again_changes_nothing_and_another_is_told_apart() {
     let store = Store::in_memory().await.unwrap();
     let first = new_cluster("prod", &[("a", None)]);
-    store.accept(&first).await.unwrap();
+    store.accept(&first, &audit_entry("x")).await.unwrap();
     let before = everything(&store, first.record.id).await;
     let again = new_cluster("prod", &[("a", None)]);
-    assert_eq!(store.accept(&again).await.unwrap(), Accepted::Same(first.record.id));
+    assert_eq!(store.accept(&again, &audit_entry("x")).await.unwrap(), Accepted::Same(first.record.id));
     let other = NewCluster { plan_hash: "another".into(), ..new_cluster("prod", &[("b", None)]) };
-    assert_eq!(store.accept(&other).await.unwrap(), Accepted::Differs(first.record.id));
+    assert_eq!(store.accept(&other, &audit_entry("x")).await.unwrap(), Accepted::Differs(first.record.id));
     assert_eq!(everything(&store, first.record.id).await, before);
     assert_eq!(store.living_clusters().await.unwrap().len(), 1);
 }
@@ -55,7 +55,8 @@ async fn the_same_plan_again_changes_nothing_and_another_is_told_apart() {
 async fn of_two_plans_at_once_one_is_new() {
     let store = Store::in_memory().await.unwrap();
     let (a, b) = (new_cluster("prod", &[("a", None)]), new_cluster("prod", &[("a", None)]));
-    let (first, second) = tokio::join!(store.accept(&a), store.accept(&b));
+    let line = audit_entry("x");
+    let (first, second) = tokio::join!(store.accept(&a, &line), store.accept(&b, &line));
     let outcomes = [first.unwrap(), second.unwrap()];
     assert_eq!(outcomes.iter().filter(|o| **o == Accepted::New).count(), 1, "{outcomes:?}");
 }
@@ -64,7 +65,7 @@ async fn of_two_plans_at_once_one_is_new() {
 async fn a_node_of_another_living_cluster_is_refused_and_nothing_is_left_of_the_plan() {
     let store = Store::in_memory().await.unwrap();
     let first = new_cluster("prod", &[("a", Some("10.0.0.1"))]);
-    store.accept(&first).await.unwrap();
+    store.accept(&first, &audit_entry("x")).await.unwrap();
     let table = [
         ([("x", None), ("a", None)], "server_id a belongs to a living node already"),
         ([("x", None), ("b", Some("10.0.0.1"))], "mgmt_ip 10.0.0.1 (of a) belongs to a living node already"),
@@ -85,7 +86,7 @@ async fn a_node_of_another_living_cluster_is_refused_and_nothing_is_left_of_the_
 async fn names_and_addresses_are_free_again_once_their_cluster_is_gone() {
     let store = Store::in_memory().await.unwrap();
     let first = new_cluster("prod", &[("a", Some("10.0.0.1"))]);
-    store.accept(&first).await.unwrap();
+    store.accept(&first, &audit_entry("x")).await.unwrap();
     release(&store, &first).await;
     assert_eq!(store.schedule().await.unwrap(), []);
     assert_eq!(store.cluster_of_address([10, 0, 0, 1].into()).await.unwrap(), None);
@@ -93,7 +94,7 @@ async fn names_and_addresses_are_free_again_once_their_cluster_is_gone() {
     assert_eq!(gone.record.id, first.record.id);
 
     let second = new_cluster("prod", &[("a", Some("10.0.0.1"))]);
-    assert_eq!(store.accept(&second).await.unwrap(), Accepted::New);
+    assert_eq!(store.accept(&second, &audit_entry("x")).await.unwrap(), Accepted::New);
     let named = store.cluster_named("prod").await.unwrap().expect("it lives");
     assert_eq!(named.record.id, second.record.id);
     let of_node = store.cluster_of_node("a").await.unwrap().expect("it lives");
@@ -106,7 +107,7 @@ async fn names_and_addresses_are_free_again_once_their_cluster_is_gone() {
 async fn an_address_of_the_plan_stays_taken_until_the_node_has_it() {
     let store = Store::in_memory().await.unwrap();
     let first = new_cluster("prod", &[("a", Some("10.0.0.1"))]);
-    store.accept(&first).await.unwrap();
+    store.accept(&first, &audit_entry("x")).await.unwrap();
     let lease = lease(&store, first.record.id).await;
     // The node's record doesn't know its address yet.
     store.commit(&lease, Changes { nodes: vec![&first.nodes[0]], ..Changes::default() }).await.unwrap();
@@ -125,7 +126,7 @@ async fn what_an_operator_asks_for_is_kept_with_its_line_in_the_timeline() {
     ] {
         let words = format!("{request:?}");
         let asked = NewEvent::new(T0, kind::OPERATOR, words.split(' ').next().unwrap_or_default());
-        assert_eq!(store.request("prod", request, asked).await.unwrap(), id);
+        assert_eq!(store.request("prod", request, asked, &audit_entry("x")).await.unwrap(), id);
     }
     // A retry that names no driver leaves the one that was named before.
     let formation = Some(FormationChoice::CvmSsh);
@@ -133,6 +134,6 @@ async fn what_an_operator_asks_for_is_kept_with_its_line_in_the_timeline() {
     let messages: Vec<String> =
         store.events(id, 1, 9).await.unwrap().into_iter().map(|e| format!("{} {}", e.seq, e.message)).collect();
     assert_eq!(messages, ["2 Retry", "3 Form", "4 Retry", "5 Absent"]);
-    let unknown = store.request("other", OperatorRequest::Form, event("x")).await.unwrap_err();
+    let unknown = store.request("other", OperatorRequest::Form, event("x"), &audit_entry("x")).await.unwrap_err();
     assert_eq!(unknown.to_string(), "no cluster is named other");
 }

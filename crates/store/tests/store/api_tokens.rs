@@ -28,8 +28,8 @@ async fn what_was_written_down_is_found_by_its_id_after_reopening() {
     let store = Store::open(folder.path()).await.unwrap();
     let limited = token(1, "ci", Scope::Clusters(["a".to_owned(), "b".to_owned()].into()));
     let wide = ApiToken { role: ApiRole::Admin, expires_at: Timestamp(99), ..token(2, "ops", Scope::All) };
-    store.add_api_token(&limited, &hash(1)).await.unwrap();
-    store.add_api_token(&wide, &hash(2)).await.unwrap();
+    store.add_api_token(&limited, &hash(1), &audit_entry("x")).await.unwrap();
+    store.add_api_token(&wide, &hash(2), &audit_entry("x")).await.unwrap();
     store.close().await;
     let store = Store::open(folder.path()).await.unwrap();
     assert_eq!(store.api_token(&limited.id).await.unwrap(), Some((limited.clone(), hash(1))));
@@ -41,12 +41,12 @@ async fn what_was_written_down_is_found_by_its_id_after_reopening() {
 #[tokio::test]
 async fn a_name_is_free_again_once_its_token_is_revoked() {
     let store = Store::in_memory().await.unwrap();
-    store.add_api_token(&token(1, "ci", Scope::All), &hash(1)).await.unwrap();
-    let error = store.add_api_token(&token(2, "ci", Scope::All), &hash(2)).await.unwrap_err();
+    store.add_api_token(&token(1, "ci", Scope::All), &hash(1), &audit_entry("x")).await.unwrap();
+    let error = store.add_api_token(&token(2, "ci", Scope::All), &hash(2), &audit_entry("x")).await.unwrap_err();
     assert!(matches!(&error, StoreError::TokenNameTaken { name } if name == "ci"), "{error:?}");
     assert!(!error.is_transient());
-    store.revoke_api_token(&token(1, "", Scope::All).id, Timestamp(7)).await.unwrap();
-    store.add_api_token(&token(2, "ci", Scope::All), &hash(2)).await.unwrap();
+    store.revoke_api_token(&token(1, "", Scope::All).id, Timestamp(7), &audit_entry("x")).await.unwrap();
+    store.add_api_token(&token(2, "ci", Scope::All), &hash(2), &audit_entry("x")).await.unwrap();
     let revoked: Vec<Option<Timestamp>> =
         store.api_tokens().await.unwrap().into_iter().map(|token| token.revoked_at).collect();
     assert_eq!(revoked, [Some(Timestamp(7)), None]);
@@ -56,14 +56,14 @@ async fn a_name_is_free_again_once_its_token_is_revoked() {
 async fn a_token_stays_revoked_since_when_it_was_and_its_last_use_never_goes_back() {
     let store = Store::in_memory().await.unwrap();
     let one = token(1, "ci", Scope::All);
-    store.add_api_token(&one, &hash(1)).await.unwrap();
+    store.add_api_token(&one, &hash(1), &audit_entry("x")).await.unwrap();
     for at in [5, 9, 7] {
         store.use_api_token(&one.id, Timestamp(at)).await.unwrap();
     }
     for at in [11, 12] {
-        store.revoke_api_token(&one.id, Timestamp(at)).await.unwrap();
+        store.revoke_api_token(&one.id, Timestamp(at), &audit_entry("x")).await.unwrap();
     }
-    store.revoke_api_token("unknown", Timestamp(12)).await.unwrap();
+    store.revoke_api_token("unknown", Timestamp(12), &audit_entry("x")).await.unwrap();
     let (found, _) = store.api_token(&one.id).await.unwrap().unwrap();
     assert_eq!((found.last_used_at, found.revoked_at), (Some(Timestamp(9)), Some(Timestamp(11))));
 }

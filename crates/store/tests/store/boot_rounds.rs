@@ -45,7 +45,11 @@ async fn the_first_key_of_a_round_stays_and_each_is_one_piece_of_evidence() {
     ] {
         let case = format!("{bound:?} in round {round}");
         let evidence = begun(cluster, round, bound);
-        assert_eq!(store.bind_boot_session(&evidence, session(bound, round)).await.unwrap(), expected, "{case}");
+        assert_eq!(
+            store.bind_boot_session(&evidence, session(bound, round), &audit_entry("x")).await.unwrap(),
+            expected,
+            "{case}"
+        );
         assert_eq!(store.unfolded_evidence(cluster, 100).await.unwrap().len(), pieces, "{case}");
         assert_eq!(store.boot_session(ATTEMPT).await.unwrap(), Some(session(newest.0, newest.1)), "{case}");
     }
@@ -55,7 +59,7 @@ async fn the_first_key_of_a_round_stays_and_each_is_one_piece_of_evidence() {
 #[tokio::test]
 async fn a_counter_only_grows() {
     let (store, cluster) = with_cluster().await;
-    store.bind_boot_session(&begun(cluster, 1, key(1)), session(key(1), 1)).await.unwrap();
+    store.bind_boot_session(&begun(cluster, 1, key(1)), session(key(1), 1), &audit_entry("x")).await.unwrap();
     for (counter, expected) in [
         (1, Counted::New),
         (1, Counted::Stale { last: 1 }),
@@ -78,7 +82,10 @@ async fn the_token_alone_fetches_so_many_documents_in_a_round() {
     assert_eq!(granted, 3);
     assert!(store.count_boot_document(ATTEMPT, 2, 3).await.unwrap(), "another round, another three");
     // What was fetched before the exchange doesn't keep the round from having a session.
-    assert_eq!(store.bind_boot_session(&begun(cluster, 1, key(1)), session(key(1), 1)).await.unwrap(), Binding::New);
+    assert_eq!(
+        store.bind_boot_session(&begun(cluster, 1, key(1)), session(key(1), 1), &audit_entry("x")).await.unwrap(),
+        Binding::New
+    );
     assert_eq!(store.count_boot_request(ATTEMPT, key(1), 1).await.unwrap(), Counted::New);
     assert!(!store.count_boot_document(ATTEMPT, 1, 3).await.unwrap());
 }

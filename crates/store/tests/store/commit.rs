@@ -101,7 +101,7 @@ async fn a_commit_under_a_stale_fence_writes_nothing_at_all() {
 #[tokio::test]
 async fn an_address_that_another_living_node_has_is_refused_with_all_of_its_step() {
     let store = Store::in_memory().await.unwrap();
-    store.accept(&new_cluster("first", &[("a", Some("10.0.0.1"))])).await.unwrap();
+    store.accept(&new_cluster("first", &[("a", Some("10.0.0.1"))]), &audit_entry("x")).await.unwrap();
     let id = accept(&store, "second", ["b", "c"]).await;
     let lease = lease(&store, id).await;
     store.add_evidence(&evidence(id, "b", Seen::ScriptServed)).await.unwrap();
@@ -141,7 +141,15 @@ async fn the_timeline_has_no_gaps_however_many_write_it() {
         writers.spawn(async move {
             for n in 0..EACH {
                 if writer % 2 == 0 {
-                    store.request("prod", OperatorRequest::Retry { formation: None }, event("request")).await.unwrap();
+                    store
+                        .request(
+                            "prod",
+                            OperatorRequest::Retry { formation: None },
+                            event("request"),
+                            &audit_entry("x"),
+                        )
+                        .await
+                        .unwrap();
                 } else {
                     let events = vec![event(&format!("{writer} {n} first")), event(&format!("{writer} {n} second"))];
                     store.commit(&lease, Changes { events, ..Changes::default() }).await.unwrap();
@@ -205,7 +213,7 @@ async fn what_no_pass_has_taken_in_makes_its_cluster_due_even_if_the_wake_is_los
     store.commit(&first, rest()).await.unwrap();
     assert_eq!(due().await, Timestamp::NEVER);
     for request in [OperatorRequest::Absent, OperatorRequest::Form, OperatorRequest::Retry { formation: None }] {
-        store.request("prod", request, event("asked")).await.unwrap();
+        store.request("prod", request, event("asked"), &audit_entry("x")).await.unwrap();
         // A pass that had loaded the cluster before ends now, and knows nothing of it.
         store.commit(&first, rest()).await.unwrap();
         assert_eq!(due().await, Timestamp(0), "{request:?}");

@@ -7,6 +7,7 @@ mod audit_heads;
 mod boot_rounds;
 mod commit;
 mod credentials;
+mod deeds;
 mod reopen;
 mod rig;
 mod secret_key;

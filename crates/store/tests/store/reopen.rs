@@ -20,7 +20,7 @@ async fn what_was_committed_is_there_after_reopening() {
     store.commit(&lease, changes).await.unwrap();
     store.add_evidence(&evidence(id, "a", Seen::ScriptServed)).await.unwrap();
     store.add_audit(&audit_entry("prod")).await.unwrap();
-    store.request("prod", OperatorRequest::Form, event("form")).await.unwrap();
+    store.request("prod", OperatorRequest::Form, event("form"), &audit_entry("x")).await.unwrap();
     let mut before = everything(&store, id).await;
     store.close().await;
 

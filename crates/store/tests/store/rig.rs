@@ -78,7 +78,7 @@ pub fn new_cluster(name: &str, nodes: &[(&str, Option<&str>)]) -> NewCluster {
 /// A cluster of two nodes, accepted.
 pub async fn accept(store: &Store, name: &str, ids: [&str; 2]) -> Uuid {
     let new = new_cluster(name, &ids.map(|id| (id, None)));
-    store.accept(&new).await.expect("a plan that nothing speaks against");
+    store.accept(&new, &audit_entry("x")).await.expect("a plan that nothing speaks against");
     new.record.id
 }
 

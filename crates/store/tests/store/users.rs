@@ -45,7 +45,10 @@ fn hash(n: u8) -> TokenHash {
 }
 
 async fn begin(store: &Store, n: u8, user: Option<&str>, at: Timestamp) -> bool {
-    store.begin_web_session(&session(n, user, at), &hash(n), Some(&phc("1")), KEEP, IDLE).await.unwrap()
+    store
+        .begin_web_session(&session(n, user, at), &hash(n), Some(&phc("1")), KEEP, IDLE, &audit_entry("x"))
+        .await
+        .unwrap()
 }
 
 async fn there(store: &Store, ids: std::ops::Range<u8>) -> Vec<u8> {
@@ -60,8 +63,8 @@ async fn there(store: &Store, ids: std::ops::Range<u8>) -> Vec<u8> {
 async fn a_user_is_there_after_reopening_and_no_second_one_of_the_name() {
     let folder = Folder::new();
     let store = Store::open(folder.path()).await.unwrap();
-    store.add_user(&user("ann"), &phc("1")).await.unwrap();
-    let error = store.add_user(&user("ann"), &phc("2")).await.unwrap_err();
+    store.add_user(&user("ann"), &phc("1"), &audit_entry("x")).await.unwrap();
+    let error = store.add_user(&user("ann"), &phc("2"), &audit_entry("x")).await.unwrap_err();
     assert!(matches!(&error, StoreError::UserNameTaken { name } if name == "ann"), "{error:?}");
     assert!(begin(&store, 1, Some("ann"), T0).await);
     store.close().await;
@@ -77,27 +80,30 @@ async fn a_user_is_there_after_reopening_and_no_second_one_of_the_name() {
 async fn a_password_ends_every_session_of_its_user_and_nobody_elses() {
     let store = Store::in_memory().await.unwrap();
     for name in ["ann", "bob"] {
-        store.add_user(&user(name), &phc("1")).await.unwrap();
+        store.add_user(&user(name), &phc("1"), &audit_entry("x")).await.unwrap();
     }
     for (n, name) in [(1, Some("ann")), (2, Some("ann")), (3, Some("bob")), (4, None)] {
         assert!(begin(&store, n, name, T0).await);
     }
-    assert!(!store.set_password("ann", &phc("2"), Some(&phc("other")), T0).await.unwrap());
+    assert!(!store.set_password("ann", &phc("2"), Some(&phc("other")), T0, &audit_entry("x")).await.unwrap());
     assert_eq!(there(&store, 1..5).await, [1, 2, 3, 4], "a password that isn't theirs changes nothing");
-    assert!(store.set_password("ann", &phc("2"), Some(&phc("1")), Timestamp(7)).await.unwrap());
+    assert!(store.set_password("ann", &phc("2"), Some(&phc("1")), Timestamp(7), &audit_entry("x")).await.unwrap());
     assert_eq!(there(&store, 1..5).await, [3, 4]);
     assert_eq!(store.user("ann").await.unwrap().unwrap().0.password_set_at, Timestamp(7));
     assert!(!begin(&store, 5, Some("ann"), T0).await, "the password that was looked at is no longer theirs");
-    assert!(store.remove_user("bob").await.unwrap() && !store.remove_user("bob").await.unwrap());
+    assert!(
+        store.remove_user("bob", &audit_entry("x")).await.unwrap()
+            && !store.remove_user("bob", &audit_entry("x")).await.unwrap()
+    );
     assert!(!begin(&store, 6, Some("bob"), T0).await);
     assert_eq!(there(&store, 1..7).await, [4]);
-    assert!(!store.set_password("bob", &phc("2"), None, T0).await.unwrap());
+    assert!(!store.set_password("bob", &phc("2"), None, T0, &audit_entry("x")).await.unwrap());
 }
 
 #[tokio::test]
 async fn of_one_persons_sessions_the_newest_stay() {
     let store = Store::in_memory().await.unwrap();
-    store.add_user(&user("ann"), &phc("1")).await.unwrap();
+    store.add_user(&user("ann"), &phc("1"), &audit_entry("x")).await.unwrap();
     for n in 1..=5 {
         assert!(begin(&store, n, Some("ann"), T0 + Duration::from_secs(n.into())).await);
     }
@@ -113,11 +119,11 @@ async fn of_one_persons_sessions_the_newest_stay() {
 #[tokio::test]
 async fn the_sessions_that_are_chosen_end_together_with_the_lines_that_say_so() {
     let store = Store::in_memory().await.unwrap();
-    store.add_user(&user("ann"), &phc("1")).await.unwrap();
+    store.add_user(&user("ann"), &phc("1"), &audit_entry("x")).await.unwrap();
     let single_sign_on = Some(SingleSignOn { subject: "7".into(), provider: "p".into() });
     let olga = WebSession { who: "oidc:olga (7)".into(), single_sign_on, ..session(2, None, T0) };
     assert!(begin(&store, 1, Some("ann"), T0).await && begin(&store, 3, None, T0).await);
-    assert!(store.begin_web_session(&olga, &hash(2), None, KEEP, IDLE).await.unwrap());
+    assert!(store.begin_web_session(&olga, &hash(2), None, KEEP, IDLE, &audit_entry("x")).await.unwrap());
     let listed = store.web_sessions().await.unwrap();
     let [of_olga, of_ann, _] = &listed[..] else { panic!("{listed:?}") };
     assert_eq!((of_olga, of_ann), (&olga, &session(1, Some("ann"), T0)));
@@ -150,7 +156,7 @@ async fn what_is_over_is_swept_out_when_somebody_logs_in_and_use_never_goes_back
 #[tokio::test]
 async fn a_hash_is_written_anew_only_over_the_same_password() {
     let store = Store::in_memory().await.unwrap();
-    store.add_user(&user("ann"), &phc("1")).await.unwrap();
+    store.add_user(&user("ann"), &phc("1"), &audit_entry("x")).await.unwrap();
     assert!(store.rehash_password("ann", &phc("1"), &phc("1 stronger")).await.unwrap());
     assert!(!store.rehash_password("ann", &phc("1"), &phc("2")).await.unwrap());
     assert_eq!(store.user("ann").await.unwrap().unwrap().1, phc("1 stronger"));
