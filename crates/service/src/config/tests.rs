@@ -1,4 +1,6 @@
 use super::*;
+use metalform_boot::SourceCheck;
+use std::time::Duration;
 
 const LOOPBACK: &str = "[boot]\nlisten = \"127.0.0.1:8080\"\n";
 
