@@ -36,6 +36,11 @@ pub enum Seen {
     AttemptAsked,
     /// The same, of a script that pins.
     PinnedAttemptAsked,
+    /// The boot script was asked for and can't be made now, because what the image set says of itself can't be read.
+    ScriptHeld {
+        /// What stands in the way.
+        why: String,
+    },
     /// An image file went out.
     ImageServed {
         /// Name within the image set.

@@ -7,8 +7,8 @@
 //! nobody could say the base of.
 
 use crate::{
-    BootProgress, BootStep, BootTrust, CvmAnswer, Failure, Finding, NodePhase, NodeView, PartialImage, RefusedImage,
-    ReportPhase, ServerStatus, Timestamp, Trust, in_words, node_deadline,
+    BootProgress, BootStep, BootTrust, CvmAnswer, Failure, Finding, HeldScript, NodePhase, NodeView, PartialImage,
+    RefusedImage, ReportPhase, ServerStatus, Timestamp, Trust, in_words, node_deadline,
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -201,6 +201,9 @@ fn what_was_seen(view: NodeView<'_>, refusals: &[RefusedRequest]) -> Vec<Observe
         }
         None => add(boot.script_at, fetched.into()),
     }
+    if let Some(held) = &boot.held {
+        add(Some(held.at), "asked for its boot script, and had to wait [image_set_unreadable]".into());
+    }
     add(boot.kernel_at, "fetched the kernel".into());
     add(boot.initrd_at, "fetched the initrd".into());
     if let Some(partial) = &boot.partial {
@@ -283,6 +286,9 @@ fn diagnose(view: NodeView<'_>, refusals: &[RefusedRequest], now: Timestamp) -> 
 /// The first script fetch is awaited.
 fn silent_before_script(view: NodeView<'_>, refusals: &[RefusedRequest], now: Timestamp) -> Option<Diagnosis> {
     let record = view.record;
+    if let Some(held) = &record.boot.held {
+        return Some(held_script(held));
+    }
     if let Some(refused) = last_refusal(refusals, None) {
         return Some(refused);
     }
@@ -321,6 +327,9 @@ fn stalled_installation(boot: &BootProgress, refusals: &[RefusedRequest], now: T
     let of_this_round = |at: Option<Timestamp>| at.filter(|at| *at >= script);
     let reported = of_this_round(boot.reported_at);
     let configured = of_this_round(boot.last_config_at.or(boot.config_at));
+    if let Some(held) = boot.held.as_ref().filter(|held| reported.max(configured).is_none_or(|at| at <= held.at)) {
+        return Some(held_script(held));
+    }
     if let Some(refused) = boot.refused.as_ref().filter(|refused| reported.is_none_or(|at| at <= refused.at)) {
         return Some(refused_image(refused));
     }
@@ -480,6 +489,14 @@ fn silent_installer(boot: &BootProgress, now: Timestamp) -> Option<Diagnosis> {
         let next = "look at the node's console; `metalform retry` images the node again once it has failed";
         diagnosis("reports_stopped", message, next)
     })
+}
+
+fn held_script(held: &HeldScript) -> Diagnosis {
+    diagnosis(
+        "image_set_unreadable",
+        format!("the node asks for its boot script, and gets none: {}", held.why),
+        "put the image set right: `metalform image verify` names what is wrong with its files; the node asks again by itself",
+    )
 }
 
 fn refused_image(refused: &RefusedImage) -> Diagnosis {

@@ -51,10 +51,14 @@ impl StoreDirectory {
     }
 
     async fn boot_nodes(&self, state: &ClusterState) -> Vec<BootNode> {
-        let mut sets: HashMap<Option<&str>, InstallerSet> = HashMap::new();
+        let mut sets = Sets::new();
         for id in state.nodes.iter().map(|node| pinned_set(&node.record)) {
             if let Entry::Vacant(place) = sets.entry(id) {
-                place.insert(self.installer.read_set(id).await);
+                let read = self.installer.read_set(id).await.map_err(|error| {
+                    tracing::error!(error = with_causes(&error), hint = error.hint(), "an image set can't be read");
+                    with_causes(&error)
+                });
+                place.insert(read);
             }
         }
         boot_nodes(state, &self.profiles, &sets)
@@ -152,7 +156,10 @@ fn pinned_set(record: &NodeRecord) -> Option<&str> {
     record.attempt.as_ref()?.inline.as_ref()?.image_set.as_deref()
 }
 
-fn boot_nodes(state: &ClusterState, profiles: &Profiles, sets: &HashMap<Option<&str>, InstallerSet>) -> Vec<BootNode> {
+/// What was read of each image set, or why it can't be read.
+type Sets<'a> = HashMap<Option<&'a str>, Result<InstallerSet, String>>;
+
+fn boot_nodes(state: &ClusterState, profiles: &Profiles, sets: &Sets<'_>) -> Vec<BootNode> {
     let cvm_ips: Vec<Ipv4Addr> =
         state.nodes.iter().zip(&state.plan.nodes).filter_map(|(n, p)| n.record.cvm_ip.or(p.cvm_ip)).collect();
     let nodes = state.nodes.iter().zip(&state.plan.nodes);
@@ -160,7 +167,8 @@ fn boot_nodes(state: &ClusterState, profiles: &Profiles, sets: &HashMap<Option<&
         .filter(|(node, _)| node.record.phase != NodePhase::Released)
         .filter_map(|(node, plan)| {
             let record = &node.record;
-            let set = sets.get(&pinned_set(record))?;
+            let read = sets.get(&pinned_set(record))?;
+            let set = read.as_ref().ok();
             let network = network_of(state, plan, record, &cvm_ips);
             let profile = plan.placement.as_ref().and_then(|p| profiles.get(&p.profile));
             Some(BootNode {
@@ -176,19 +184,20 @@ fn boot_nodes(state: &ClusterState, profiles: &Profiles, sets: &HashMap<Option<&
                 session: None,
                 instruction: instruction(record),
                 config: network.as_ref().map(|n| node_config(&state.plan, plan, n, profile)).unwrap_or_default(),
+                unreadable_set: read.as_ref().err().cloned(),
                 arizona: network
                     .as_ref()
-                    .zip(set.files())
+                    .zip(set.and_then(InstallerSet::files))
                     .map(|(n, files)| arizona_document(&state.plan, plan, n, profile, files)),
                 network: network.as_ref().map(|n| script_network(&state.plan, n)),
                 last_report: record.boot.report.as_ref().map(|r| (r.seq, r.phase)),
-                template: set.template.clone(),
-                image_set: set.id.clone(),
-                squashfs: set.squashfs().map(str::to_owned),
-                has_agent: set.has_agent(),
-                kernel_sha256: set.sha256(ImageRole::Kernel).map(str::to_owned),
-                initrd_sha256: set.sha256(ImageRole::Initrd).map(str::to_owned),
-                manifest_sha256: set.manifest_sha256().map(str::to_owned),
+                template: set.and_then(|set| set.template.clone()),
+                image_set: pinned_set(record).map(str::to_owned),
+                squashfs: set.and_then(InstallerSet::squashfs).map(str::to_owned),
+                has_agent: set.is_some_and(InstallerSet::has_agent),
+                kernel_sha256: set.and_then(|set| set.sha256(ImageRole::Kernel)).map(str::to_owned),
+                initrd_sha256: set.and_then(|set| set.sha256(ImageRole::Initrd)).map(str::to_owned),
+                manifest_sha256: set.and_then(InstallerSet::manifest_sha256).map(str::to_owned),
                 inline: record.attempt.as_ref().is_some_and(|attempt| attempt.inline.is_some()),
                 inline_pins_ca: pins_ca(record),
             })
@@ -318,6 +327,9 @@ impl Links {
         let (node, mgmt_ip) = node
             .and_then(|node| node.mgmt_ip.map(|mgmt_ip| (node, mgmt_ip)))
             .ok_or_else(|| transient("its address isn't recorded yet".into(), "wait: it is tried again"))?;
+        if let Some(why) = node.unreadable_set {
+            return Err(transient(why, "put the set right: `metalform image verify`; or destroy, and deploy again"));
+        }
         let has_digests = node.kernel_sha256.is_some() && node.initrd_sha256.is_some();
         if attempt.inline.as_ref().is_some_and(|inline| inline.has_manifest) && !has_digests {
             let set = node.image_set.as_deref().unwrap_or("of the images folder");

@@ -133,7 +133,7 @@ async fn scripts_are_there(app: &App) -> Result<Vec<PlanFault>, ApiError> {
         true => app.installer.pin(None).await.map_err(images_missing)?.image_set,
         false => None,
     };
-    let set = app.installer.read_set(pinned.as_deref()).await;
+    let set = app.installer.read_set(pinned.as_deref()).await.map_err(images_missing)?;
     match set.try_script(&app.templates, &app.boot_host, inline) {
         Some(Ok(())) => {}
         Some(Err(error)) => {

@@ -59,10 +59,15 @@ async fn offer(visit: &Visit, method: &Method, uri: &Uri) -> Result<Response, Re
     if node.inline {
         return Err(Refusal::OtherUserData);
     }
-    let (text, seen) = render(visit, &node, mgmt_ip)?;
     if !plane.counts_script(&node.server_id) {
         return Err(Refusal::TooManyScripts);
     }
+    // Without the manifest it would be another script: one that compares nothing, starts no agent and pins nothing.
+    if let Some(why) = &node.unreadable_set {
+        plane.journal.record(visit.evidence(&node, attempt.id, Seen::ScriptHeld { why: why.clone() }));
+        return Err(Refusal::SetUnreadable);
+    }
+    let (text, seen) = render(visit, &node, mgmt_ip)?;
     visit.grant(Some(&node));
     let length = text.len();
     let end = visit.clone();
