@@ -79,6 +79,13 @@ pub enum Seen {
     Reported(Report),
 }
 
+impl Seen {
+    /// Whether it begins a round: a machine has what it needs to ask for a session of its own.
+    pub fn begins_round(&self) -> bool {
+        matches!(self, Seen::ScriptServed | Seen::PinnedScriptServed | Seen::AttemptAsked | Seen::PinnedAttemptAsked)
+    }
+}
+
 /// One line of the audit: who did what, from where, and how it ended. Never holds a token or a password.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AuditEntry {

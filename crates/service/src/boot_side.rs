@@ -14,7 +14,7 @@ use metalform_model::{
     AuditEntry, BootAttempt, Evidence, ImageRole, InlineScript, NodeNetwork, NodePhase, NodePlan, NodeRecord, Plan,
     Profiles, SessionKey, SubnetFacts, arizona_document, node_config, with_causes,
 };
-use metalform_orchestrator::{BootLinks, LinkError};
+use metalform_orchestrator::{BootLinks, LinkError, crash_point};
 use metalform_store::{Binding, ClusterState, Counted, Store, StoredSession};
 use secrecy::SecretString;
 use std::{
@@ -252,7 +252,14 @@ pub struct StoreRecorder {
 #[async_trait]
 impl Recorder for StoreRecorder {
     async fn evidence(&self, evidence: Evidence) -> Result<(), Unavailable> {
+        let begins_round = evidence.seen.begins_round();
+        if begins_round {
+            crash_point("intent.round");
+        }
         self.store.add_evidence(&evidence).await.map_err(Unavailable::new)?;
+        if begins_round {
+            crash_point("recorded.round");
+        }
         self.wake.wake(evidence.cluster_id);
         Ok(())
     }
