@@ -207,7 +207,7 @@ pub struct BootProgress {
     /// What iPXE made of kernel and initrd since the script was last fetched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub images_in_ipxe: Option<ImagesInIpxe>,
-    /// Whether the agent has compared all the installer's files since then.
+    /// Whether the agent has compared all that it fetched for the installer since then.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub files_compared: bool,
     /// The trust that the timeline tells.

@@ -169,6 +169,7 @@ fn boot_nodes(state: &ClusterState, profiles: &Profiles, sets: &Sets<'_>) -> Vec
             let record = &node.record;
             let read = sets.get(&pinned_set(record))?;
             let set = read.as_ref().ok();
+            let inline = record.attempt.as_ref().is_some_and(|attempt| attempt.inline.is_some());
             let network = network_of(state, plan, record, &cvm_ips);
             let profile = plan.placement.as_ref().and_then(|p| profiles.get(&p.profile));
             Some(BootNode {
@@ -197,8 +198,8 @@ fn boot_nodes(state: &ClusterState, profiles: &Profiles, sets: &Sets<'_>) -> Vec
                 has_agent: set.is_some_and(InstallerSet::has_agent),
                 kernel_sha256: set.and_then(|set| set.sha256(ImageRole::Kernel)).map(str::to_owned),
                 initrd_sha256: set.and_then(|set| set.sha256(ImageRole::Initrd)).map(str::to_owned),
-                manifest_sha256: set.and_then(InstallerSet::manifest_sha256).map(str::to_owned),
-                inline: record.attempt.as_ref().is_some_and(|attempt| attempt.inline.is_some()),
+                manifest_sha256: set.and_then(|set| set.manifest_sha256(inline)).map(str::to_owned),
+                inline,
                 inline_pins_ca: pins_ca(record),
             })
         })

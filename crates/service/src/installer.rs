@@ -84,9 +84,11 @@ impl InstallerSet {
         self.manifest.as_ref()?.with_role(ImageRole::Squashfs).map(|file| file.name.as_str())
     }
 
-    /// The digest of the manifest, where the set was asked for by its id: the default one may become another under way.
-    pub fn manifest_sha256(&self) -> Option<&str> {
-        self.id.as_ref().and(self.manifest_sha256.as_deref())
+    /// The digest of the manifest, where the script stands in user data (`inline`). One that is fetched doesn't name it: the
+    /// default set may become another under way. Where that happens to a script in user data which names no set, the kernel
+    /// isn't the one that it compares with either.
+    pub fn manifest_sha256(&self, inline: bool) -> Option<&str> {
+        self.manifest_sha256.as_deref().filter(|_| inline)
     }
 
     /// The digest of the file of that role.
@@ -122,7 +124,7 @@ impl InstallerSet {
             image_set: self.id.as_deref(),
             squashfs: self.squashfs(),
             has_agent: self.has_agent(),
-            manifest_sha256: self.manifest_sha256(),
+            manifest_sha256: self.manifest_sha256(inline),
             kernel_sha256: self.sha256(ImageRole::Kernel),
             initrd_sha256: self.sha256(ImageRole::Initrd),
             checked_token: Some(&tokens.checked),

@@ -10,12 +10,12 @@ use std::time::Duration;
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Makes the plain images of a rig a set that says of itself what an installer's does, with all of its files but `without`.
-fn write_set(rig: &Rig, template: &str, without: &[&str]) {
+pub fn write_set(rig: &Rig, template: &str, without: &[&str]) {
     write_manifest(rig, template, without, json!({"kind": "phoenix-ce", "command": ["/phoenix/phoenix"]}));
 }
 
 /// The same without our agent, so that its installer boots by itself.
-fn write_set_without_agent(rig: &Rig, template: &str) {
+pub fn write_set_without_agent(rig: &Rig, template: &str) {
     write_manifest(rig, template, &[], Value::Null);
 }
 
