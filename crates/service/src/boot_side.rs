@@ -346,10 +346,11 @@ impl Links {
         }
         let pinned = attempt.inline.as_ref().is_some_and(|inline| inline.pins_ca);
         let pin = self.ca_pin.as_ref().filter(|_| pinned).map(CaPin::digits);
+        let would_pin = pin.is_some() && node.has_agent && self.templates.pins(node.template.as_deref());
         let tokens = ScriptTokens::of(&self.key, attempt.id, pin);
         match script_of(&self.templates, &node, mgmt_ip, &self.host, &tokens) {
             // The attempt was opened with another configuration, and the boot plane goes by what it recorded then.
-            Some(Ok(script)) if script.contains(" ca_sha256=") != pinned => Err(transient(
+            Some(Ok(_)) if would_pin != pinned => Err(transient(
                 "[boot] tls, or the template's place {{ca_sha256}}, is another than when the boot attempt began".into(),
                 "put it back; or destroy, and deploy again",
             )),

@@ -92,8 +92,8 @@ fn render(visit: &Visit, node: &BootNode, mgmt_ip: Ipv4Addr) -> Result<(String, 
     let template = node.template.as_deref();
     match plane.settings.templates.render(template, &values) {
         Some(Ok(text)) => {
-            // By its text: a script without the word has an agent that asks in the clear, whatever was meant.
-            let is_pinned = pin.is_some_and(|digits| text.contains(&format!(" ca_sha256={digits}")));
+            // By what it boots, and not by what was meant.
+            let is_pinned = pin.is_some() && node.has_agent && plane.settings.templates.pins(template);
             Ok((text, is_pinned))
         }
         Some(Err(error)) => {
