@@ -214,7 +214,7 @@ impl Code {
                 "let proxies on the way pass the connection as it is, or set `[boot] tls = \"off\"`; then restart the machine"
             }
             Code::TlsUntrusted => {
-                "restart the machine if the service's `tls/ca.pem` was replaced; else find out who answers in its name on this network"
+                "restart the machine if the service's `tls/ca.pem` was replaced, or `metalform retry` where its script stands in user data; else find out who answers in its name on this network"
             }
             Code::WipeFailed => "the drive is broken or protected: have it replaced, or name another one in the plan",
         }

@@ -205,7 +205,8 @@ impl Attempt<'_> {
         let command = self.prepare(&manifest, &workspace, &document, &drives)?;
 
         // From here on disks are written.
-        self.confirm_attempt(files.len())?;
+        let compared: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
+        self.confirm_attempt(&compared)?;
         self.look_again(&config, &drives)?;
         self.clear_drives(&drives)?;
         self.run_installer(command)?;
@@ -427,7 +428,7 @@ impl Attempt<'_> {
 
     /// The gate before the disks. A report that is only accepted isn't enough: it must have been recorded as new, which
     /// the boot plane does for an open boot attempt alone.
-    fn confirm_attempt(&self, compared: usize) -> Result<(), Finding> {
+    fn confirm_attempt(&self, compared: &[&str]) -> Result<(), Finding> {
         let message = "starts the installer";
         self.say(message);
         self.reporter.milestone(Milestone {

@@ -72,6 +72,9 @@ pub struct BootNode {
     pub instruction: Instruction,
     /// Its configuration document, handed out as it is.
     pub config: serde_json::Value,
+    /// Why its image set can't be read now. Nothing else that is said here of the set counts then: what isn't known isn't
+    /// taken for missing.
+    pub unreadable_set: Option<String>,
     /// Its document for the installer of Nutanix CE, without the URL that progress is told to; `None` where its image set
     /// has no manifest.
     pub arizona: Option<serde_json::Value>,

@@ -24,6 +24,7 @@ mod proof;
 mod query;
 mod recent_parts;
 mod refusal;
+mod round;
 mod routes;
 mod script;
 mod session;

@@ -137,6 +137,10 @@ impl BootPlane {
             return node.inline_pins_ca;
         }
         let settings = &self.settings;
+        // Nobody knows whether there is an agent: nothing goes in the clear that perhaps shouldn't.
+        if node.unreadable_set.is_some() {
+            return settings.ca_pin.is_some();
+        }
         settings.ca_pin.is_some() && node.has_agent && settings.templates.pins(node.template.as_deref())
     }
 

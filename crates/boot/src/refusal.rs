@@ -81,6 +81,9 @@ pub(crate) enum Refusal {
     /// There is no script for this node: no such template, a value that can't stand in a script, or a method without meaning.
     #[error("there is no script for this server")]
     NoScript,
+    /// What its image set says of itself can't be read now, so nobody knows what its script would have to hold.
+    #[error("the image set of this server can not be read now")]
+    SetUnreadable,
     /// Something else than `t` in the query.
     #[error("the only query parameter is t")]
     UnknownParameter,
@@ -180,6 +183,7 @@ impl Refusal {
             Refusal::NotNow => "not_now",
             Refusal::StoreAway => "store_away",
             Refusal::NoScript => "no_script",
+            Refusal::SetUnreadable => "image_set_unreadable",
             Refusal::UnknownParameter => "unknown_parameter",
             Refusal::BadAddress => "bad_address",
             Refusal::BadStep => "bad_step",
@@ -237,6 +241,7 @@ impl Refusal {
             Refusal::NotNow
             | Refusal::TooManyScripts
             | Refusal::StoreAway
+            | Refusal::SetUnreadable
             | Refusal::ImageUnreadable
             | Refusal::ImageUnverified
             | Refusal::ImageNotReady
@@ -274,6 +279,7 @@ impl Refusal {
             Refusal::Installed => "to install it again, retry the cluster",
             Refusal::NotNow | Refusal::TooManyScripts | Refusal::ImageNotReady => "ask again after Retry-After",
             Refusal::StoreAway => "ask again after Retry-After; the service's own log says what the store lacks",
+            Refusal::SetUnreadable => "`metalform explain` says why; the machine asks again by itself",
             Refusal::NoScript => "the service's log names the template or value at fault",
             Refusal::UnknownParameter => "remove everything from the query but `t`",
             Refusal::BadAddress => "use the node's `mgmt_ip`",
@@ -376,7 +382,7 @@ mod tests {
     use super::*;
     use crate::script::TemplateFault;
 
-    const ON_THE_SCRIPT_ROUTE: [Refusal; 12] = [
+    const ON_THE_SCRIPT_ROUTE: [Refusal; 13] = [
         Refusal::NetworkNotAllowed,
         Refusal::UnknownServer,
         Refusal::ForeignAddress,
@@ -387,6 +393,7 @@ mod tests {
         Refusal::NotNow,
         Refusal::TooManyScripts,
         Refusal::StoreAway,
+        Refusal::SetUnreadable,
         Refusal::NoScript,
         Refusal::OtherUserData,
     ];
@@ -430,6 +437,7 @@ mod tests {
             (Refusal::NotNow, 503, Some("30")),
             (Refusal::TooManyScripts, 503, Some("10")),
             (Refusal::StoreAway, 503, Some("10")),
+            (Refusal::SetUnreadable, 503, Some("10")),
             (Refusal::TokenWrong, 200, None),
             (Refusal::Installed, 200, None),
         ] {

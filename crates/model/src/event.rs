@@ -100,6 +100,8 @@ pub mod kind {
     pub const BOOT_ATTEMPT_CLOSED: &str = "boot_attempt_closed";
     /// The node fetched its script.
     pub const SCRIPT_SERVED: &str = "script_served";
+    /// The node asked for its script, and there is none as long as its image set can't be read.
+    pub const SCRIPT_HELD: &str = "script_held";
     /// The node fetched a file of the image set, or part of one.
     pub const IMAGE_SERVED: &str = "image_served";
     /// The node asked for a file of the image set that can't go out.

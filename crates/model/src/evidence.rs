@@ -36,6 +36,11 @@ pub enum Seen {
     AttemptAsked,
     /// The same, of a script that pins.
     PinnedAttemptAsked,
+    /// The boot script was asked for and can't be made now, because what the image set says of itself can't be read.
+    ScriptHeld {
+        /// What stands in the way.
+        why: String,
+    },
     /// An image file went out.
     ImageServed {
         /// Name within the image set.
@@ -72,6 +77,13 @@ pub enum Seen {
     InstallerCalled(InstallerCall),
     /// The node reported.
     Reported(Report),
+}
+
+impl Seen {
+    /// Whether it begins a round: a machine has what it needs to ask for a session of its own.
+    pub fn begins_round(&self) -> bool {
+        matches!(self, Seen::ScriptServed | Seen::PinnedScriptServed | Seen::AttemptAsked | Seen::PinnedAttemptAsked)
+    }
 }
 
 /// One line of the audit: who did what, from where, and how it ended. Never holds a token or a password.

@@ -7,8 +7,9 @@
 //! nobody could say the base of.
 
 use crate::{
-    BootProgress, BootStep, BootTrust, CvmAnswer, Failure, Finding, NodePhase, NodeView, PartialImage, RefusedImage,
-    ReportPhase, ServerStatus, Timestamp, Trust, in_words, node_deadline,
+    BootAttempt, BootProgress, BootStep, BootTrust, CvmAnswer, Failure, Finding, HeldScript, NodePhase, NodeRecord,
+    NodeView, PartialImage, RefusedImage, ReportPhase, ScriptOrigin, ServerStatus, Timestamp, Trust, in_words,
+    node_deadline,
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -201,6 +202,9 @@ fn what_was_seen(view: NodeView<'_>, refusals: &[RefusedRequest]) -> Vec<Observe
         }
         None => add(boot.script_at, fetched.into()),
     }
+    if let Some(held) = &boot.held {
+        add(Some(held.at), "asked for its boot script, and had to wait [image_set_unreadable]".into());
+    }
     add(boot.kernel_at, "fetched the kernel".into());
     add(boot.initrd_at, "fetched the initrd".into());
     if let Some(partial) = &boot.partial {
@@ -262,7 +266,7 @@ fn diagnose(view: NodeView<'_>, refusals: &[RefusedRequest], now: Timestamp) -> 
         if stood(NodePhase::Ordered) || stood(NodePhase::WaitingForBoot) {
             found.extend(silent_before_script(view, refusals, now));
         } else if stood(NodePhase::Imaging) {
-            found.extend(stalled_installation(&record.boot, refusals, now));
+            found.extend(stalled_installation(record, refusals, now));
         } else if stood(NodePhase::WaitingForCvm) {
             found.extend(silent_cvm(view, now));
         }
@@ -283,6 +287,9 @@ fn diagnose(view: NodeView<'_>, refusals: &[RefusedRequest], now: Timestamp) -> 
 /// The first script fetch is awaited.
 fn silent_before_script(view: NodeView<'_>, refusals: &[RefusedRequest], now: Timestamp) -> Option<Diagnosis> {
     let record = view.record;
+    if let Some(held) = &record.boot.held {
+        return Some(held_script(held));
+    }
     if let Some(refused) = last_refusal(refusals, None) {
         return Some(refused);
     }
@@ -316,11 +323,15 @@ fn silent_before_script(view: NodeView<'_>, refusals: &[RefusedRequest], now: Ti
 
 /// The script was fetched; which step is the first that is missing? A machine that fetched its script again began anew:
 /// what it showed before counts no more.
-fn stalled_installation(boot: &BootProgress, refusals: &[RefusedRequest], now: Timestamp) -> Option<Diagnosis> {
+fn stalled_installation(record: &NodeRecord, refusals: &[RefusedRequest], now: Timestamp) -> Option<Diagnosis> {
+    let boot = &record.boot;
     let script = boot.last_script_at.or(boot.script_at)?;
     let of_this_round = |at: Option<Timestamp>| at.filter(|at| *at >= script);
     let reported = of_this_round(boot.reported_at);
     let configured = of_this_round(boot.last_config_at.or(boot.config_at));
+    if let Some(held) = boot.held.as_ref().filter(|held| reported.max(configured).is_none_or(|at| at <= held.at)) {
+        return Some(held_script(held));
+    }
     if let Some(refused) = boot.refused.as_ref().filter(|refused| reported.is_none_or(|at| at <= refused.at)) {
         return Some(refused_image(refused));
     }
@@ -363,7 +374,7 @@ fn stalled_installation(boot: &BootProgress, refusals: &[RefusedRequest], now: T
             ),
         ));
     }
-    if let Some(failed) = step.and_then(failed_tls) {
+    if let Some(failed) = step.and_then(|step| failed_tls(step, record)) {
         return Some(failed);
     }
     if let Some(BootStep::Error(errno)) = step {
@@ -433,22 +444,35 @@ fn stalled_installation(boot: &BootProgress, refusals: &[RefusedRequest], now: T
 
 /// What the agent says with the one thing that it can still say without TLS. Anybody who has the boot token could say it, too,
 /// and it moves nothing.
-fn failed_tls(step: BootStep) -> Option<Diagnosis> {
+fn failed_tls(step: BootStep, record: &NodeRecord) -> Option<Diagnosis> {
+    let origin = record.attempt.as_ref().map_or(ScriptOrigin::Url, BootAttempt::script_origin);
     let (code, cause, next) = match step {
         BootStep::TlsUntrusted => (
             "tls_untrusted",
             "the agent asked over TLS and was answered with a certificate that is not of the authority which its boot \
              script pins; it has stopped, with nothing asked for and nothing written",
-            "if `tls/ca.pem` of the service was replaced meanwhile, restart the server in the cloud's console: its next \
-             script pins the new one. If not, something between the node and the service answers in the service's name: \
-             find it before anything is installed on that network",
+            match origin {
+                ScriptOrigin::Url => {
+                    "if `tls/ca.pem` of the service was replaced meanwhile, restart the server in the cloud's console: its \
+                     next script pins the new one. If not, something between the node and the service answers in the \
+                     service's name: find it before anything is installed on that network"
+                }
+                // A restart runs the same script again.
+                ScriptOrigin::UserData => {
+                    "if `tls/ca.key` of the service was replaced meanwhile, the script in the server's user data pins the old \
+                     authority, at each restart again: `metalform retry` once the node has failed gives it another. If not, \
+                     something between the node and the service answers in the service's name: find it before anything is \
+                     installed on that network"
+                }
+            },
         ),
         BootStep::TlsFailed => (
             "tls_failed",
             "the agent asked over TLS, as its boot script pins it, and no TLS came about; it has stopped, with nothing asked \
              for and nothing written",
             "a proxy between the node and the service that takes HTTP alone can't pass TLS through: let it pass the \
-             connection as it is, or set [boot] tls = \"off\" and restart the server",
+             connection as it is, and restart the server; or set [boot] tls = \"off\", and restart the server, or \
+             `metalform retry` where its script stands in user data",
         ),
         _ => return None,
     };
@@ -480,6 +504,14 @@ fn silent_installer(boot: &BootProgress, now: Timestamp) -> Option<Diagnosis> {
         let next = "look at the node's console; `metalform retry` images the node again once it has failed";
         diagnosis("reports_stopped", message, next)
     })
+}
+
+fn held_script(held: &HeldScript) -> Diagnosis {
+    diagnosis(
+        "image_set_unreadable",
+        format!("the node asks for its boot script, and gets none: {}", held.why),
+        "put the image set right: `metalform image verify` names what is wrong with its files; the node asks again by itself",
+    )
 }
 
 fn refused_image(refused: &RefusedImage) -> Diagnosis {

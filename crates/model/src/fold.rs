@@ -3,7 +3,7 @@
 
 use crate::{
     Account, AccountRecord, AccountState, BootTrust, ClusterPhase, ClusterRecord, CvmAnswer, Driver, Evidence,
-    FormationAttempt, FormationChoice, ImagesInIpxe, InstallerCall, NewEvent, NodePhase, NodeRecord, Offer,
+    FormationAttempt, FormationChoice, HeldScript, ImagesInIpxe, InstallerCall, NewEvent, NodePhase, NodeRecord, Offer,
     PartialImage, RefusedImage, Report, ReportPhase, ReportStatus, ScriptOrigin, SecurePlace, Seen, ServerSeen,
     SessionSeen, ShowPassword, StepSeen, Surface, Timestamp, choose_driver, driver::driver_for_all, kind,
 };
@@ -25,6 +25,7 @@ impl NodeRecord {
                 | Seen::PinnedScriptServed
                 | Seen::AttemptAsked
                 | Seen::PinnedAttemptAsked
+                | Seen::ScriptHeld { .. }
                 | Seen::ImageServed { .. }
                 | Seen::ImageRefused { .. }
         );
@@ -43,13 +44,16 @@ impl NodeRecord {
         let event = |kind, message: String| NewEvent::new(at, kind, message).of_node(&self.server_id);
         // Who shows the attempt's token for a later step has had the script, even if the record of that died with the process
         // that was about to write it.
-        if !matches!(evidence.seen, Seen::ImageServed { .. } | Seen::ImageRefused { .. }) {
+        let is_before_script =
+            matches!(evidence.seen, Seen::ScriptHeld { .. } | Seen::ImageServed { .. } | Seen::ImageRefused { .. });
+        if !is_before_script {
             self.boot.script_at.get_or_insert(at);
         }
         match &evidence.seen {
             Seen::ScriptServed | Seen::AttemptAsked | Seen::PinnedScriptServed | Seen::PinnedAttemptAsked => {
                 self.boot.scripts += 1;
                 self.boot.last_script_at = Some(at);
+                self.boot.held = None;
                 (self.boot.images_in_ipxe, self.boot.files_compared) = (None, false);
                 self.boot.is_pinned = matches!(evidence.seen, Seen::PinnedScriptServed | Seen::PinnedAttemptAsked);
                 let n = self.boot.scripts;
@@ -62,6 +66,12 @@ impl NodeRecord {
                     data["script"] = json!(origin);
                 }
                 vec![event(kind::SCRIPT_SERVED, format!("{message} ({n}. time)")).with(data)]
+            }
+            Seen::ScriptHeld { why } => {
+                let is_new = self.boot.held.as_ref().is_none_or(|held| held.why != *why);
+                let told = event(kind::SCRIPT_HELD, format!("asked for its boot script, and has to wait: {why}"));
+                self.boot.held = Some(HeldScript { why: why.clone(), at });
+                if is_new { vec![told.with(json!({"why": why}))] } else { Vec::new() }
             }
             Seen::ImageServed { file, sent, of } => {
                 let whole = sent == of;

@@ -72,8 +72,8 @@ pub use image_manifest::{
 };
 pub use installer_call::InstallerCall;
 pub use node::{
-    BootAttempt, BootProgress, CvmAnswer, CvmProgress, InlineScript, NodePhase, NodeRecord, PartialImage, PowerAction,
-    PowerCall, RefusedImage, ServerSeen, ServerStatus, SessionSeen, StepSeen,
+    BootAttempt, BootProgress, CvmAnswer, CvmProgress, HeldScript, InlineScript, NodePhase, NodeRecord, PartialImage,
+    PowerAction, PowerCall, RefusedImage, ServerSeen, ServerStatus, SessionSeen, StepSeen,
 };
 pub use pace::{Pace, TooFast};
 pub use password_rules::{BadPassword, MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, check_password};

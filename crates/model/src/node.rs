@@ -188,6 +188,9 @@ pub struct BootProgress {
     /// Whether the last one pinned the certificate of our authority.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_pinned: bool,
+    /// What the script waits for, until one goes out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<HeldScript>,
     /// Last complete fetch of the kernel.
     pub kernel_at: Option<Timestamp>,
     /// Last complete fetch of the initial RAM disk.
@@ -204,7 +207,7 @@ pub struct BootProgress {
     /// What iPXE made of kernel and initrd since the script was last fetched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub images_in_ipxe: Option<ImagesInIpxe>,
-    /// Whether the agent has compared all the installer's files since then.
+    /// Whether the agent has compared all that it fetched for the installer since then.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub files_compared: bool,
     /// The trust that the timeline tells.
@@ -242,6 +245,15 @@ impl BootProgress {
             (None, None) => None,
         }
     }
+}
+
+/// A script that was asked for and can't be made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldScript {
+    /// What stands in the way.
+    pub why: String,
+    /// When it was last asked for.
+    pub at: Timestamp,
 }
 
 /// A session, as it was begun.

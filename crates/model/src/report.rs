@@ -80,8 +80,8 @@ impl Report {
     /// `facts.failure`: the one [`Finding`] that a `failed` report is about.
     pub const FAILURE: &'static str = "failure";
 
-    /// `facts.files_compared`: how many installer's files the agent has compared with the manifest, in the report that it makes
-    /// once all of them are as that says. By its presence alone.
+    /// `facts.files_compared`: the names of the files that the agent has fetched for the installer and compared with the
+    /// manifest, in the report that it makes once all of them are as that says; of older agents how many. It counts by its presence.
     pub const FILES_COMPARED: &'static str = "files_compared";
 
     /// What the checks found; a finding that can't be read is left out.

@@ -17,13 +17,13 @@ use serde::{Deserialize, Serialize};
 pub enum TrustLevel {
     /// Nothing was compared with anything.
     Unverified,
-    /// The agent compared the installer's files; script, kernel and initrd came over the network, the agent with them.
+    /// The agent compared what it fetched of the installer; script, kernel and initrd came over the network, the agent with them.
     FilesCompared,
     /// iPXE compared kernel and initrd, by a script that came over the network.
     ImagesCompared,
     /// The same by a script that came in user data.
     Pinned,
-    /// And the agent that was in that initrd compared the installer's files.
+    /// And the agent that was in that initrd compared what it fetched of the installer.
     PinnedAndCompared,
 }
 
@@ -35,8 +35,8 @@ impl TrustLevel {
                 "nothing was compared: whoever controls its network could have booted something else on it"
             }
             TrustLevel::FilesCompared => {
-                "its agent compared the installer's files; script, kernel and initrd came over the network and were not \
-                 compared"
+                "its agent compared the files that it fetched for the installer; script, kernel and initrd came over the \
+                 network and were not compared"
             }
             TrustLevel::ImagesCompared => {
                 "iPXE compared kernel and initrd, by a script that came over the network: an accident is found, somebody \
@@ -46,7 +46,8 @@ impl TrustLevel {
                 "iPXE compared kernel and initrd with the digests in its user data: nobody on its network could change them"
             }
             TrustLevel::PinnedAndCompared => {
-                "iPXE compared kernel and initrd with the digests in its user data, and its agent the installer's files"
+                "iPXE compared kernel and initrd with the digests in its user data, and its agent the files \
+                 that it fetched for the installer"
             }
         }
     }
@@ -108,7 +109,8 @@ pub struct BootTrust {
     pub agent: bool,
     /// Whether it signs with the key of a session.
     pub session: bool,
-    /// Whether the agent compared all the installer's files with the manifest.
+    /// Whether the agent compared all the files that it fetched for the installer with the manifest. What an installer
+    /// fetches by itself isn't among them.
     pub installer_files_compared: bool,
 }
 

@@ -4,7 +4,7 @@
 /// reached) or `answer.server:3` (the third time). Points are `intent.*` (recorded, nothing sent), `answer.*` (answered,
 /// nothing recorded) and `recorded.*`.
 #[cfg(feature = "crash-points")]
-pub(crate) fn crash_point(name: &str) {
+pub fn crash_point(name: &str) {
     use std::sync::{Mutex, OnceLock, atomic::AtomicU32, atomic::Ordering};
     static REACHED: AtomicU32 = AtomicU32::new(0);
     static AT: OnceLock<Option<(String, u32)>> = OnceLock::new();
@@ -21,5 +21,6 @@ pub(crate) fn crash_point(name: &str) {
     }
 }
 
+/// Nothing: the cargo feature is off.
 #[cfg(not(feature = "crash-points"))]
-pub(crate) fn crash_point(_name: &str) {}
+pub fn crash_point(_name: &str) {}

@@ -14,6 +14,8 @@ mod node_step;
 mod resource_step;
 
 pub use cloud::{BootLinks, CallError, CallErrorKind, Cloud, Deletion, Found, LinkError, ResourceKind, Wanted};
+#[doc(hidden)]
+pub use crash::crash_point;
 pub use flow::{Orchestrator, ReconcileError};
 pub use formation::{
     Accounts, BeginOutcome, ClusterPasswords, ClusterSpec, Drivers, Formation, Look, Member, Network, Passwords, Probe,

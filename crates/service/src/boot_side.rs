@@ -14,7 +14,7 @@ use metalform_model::{
     AuditEntry, BootAttempt, Evidence, ImageRole, InlineScript, NodeNetwork, NodePhase, NodePlan, NodeRecord, Plan,
     Profiles, SessionKey, SubnetFacts, arizona_document, node_config, with_causes,
 };
-use metalform_orchestrator::{BootLinks, LinkError};
+use metalform_orchestrator::{BootLinks, LinkError, crash_point};
 use metalform_store::{Binding, ClusterState, Counted, Store, StoredSession};
 use secrecy::SecretString;
 use std::{
@@ -51,10 +51,14 @@ impl StoreDirectory {
     }
 
     async fn boot_nodes(&self, state: &ClusterState) -> Vec<BootNode> {
-        let mut sets: HashMap<Option<&str>, InstallerSet> = HashMap::new();
+        let mut sets = Sets::new();
         for id in state.nodes.iter().map(|node| pinned_set(&node.record)) {
             if let Entry::Vacant(place) = sets.entry(id) {
-                place.insert(self.installer.read_set(id).await);
+                let read = self.installer.read_set(id).await.map_err(|error| {
+                    tracing::error!(error = with_causes(&error), hint = error.hint(), "an image set can't be read");
+                    with_causes(&error)
+                });
+                place.insert(read);
             }
         }
         boot_nodes(state, &self.profiles, &sets)
@@ -152,7 +156,10 @@ fn pinned_set(record: &NodeRecord) -> Option<&str> {
     record.attempt.as_ref()?.inline.as_ref()?.image_set.as_deref()
 }
 
-fn boot_nodes(state: &ClusterState, profiles: &Profiles, sets: &HashMap<Option<&str>, InstallerSet>) -> Vec<BootNode> {
+/// What was read of each image set, or why it can't be read.
+type Sets<'a> = HashMap<Option<&'a str>, Result<InstallerSet, String>>;
+
+fn boot_nodes(state: &ClusterState, profiles: &Profiles, sets: &Sets<'_>) -> Vec<BootNode> {
     let cvm_ips: Vec<Ipv4Addr> =
         state.nodes.iter().zip(&state.plan.nodes).filter_map(|(n, p)| n.record.cvm_ip.or(p.cvm_ip)).collect();
     let nodes = state.nodes.iter().zip(&state.plan.nodes);
@@ -160,7 +167,9 @@ fn boot_nodes(state: &ClusterState, profiles: &Profiles, sets: &HashMap<Option<&
         .filter(|(node, _)| node.record.phase != NodePhase::Released)
         .filter_map(|(node, plan)| {
             let record = &node.record;
-            let set = sets.get(&pinned_set(record))?;
+            let read = sets.get(&pinned_set(record))?;
+            let set = read.as_ref().ok();
+            let inline = record.attempt.as_ref().is_some_and(|attempt| attempt.inline.is_some());
             let network = network_of(state, plan, record, &cvm_ips);
             let profile = plan.placement.as_ref().and_then(|p| profiles.get(&p.profile));
             Some(BootNode {
@@ -176,20 +185,21 @@ fn boot_nodes(state: &ClusterState, profiles: &Profiles, sets: &HashMap<Option<&
                 session: None,
                 instruction: instruction(record),
                 config: network.as_ref().map(|n| node_config(&state.plan, plan, n, profile)).unwrap_or_default(),
+                unreadable_set: read.as_ref().err().cloned(),
                 arizona: network
                     .as_ref()
-                    .zip(set.files())
+                    .zip(set.and_then(InstallerSet::files))
                     .map(|(n, files)| arizona_document(&state.plan, plan, n, profile, files)),
                 network: network.as_ref().map(|n| script_network(&state.plan, n)),
                 last_report: record.boot.report.as_ref().map(|r| (r.seq, r.phase)),
-                template: set.template.clone(),
-                image_set: set.id.clone(),
-                squashfs: set.squashfs().map(str::to_owned),
-                has_agent: set.has_agent(),
-                kernel_sha256: set.sha256(ImageRole::Kernel).map(str::to_owned),
-                initrd_sha256: set.sha256(ImageRole::Initrd).map(str::to_owned),
-                manifest_sha256: set.manifest_sha256().map(str::to_owned),
-                inline: record.attempt.as_ref().is_some_and(|attempt| attempt.inline.is_some()),
+                template: set.and_then(|set| set.template.clone()),
+                image_set: pinned_set(record).map(str::to_owned),
+                squashfs: set.and_then(InstallerSet::squashfs).map(str::to_owned),
+                has_agent: set.is_some_and(InstallerSet::has_agent),
+                kernel_sha256: set.and_then(|set| set.sha256(ImageRole::Kernel)).map(str::to_owned),
+                initrd_sha256: set.and_then(|set| set.sha256(ImageRole::Initrd)).map(str::to_owned),
+                manifest_sha256: set.and_then(|set| set.manifest_sha256(inline)).map(str::to_owned),
+                inline,
                 inline_pins_ca: pins_ca(record),
             })
         })
@@ -243,7 +253,14 @@ pub struct StoreRecorder {
 #[async_trait]
 impl Recorder for StoreRecorder {
     async fn evidence(&self, evidence: Evidence) -> Result<(), Unavailable> {
+        let begins_round = evidence.seen.begins_round();
+        if begins_round {
+            crash_point("intent.round");
+        }
         self.store.add_evidence(&evidence).await.map_err(Unavailable::new)?;
+        if begins_round {
+            crash_point("recorded.round");
+        }
         self.wake.wake(evidence.cluster_id);
         Ok(())
     }
@@ -318,6 +335,9 @@ impl Links {
         let (node, mgmt_ip) = node
             .and_then(|node| node.mgmt_ip.map(|mgmt_ip| (node, mgmt_ip)))
             .ok_or_else(|| transient("its address isn't recorded yet".into(), "wait: it is tried again"))?;
+        if let Some(why) = node.unreadable_set {
+            return Err(transient(why, "put the set right: `metalform image verify`; or destroy, and deploy again"));
+        }
         let has_digests = node.kernel_sha256.is_some() && node.initrd_sha256.is_some();
         if attempt.inline.as_ref().is_some_and(|inline| inline.has_manifest) && !has_digests {
             let set = node.image_set.as_deref().unwrap_or("of the images folder");
@@ -326,10 +346,11 @@ impl Links {
         }
         let pinned = attempt.inline.as_ref().is_some_and(|inline| inline.pins_ca);
         let pin = self.ca_pin.as_ref().filter(|_| pinned).map(CaPin::digits);
+        let would_pin = pin.is_some() && node.has_agent && self.templates.pins(node.template.as_deref());
         let tokens = ScriptTokens::of(&self.key, attempt.id, pin);
         match script_of(&self.templates, &node, mgmt_ip, &self.host, &tokens) {
             // The attempt was opened with another configuration, and the boot plane goes by what it recorded then.
-            Some(Ok(script)) if script.contains(" ca_sha256=") != pinned => Err(transient(
+            Some(Ok(_)) if would_pin != pinned => Err(transient(
                 "[boot] tls, or the template's place {{ca_sha256}}, is another than when the boot attempt began".into(),
                 "put it back; or destroy, and deploy again",
             )),

@@ -134,7 +134,7 @@ async fn scripts_are_there(app: &App) -> Result<Vec<PlanFault>, ApiError> {
         true => app.installer.pin(None).await.map_err(images_missing)?.image_set,
         false => None,
     };
-    let set = app.installer.read_set(pinned.as_deref()).await;
+    let set = app.installer.read_set(pinned.as_deref()).await.map_err(images_missing)?;
     match set.try_script(&app.templates, &app.boot_host, inline) {
         Some(Ok(())) => {}
         Some(Err(error)) => {
@@ -167,6 +167,14 @@ async fn scripts_are_there(app: &App) -> Result<Vec<PlanFault>, ApiError> {
             "nodes",
             "the script in user data names no digest: the image set has no manifest, so iPXE compares nothing",
             "import the image set with `metalform image import`",
+        ));
+    } else if inline && !set.has_agent() {
+        warnings.push(PlanFault::error(
+            "installer_not_pinned",
+            "nodes",
+            "the script in user data pins kernel and initrd alone: the image set has no agent, so nobody compares the \
+             installer's other files, and the installer asks the boot plane in the clear",
+            "add the agent with `metalform image overlay --agent`",
         ));
     }
     Ok(warnings.into_iter().map(PlanFault::as_warning).collect())

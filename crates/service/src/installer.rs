@@ -27,26 +27,20 @@ pub struct Installer {
 }
 
 impl Installer {
-    /// Reads a set's manifest; `None` is the default one. A set that can't be read is told and taken for one without: what
-    /// goes out is checked elsewhere.
-    pub async fn read_set(&self, id: Option<&str>) -> InstallerSet {
-        let (manifest, manifest_sha256) = match self.described(id).await {
-            Ok(described) => (described.manifest, described.manifest_sha256),
-            Err(error) => {
-                tracing::error!(%error, dir = %self.images_dir.display(), "an image set can't be read");
-                (None, None)
-            }
-        };
+    /// Reads what a set says of itself; `None` is the default one. A set that can't be read is an error, and not a set without
+    /// manifest, agent and pin. Whether its files are what the manifest says is checked elsewhere.
+    pub async fn read_set(&self, id: Option<&str>) -> Result<InstallerSet, ImageSetError> {
+        let SetDescription { manifest, manifest_sha256, .. } = self.described(id).await?;
         let from_manifest = || manifest.as_ref().and_then(|manifest| manifest.template.clone());
         let path = id.map_or_else(|| "images".to_owned(), |id| format!("images/{id}"));
-        InstallerSet {
+        Ok(InstallerSet {
             id: id.map(str::to_owned),
             template: self.template.clone().or_else(from_manifest),
             images_url: format!("http://{}/pxe/{path}", self.boot_host),
             eula_accepted: self.eula_accepted,
             manifest,
             manifest_sha256,
-        }
+        })
     }
 
     /// The default set as it is now, to be named by its id from now on. `templates`: those of a boot plane that speaks TLS.
@@ -90,9 +84,11 @@ impl InstallerSet {
         self.manifest.as_ref()?.with_role(ImageRole::Squashfs).map(|file| file.name.as_str())
     }
 
-    /// The digest of the manifest, where the set was asked for by its id: the default one may become another under way.
-    pub fn manifest_sha256(&self) -> Option<&str> {
-        self.id.as_ref().and(self.manifest_sha256.as_deref())
+    /// The digest of the manifest, where the script stands in user data (`inline`). One that is fetched doesn't name it: the
+    /// default set may become another under way. Where that happens to a script in user data which names no set, the kernel
+    /// isn't the one that it compares with either.
+    pub fn manifest_sha256(&self, inline: bool) -> Option<&str> {
+        self.manifest_sha256.as_deref().filter(|_| inline)
     }
 
     /// The digest of the file of that role.
@@ -128,7 +124,7 @@ impl InstallerSet {
             image_set: self.id.as_deref(),
             squashfs: self.squashfs(),
             has_agent: self.has_agent(),
-            manifest_sha256: self.manifest_sha256(),
+            manifest_sha256: self.manifest_sha256(inline),
             kernel_sha256: self.sha256(ImageRole::Kernel),
             initrd_sha256: self.sha256(ImageRole::Initrd),
             checked_token: Some(&tokens.checked),
@@ -197,10 +193,17 @@ mod tests {
 
     /// What is read of a folder whose manifest is this text.
     async fn read(manifest: Option<&str>, template: Option<&str>) -> InstallerSet {
+        try_read(manifest, template).await.unwrap()
+    }
+
+    async fn try_read(manifest: Option<&str>, template: Option<&str>) -> Result<InstallerSet, ImageSetError> {
         static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let n = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let images_dir = std::env::temp_dir().join(format!("metalform-installer-{}-{n}", std::process::id()));
         std::fs::create_dir(&images_dir).unwrap();
+        for file in ["vmlinuz-foundation", "initrd-foundation.img"] {
+            std::fs::write(images_dir.join(file), file).unwrap();
+        }
         if let Some(text) = manifest {
             std::fs::write(images_dir.join(metalform_model::MANIFEST_FILE), text).unwrap();
         }
@@ -233,10 +236,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_set_without_a_manifest_or_with_a_broken_one_says_nothing() {
-        for text in [None, Some("{"), Some(r#"{"format":1,"extra":2}"#)] {
-            let set = read(text, None).await;
-            assert!(set.files().is_none() && set.squashfs().is_none() && !set.has_agent() && !set.waits_for_eula());
+    async fn a_set_without_a_manifest_says_nothing_and_one_with_a_broken_one_is_none() {
+        let set = read(None, None).await;
+        assert!(set.files().is_none() && set.squashfs().is_none() && !set.has_agent() && !set.waits_for_eula());
+        for text in ["{", r#"{"format":1,"extra":2}"#] {
+            let error = try_read(Some(text), None).await.unwrap_err();
+            assert!(error.to_string().contains("its manifest can't be used"), "{error}");
         }
     }
 

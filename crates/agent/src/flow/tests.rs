@@ -42,7 +42,10 @@ fn a_whole_installation_goes_through_its_phases_and_ends_with_a_restart() {
 
     let told: Vec<&Report> = reports.iter().filter(|r| r.facts.contains_key(Report::FILES_COMPARED)).collect();
     assert_eq!(told.len(), 1, "once all files are there, and before the disks");
-    assert_eq!((told[0].phase, &told[0].facts[Report::FILES_COMPARED]), (ReportPhase::Installing, &json!(2)));
+    assert_eq!(
+        (told[0].phase, &told[0].facts[Report::FILES_COMPARED]),
+        (ReportPhase::Installing, &json!(["large.img", "small.img"]))
+    );
     let booting = &reports[0].facts;
     assert_eq!((&booting["cores"], &booting["memory_gib"]), (&json!(48), &json!(384)));
     assert_eq!(booting["macs"], json!(["52:54:00:00:00:01"]));

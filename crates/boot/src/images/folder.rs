@@ -62,7 +62,7 @@ impl SetFolder {
         let (manifest, manifest_sha256) = read_manifest(&dir)?.unzip();
         if let (Some(id), None) = (id, &manifest)
             && dir.is_dir()
-            && (is_made_image_set_id(id) || default.is_some() || is_default(images, id))
+            && (is_made_image_set_id(id) || default.is_some() || is_default(images, id)?)
         {
             return Err(FolderFault::NoManifest { dir });
         }
@@ -79,8 +79,8 @@ impl SetFolder {
 }
 
 /// For a set that was asked for by its name: it is the same set.
-fn is_default(images: &Path, id: &str) -> bool {
-    read_default(images).is_ok_and(|default| default.as_deref() == Some(id))
+fn is_default(images: &Path, id: &str) -> Result<bool, FolderFault> {
+    Ok(read_default(images)?.as_deref() == Some(id))
 }
 
 fn read_default(images: &Path) -> Result<Option<String>, FolderFault> {
@@ -111,7 +111,11 @@ fn read_small(path: &Path, most: u64) -> Result<Option<Vec<u8>>, FolderFault> {
         }
         Ok(_) => {}
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(None);
+            // A link that leads nowhere is something that is to be read.
+            return match path.symlink_metadata() {
+                Ok(_) => Err(FolderFault::Unreadable(error)),
+                Err(_) => Ok(None),
+            };
         }
         Err(error) => return Err(FolderFault::Unreadable(error)),
     }

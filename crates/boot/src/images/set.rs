@@ -44,16 +44,7 @@ impl ImageSet {
         if !dir.is_dir() {
             return Err(ImageSetError::NoFolder { dir: dir.into() });
         }
-        for file in REQUIRED {
-            let (dir, file) = (dir.to_owned(), file.to_owned());
-            match find_file(&dir, &file) {
-                Ok(found) if found.len > 0 => {}
-                Ok(_) => return Err(ImageSetError::Empty { file, dir }),
-                Err(FileFault::Missing) => return Err(ImageSetError::Missing { file, dir }),
-                Err(FileFault::NotAFile) => return Err(ImageSetError::NotAFile { file, dir }),
-                Err(FileFault::Unreadable(source)) => return Err(ImageSetError::Unreadable { file, dir, source }),
-            }
-        }
+        check_required(dir)?;
         for listed in folder.manifest.iter().flat_map(|manifest| &manifest.files) {
             let why = match find_file(dir, &listed.name) {
                 Ok(found) if found.len == listed.size => continue,
@@ -70,8 +61,14 @@ impl ImageSet {
 
     /// What a set says of itself, whether or not its files are what it says: how machines boot with it doesn't change while a
     /// file of it is being mended. `set`: `None` is the default one. Blocks as [`ImageSet::open`] does.
+    ///
+    /// Without a manifest, kernel and initrd have to be there: a folder whose drive is away, or that is just being replaced, is
+    /// none that says nothing.
     pub fn described(images: impl AsRef<Path>, set: Option<&str>) -> Result<SetDescription, ImageSetError> {
-        let SetFolder { id, manifest, manifest_sha256, .. } = locate(images.as_ref(), set)?;
+        let SetFolder { dir, id, manifest, manifest_sha256 } = locate(images.as_ref(), set)?;
+        if manifest.is_none() {
+            check_required(&dir)?;
+        }
         Ok(SetDescription { id, manifest, manifest_sha256 })
     }
 
@@ -98,6 +95,21 @@ impl ImageSet {
     pub(super) fn folder(&self) -> &SetFolder {
         &self.folder
     }
+}
+
+/// Kernel and initrd are there, not empty, and can be read.
+fn check_required(dir: &Path) -> Result<(), ImageSetError> {
+    for file in REQUIRED {
+        let (dir, file) = (dir.to_owned(), file.to_owned());
+        match find_file(&dir, &file) {
+            Ok(found) if found.len > 0 => {}
+            Ok(_) => return Err(ImageSetError::Empty { file, dir }),
+            Err(FileFault::Missing) => return Err(ImageSetError::Missing { file, dir }),
+            Err(FileFault::NotAFile) => return Err(ImageSetError::NotAFile { file, dir }),
+            Err(FileFault::Unreadable(source)) => return Err(ImageSetError::Unreadable { file, dir, source }),
+        }
+    }
+    Ok(())
 }
 
 fn locate(images: &Path, set: Option<&str>) -> Result<SetFolder, ImageSetError> {

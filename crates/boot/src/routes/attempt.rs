@@ -3,22 +3,26 @@
 //! refusal asks iPXE to come again, because the script does so by itself, and asks the other question in between.
 
 use super::script::permission;
-use crate::{Instruction, Refusal, counted::counted_text, query::read_query, visit::Visit};
+use crate::{
+    Instruction, Refusal,
+    query::read_query,
+    round::{Begun, begin},
+    visit::Visit,
+};
 use axum::{
     Extension,
-    http::{Uri, header},
+    http::{Method, Uri, header},
     response::{IntoResponse, Response},
 };
-use metalform_model::Seen;
 
-pub(super) async fn answer(Extension(visit): Extension<Visit>, uri: Uri) -> Response {
-    match take(&visit, &uri).await {
+pub(super) async fn answer(Extension(visit): Extension<Visit>, method: Method, uri: Uri) -> Response {
+    match take(&visit, &method, &uri).await {
         Ok(answer) => answer,
         Err(refusal) => visit.refuse(refusal),
     }
 }
 
-async fn take(visit: &Visit, uri: &Uri) -> Result<Response, Refusal> {
+async fn take(visit: &Visit, method: &Method, uri: &Uri) -> Result<Response, Refusal> {
     let plane = &visit.plane;
     let (server_id, question) = visit.target.split_once('/').ok_or(Refusal::UnknownPath)?;
     let node = plane.node_named(server_id).await?;
@@ -40,14 +44,11 @@ async fn take(visit: &Visit, uri: &Uri) -> Result<Response, Refusal> {
             if !plane.counts_script(&node.server_id) {
                 return Err(Refusal::TooManyScripts);
             }
-            visit.grant(Some(&node));
             let word = plane.key.open_word(attempt.id).expose().to_owned();
             let length = word.len();
-            let seen = if plane.pins(&node) { Seen::PinnedAttemptAsked } else { Seen::AttemptAsked };
-            let end = visit.clone();
-            let body = counted_text(word, move || {
-                end.plane.journal.record(end.evidence(&node, attempt.id, seen));
-            });
+            let is_pinned = plane.pins(&node);
+            let body = begin(visit, method, &node, attempt, word, (Begun::Asked, is_pinned)).await?;
+            visit.grant(Some(&node));
             Ok(plain(body, length))
         }
         _ => Err(Refusal::UnknownPath),

@@ -48,6 +48,7 @@ pub(super) async fn answer_arizona(
     let answered = match admitted(&visit, &method, &uri, &headers).await {
         Ok((node, attempt)) => match arizona_of(&visit, &node, attempt) {
             Some(text) => hand_out(&visit, node, attempt, text, Seen::ArizonaServed).await,
+            None if node.unreadable_set.is_some() => Err(Refusal::SetUnreadable),
             None => Err(Refusal::NoArizona),
         },
         Err(refusal) => Err(refusal),

@@ -2,8 +2,8 @@
 
 use crate::{
     BootAttemptRef, BootNode, Instruction, Refusal, ScriptValues,
-    counted::counted_text,
     query::{BootQuery, read_query},
+    round::{Begun, begin},
     visit::Visit,
 };
 use axum::{
@@ -59,16 +59,18 @@ async fn offer(visit: &Visit, method: &Method, uri: &Uri) -> Result<Response, Re
     if node.inline {
         return Err(Refusal::OtherUserData);
     }
-    let (text, seen) = render(visit, &node, mgmt_ip)?;
     if !plane.counts_script(&node.server_id) {
         return Err(Refusal::TooManyScripts);
     }
-    visit.grant(Some(&node));
+    // Without the manifest it would be another script: one that compares nothing, starts no agent and pins nothing.
+    if let Some(why) = &node.unreadable_set {
+        plane.journal.record(visit.evidence(&node, attempt.id, Seen::ScriptHeld { why: why.clone() }));
+        return Err(Refusal::SetUnreadable);
+    }
+    let (text, is_pinned) = render(visit, &node, mgmt_ip)?;
     let length = text.len();
-    let end = visit.clone();
-    let body = counted_text(text, move || {
-        end.plane.journal.record(end.evidence(&node, attempt.id, seen));
-    });
+    let body = begin(visit, method, &node, attempt, text, (Begun::Fetched, is_pinned)).await?;
+    visit.grant(Some(&node));
     let headers = [
         (header::CONTENT_TYPE, "text/plain; charset=utf-8".to_owned()),
         (header::CONTENT_LENGTH, length.to_string()),
@@ -77,8 +79,8 @@ async fn offer(visit: &Visit, method: &Method, uri: &Uri) -> Result<Response, Re
     Ok((headers, body).into_response())
 }
 
-/// The script, and what was seen once it is out.
-fn render(visit: &Visit, node: &BootNode, mgmt_ip: Ipv4Addr) -> Result<(String, Seen), Refusal> {
+/// The script, and whether it pins our authority.
+fn render(visit: &Visit, node: &BootNode, mgmt_ip: Ipv4Addr) -> Result<(String, bool), Refusal> {
     let plane = &visit.plane;
     let attempt = node.attempt.ok_or(Refusal::NotInstalling)?;
     let (token, checked) = (plane.key.token(attempt.id), plane.key.checked_token(attempt.id));
@@ -90,9 +92,9 @@ fn render(visit: &Visit, node: &BootNode, mgmt_ip: Ipv4Addr) -> Result<(String, 
     let template = node.template.as_deref();
     match plane.settings.templates.render(template, &values) {
         Some(Ok(text)) => {
-            // By its text: a script without the word has an agent that asks in the clear, whatever was meant.
-            let is_pinned = pin.is_some_and(|digits| text.contains(&format!(" ca_sha256={digits}")));
-            Ok((text, if is_pinned { Seen::PinnedScriptServed } else { Seen::ScriptServed }))
+            // By what it boots, and not by what was meant.
+            let is_pinned = pin.is_some() && node.has_agent && plane.settings.templates.pins(template);
+            Ok((text, is_pinned))
         }
         Some(Err(error)) => {
             tracing::error!(server_id = node.server_id, %error, "no script for this node");

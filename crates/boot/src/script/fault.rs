@@ -98,6 +98,15 @@ pub enum TemplateFault {
     /// What was compared with a digest and differs would be booted.
     #[error("what differs from its digest is booted all the same")]
     DigestIgnored,
+    /// `ca_sha256=` written out: it is another one after the next renewal, and nobody knows that it is there.
+    #[error("the pin is written out")]
+    PinWritten,
+    /// `{{ca_sha256}}` on a line without `{{agent_init}}`.
+    #[error("the pin stands on a line that starts no agent")]
+    PinWithoutAgent,
+    /// What is booted has the pin by one way and not by another.
+    #[error("whether the kernel has the pin depends on the way")]
+    PinDepends,
     /// The token would be shown on the console.
     #[error("`{0}` would show the boot token on the console")]
     TokenShown(String),
@@ -163,6 +172,13 @@ impl TemplateFault {
             }
             TemplateFault::DigestIgnored => {
                 "end the line with `|| goto LABEL`, where LABEL leads to `imgfree` before it leads to `boot`"
+            }
+            TemplateFault::PinWritten => "write `{{ca_sha256}}`, directly behind another argument",
+            TemplateFault::PinWithoutAgent => {
+                "write `{{agent_init}}{{ca_sha256}}`: only the agent knows what to do with it"
+            }
+            TemplateFault::PinDepends => {
+                "write `{{agent_init}}{{ca_sha256}}` on every line that gives the kernel its arguments, or on none"
             }
             TemplateFault::TokenShown(_) => {
                 "use {{boot_token}} as an argument on the `kernel` line and behind the `?` of a URL only: consoles show the rest"

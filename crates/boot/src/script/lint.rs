@@ -6,6 +6,7 @@ use super::{
     counter::bare_name,
     fault::TemplateFault,
     flow::Flow,
+    pin::pins,
     template::{LONGEST_LINE, Part, read_parts},
 };
 use metalform_model::nearest;
@@ -53,6 +54,7 @@ pub fn lint(text: &str) -> Vec<(usize, TemplateFault)> {
     };
     let ignored: BTreeSet<usize> = flow.boots_after_failed(compares).map(|at| flow.line_number(at)).collect();
     faults.extend(ignored.into_iter().map(|line| (line, TemplateFault::DigestIgnored)));
+    faults.extend(pins(&flow).1);
     faults.extend(flow.endless_loops().into_iter().map(|line| (line, TemplateFault::EndlessLoop)));
     faults.extend(flow.reloads().into_iter().map(|line| (line, TemplateFault::NoImgfree)));
     faults.sort_by_key(|(line, _)| *line);

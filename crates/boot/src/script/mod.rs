@@ -25,6 +25,7 @@ mod fault;
 mod flow;
 mod inline;
 mod lint;
+mod pin;
 mod template;
 mod values;
 mod walk;

@@ -6,7 +6,9 @@
 use super::{
     commands::join_lines,
     fault::TemplateFault,
+    flow::Flow,
     lint::{LONGEST, lint, shown},
+    pin::pins,
     values::{ScriptValues, ValueError},
 };
 use std::{
@@ -73,10 +75,11 @@ impl Templates {
         self.0.keys().map(String::as_str)
     }
 
-    /// Whether scripts made from it have a place for the pin of our authority; `name` `None` is `foundation`.
+    /// Whether the kernel that scripts made from it boot is given the pin of our authority, and the agent that goes by it, where
+    /// there are both; `name` `None` is `foundation`.
     pub fn pins(&self, name: Option<&str>) -> bool {
         let template = self.0.get(name.unwrap_or(FOUNDATION));
-        template.is_some_and(|Template(parts)| parts.iter().any(|part| matches!(part, Part::Place(Place::CaSha256))))
+        template.is_some_and(|template| template.pins)
     }
 
     /// The script of a node; `name` `None` is `foundation`. `None` if there is no such template.
@@ -142,7 +145,11 @@ impl fmt::Display for TemplateError {
 
 /// A checked template.
 #[derive(Debug, Clone)]
-struct Template(Vec<Part>);
+struct Template {
+    parts: Vec<Part>,
+    /// By what it boots, see [`super::pin`].
+    pins: bool,
+}
 
 #[derive(Debug, Clone)]
 pub(super) enum Part {
@@ -254,7 +261,7 @@ pub(super) fn read_parts(text: &str) -> Result<Vec<Part>, Vec<(usize, TemplateFa
 
 /// Renders a text of our own, which a test holds to be a good template.
 pub(super) fn render_text(text: &str, values: &ScriptValues<'_>) -> Result<String, ValueError> {
-    Template(read_parts(text).unwrap_or_default()).render(values)
+    Template { parts: read_parts(text).unwrap_or_default(), pins: false }.render(values)
 }
 
 impl Template {
@@ -281,13 +288,14 @@ impl Template {
             return Err(errors(faults));
         }
         let parts = read_parts(text).map_err(errors)?;
-        Ok(Template(parts))
+        let (pins, _) = pins(&Flow::read(text));
+        Ok(Template { parts, pins })
     }
 
     fn render(&self, values: &ScriptValues<'_>) -> Result<String, ValueError> {
         values.check()?;
         let mut script = String::new();
-        for part in &self.0 {
+        for part in &self.parts {
             match part {
                 Part::Text(text) => script.push_str(text),
                 Part::Place(place) => script.push_str(&place.value(values)?),

@@ -342,6 +342,16 @@ fn our_authority_is_pinned_for_the_agent_alone() {
     }
 }
 
+/// What the boot plane takes for a pin is one: the text of a comment is none.
+#[test]
+fn a_template_that_names_the_pin_in_a_comment_alone_does_not_pin() {
+    let dir = crate::images::TempDir::new();
+    let without = super::FOUNDATION_TEMPLATE.replace("{{ca_sha256}}", "");
+    std::fs::write(dir.path().join("mine.ipxe"), format!("{without}\n# the pin was {{{{ca_sha256}}}}\n")).unwrap();
+    let templates = Templates::load(dir.path()).unwrap();
+    assert!(templates.pins(None) && !templates.pins(Some("mine")));
+}
+
 #[test]
 fn a_named_image_set_changes_only_where_images_come_from() {
     let script = render(SERVER, "10.240.0.5", Some("ahv-6.8")).unwrap();

@@ -1,7 +1,8 @@
 //! The store doesn't answer: machines go on as far as nothing goes out unrecorded.
 
 use crate::support::*;
-use metalform_model::Seen;
+use metalform_boot::BootSession;
+use metalform_model::{Seen, SessionKey};
 use std::{net::Ipv4Addr, time::Duration};
 
 const REPORT: &str = r#"{"seq":1,"phase":"booting","status":"running"}"#;
@@ -79,4 +80,41 @@ async fn readiness_tells_that_the_store_is_away() {
     let ready = world.get("/readyz").await;
     assert_eq!((ready.status, ready.json()["store"].as_str().unwrap().to_owned()), (200, "away".to_owned()));
     assert_eq!(world.send(request(axum::http::Method::GET, "/healthz", &[]), Ipv4Addr::LOCALHOST).await.status, 200);
+}
+
+/// A machine that starts again without anybody knowing of it is refused its next session. So what begins a round is written
+/// first where something would be lost with it: a session, or another pin than the round before has.
+#[tokio::test]
+async fn what_begins_a_round_after_a_session_or_changes_the_pin_is_recorded_before_it_goes_out() {
+    let open = format!("/boot/attempt/server-001/open?t={}", token());
+    let session = BootSession { key: SessionKey([1; 32]), round: 1, over_tls: false };
+    for (path, has_session, was_pinned, inline, waits) in [
+        (script_path(), false, false, false, false),
+        (script_path(), true, false, false, true),
+        (script_path(), false, true, false, true),
+        (open.clone(), false, false, true, false),
+        (open.clone(), true, false, true, true),
+        (open, false, true, true, true),
+    ] {
+        let world = World::new();
+        world.change_node(|node| {
+            (node.session, node.is_pinned, node.inline) = (has_session.then_some(session), was_pinned, inline);
+        });
+        *world.store.recorder.lock().unwrap() = Mode::Fails;
+        let answer = world.get(&path).await;
+        let expected = if waits { 503 } else { 200 };
+        assert_eq!(answer.status, expected, "{path} {has_session} {was_pinned}: {}", answer.text());
+        if waits {
+            assert!(answer.text().contains("store_away") && !answer.text().contains("kernel"), "{}", answer.text());
+        }
+        *world.store.recorder.lock().unwrap() = Mode::Answers;
+        assert_eq!(world.seen().await.len(), usize::from(!waits), "{path}");
+
+        // To ask how long it is begins nothing.
+        let before = world.seen().await.len();
+        world.send(request(axum::http::Method::HEAD, &path, &[]), NODE_IP).await;
+        assert_eq!(world.seen().await.len(), before, "{path}");
+        assert_eq!(world.get(&path).await.status, 200);
+        assert_eq!(world.seen().await.len(), before + 1, "{path}");
+    }
 }

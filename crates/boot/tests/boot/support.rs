@@ -181,6 +181,7 @@ pub fn node() -> BootNode {
         session: None,
         instruction: Instruction::Install,
         config: json!({"server_info": {"server_id": "server-001"}, "network_config": {}}),
+        unreadable_set: None,
         arizona: Some(json!({"hyp_type": "kvm"})),
         network: None,
         last_report: None,

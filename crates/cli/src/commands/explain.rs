@@ -54,7 +54,11 @@ fn trust_page(trust: &BootTrust) -> String {
         ImagesInIpxe::Differ => "DIFFER, and were not booted",
         ImagesInIpxe::NotTold => "not compared, or not told",
     };
-    let files = if trust.installer_files_compared { "compared by its agent" } else { "not compared, or not yet" };
+    let files = if trust.installer_files_compared {
+        "compared by its agent, as far as it fetched them"
+    } else {
+        "not compared, or not yet"
+    };
     format!(
         "  {}\n  boot script         {script}\n  kernel and initrd   {images}\n  installer's files   {files}\n",
         trust.level.in_words()

@@ -223,6 +223,21 @@ fn a_service_that_dies_while_it_forms_a_cluster_over_rest_forms_it_once() {
     check_nothing_was_done_twice(&site);
 }
 
+/// A machine that starts again has had its script; the service dies and knows nothing of it, or knows it and has sent nothing.
+/// Either way its agent begins another session and the installation goes on.
+#[test]
+#[cfg(feature = "crash-points")]
+fn a_service_that_dies_as_a_machine_starts_again_goes_on_with_its_next_session() {
+    for point in ["intent.round:4", "recorded.round:4"] {
+        let mut site = deploy_in(&["--speed", "600"], Some("machine_boots_twice"), &[point]);
+        site.start_service_again(&[]);
+        wait_for(&site, "ready");
+        check_nothing_was_done_twice(&site);
+        let begun = story(&site).matches("for a session of the key").count();
+        assert_eq!(begun, 4, "three machines, and one of them twice:\n{}", story(&site));
+    }
+}
+
 /// The gaps between deaths come from a small generator, so that a failure can be had again.
 struct Gaps(u64);
 

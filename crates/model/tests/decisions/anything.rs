@@ -56,6 +56,7 @@ pub fn seen() -> impl Strategy<Value = Seen> {
     prop_oneof![
         Just(Seen::ScriptServed),
         Just(Seen::PinnedScriptServed),
+        select(vec!["one", "another"]).prop_map(|why| Seen::ScriptHeld { why: why.into() }),
         Just(Seen::ConfigServed),
         (select(vec!["vmlinuz-foundation", "initrd-foundation.img", "x"]), 0u64..3)
             .prop_map(|(file, sent)| Seen::ImageServed { file: file.into(), sent, of: 2 }),

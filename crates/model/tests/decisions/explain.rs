@@ -68,6 +68,34 @@ fn the_first_step_that_is_missing_is_named_once_it_had_its_time() {
     }
 }
 
+/// A restart runs the script of user data again, with the pin that it has.
+#[test]
+fn where_a_restart_brings_no_other_script_a_retry_is_advised() {
+    let mut node = imaging(&[Seen::StepReached { step: BootStep::TlsUntrusted }]);
+    let next = |node: &Node| explain(node, T0).diagnoses[0].next.clone();
+    assert!(next(&node).contains("restart the server") && !next(&node).contains("metalform retry"), "{}", next(&node));
+    let inline = InlineScript { image_set: None, has_manifest: true, pins_ca: true };
+    node.record.attempt.as_mut().unwrap().inline = Some(inline);
+    assert!(
+        next(&node).contains("`metalform retry`") && !next(&node).contains("restart the server"),
+        "{}",
+        next(&node)
+    );
+}
+
+/// What can't be read comes first, until a script goes out.
+#[test]
+fn a_script_that_is_held_is_explained_until_there_is_one() {
+    let held = Seen::ScriptHeld { why: "manifest.json can't be read".into() };
+    let node = Node::in_phase(WaitingForBoot).showed(held.clone(), T0);
+    let told = explain(&node, T0).diagnoses.remove(0);
+    assert_eq!(told.code, "image_set_unreadable");
+    assert!(told.cause.contains("manifest.json can't be read"), "{told:?}");
+    assert_eq!(node.record.boot.script_at, None, "it has had none");
+    assert_eq!(looks_like(&node.showed(Seen::ScriptServed, T0), 0), "as_expected");
+    assert_eq!(looks_like(&imaging(&[Seen::ConfigServed, held]), 1), "image_set_unreadable");
+}
+
 #[test]
 fn what_an_earlier_round_fetched_does_not_count_for_this_one() {
     let whole = [fetched(KERNEL, 100), fetched(INITRD, 100), Seen::ConfigServed, last_report(ReportPhase::Checking)];

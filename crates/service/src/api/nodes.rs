@@ -70,7 +70,8 @@ pub(super) async fn show(
     params(("server_id" = String, Path, description = "the node")),
     responses((status = 200, description = "the script", content_type = "text/plain"),
     (status = 404, description = "none of that id"),
-    (status = 409, description = "its address isn't known yet")))]
+    (status = 409, description = "its address isn't known yet"),
+    (status = 503, description = "store or image set can't be read now")))]
 pub(super) async fn script(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
@@ -83,6 +84,10 @@ pub(super) async fn script(
         let message = format!("{server_id} has no management address yet");
         return Err(ApiError::new(409, "no_address_yet", message, "ask again when its address is reserved"));
     };
+    if let Some(why) = node.unreadable_set {
+        let hint = "put the image set right: `metalform image verify` names what is wrong with its files";
+        return Err(ApiError::new(503, "image_set_unreadable", why, hint));
+    }
     let pin = app.plane.ca_sha256().filter(|_| node.inline_pins_ca || !node.inline);
     match script_of(&app.templates, &node, mgmt_ip, &app.boot_host, &ScriptTokens::hidden(pin)) {
         Some(Ok(text)) => Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()),

@@ -118,7 +118,9 @@ impl Leaf {
             Plane::Boot => {
                 let mut key = (*self.key).clone();
                 key.cert.truncate(1);
+                // The present one first: that is what new scripts pin.
                 key.cert.push(authority.certificate.clone());
+                key.cert.extend(authority.earlier.iter().cloned());
                 Leaf { key: Arc::new(key), ..self }
             }
         }

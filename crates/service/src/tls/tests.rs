@@ -319,7 +319,36 @@ fn the_boot_planes_certificate_is_shown_with_the_one_that_scripts_pin() {
     let later = NOW + DAY * (365 * 7);
     let (renewed, reason) = load(later);
     assert_eq!(reason, Some(Reason::Due));
-    assert_ne!(shown(&renewed), shown(&boot));
-    assert_eq!(shown(&renewed), [CertificateDer::from_pem_slice(folder.read("ca.pem").as_bytes()).unwrap()]);
+    let now = CertificateDer::from_pem_slice(folder.read("ca.pem").as_bytes()).unwrap();
+    assert_ne!(now, shown(&boot)[0]);
     check(&renewed, &ca, "10.240.0.5", later).unwrap();
+    // A script that stands in user data since then pins the one before: it is shown, too, until its own end.
+    assert_eq!(shown(&renewed), [now.clone(), shown(&boot)[0].clone()]);
+    assert_eq!(shown(&load(later + DAY).0), shown(&renewed), "also by the next process");
+    assert_eq!(shown(&load(NOW + DAY * (365 * 10 + 10)).0), [now]);
+}
+
+/// A crash between the two writes of a renewal leaves one certificate in both files.
+#[test]
+fn what_is_renewed_is_kept_before_and_shown_once() {
+    let folder = Folder::new();
+    let load = |at| {
+        Leaf::load_or_make(&folder.0, &SealedFiles::for_tests(), Plane::Boot, &names(&["localhost"]), at).unwrap().0
+    };
+    let first = load(NOW);
+    fs::copy(folder.0.join("ca.pem"), folder.0.join("ca-earlier.pem")).unwrap();
+    assert_eq!(load(NOW).key.cert, first.key.cert);
+    let later = load(NOW + DAY * (365 * 7));
+    assert_eq!(later.key.cert.len(), 3, "leaf, the present one, the one before");
+    assert_eq!(later.key.cert[2], first.key.cert[1]);
+
+    // Of another key nothing is shown: the leaf is none of its.
+    let other = Folder::new();
+    Authority::load_or_make(&other.0, &SealedFiles::for_tests(), NOW).unwrap();
+    fs::copy(other.0.join("ca.pem"), folder.0.join("ca-earlier.pem")).unwrap();
+    assert_eq!(load(NOW + DAY * (365 * 7)).key.cert.len(), 2);
+    // What can't be read isn't taken for nothing.
+    fs::write(folder.0.join("ca-earlier.pem"), "-----BEGIN CERTIFICATE-----\nno").unwrap();
+    let read = Authority::load_or_make(&folder.0, &SealedFiles::for_tests(), NOW + DAY * (365 * 7));
+    assert!(matches!(read, Err(TlsError::Content { .. })), "{read:?}");
 }

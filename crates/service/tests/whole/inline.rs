@@ -492,3 +492,30 @@ fn the_faults_on_the_wire_are_faults_of_machines() {
         assert!(matches!(fault.effect, FaultEffect::Machine(_)) && fault.times.is_none(), "{name}");
     }
 }
+
+/// Plain images with a manifest have no id that their script could name, and the manifest's digest all the same.
+#[tokio::test]
+async fn the_manifest_of_plain_images_is_pinned_too() {
+    let mut rig = Rig::configured(521, INLINE, new).await;
+    super::installers::write_set(&rig, "foundation", &[]);
+    let (_, answer) = rig.call("POST", "/api/v1/clusters?dry_run=true", &rig.plan("c", 1).to_string()).await;
+    assert!(!answer.to_string().contains("_not_pinned"), "{answer}");
+    rig.deploy(&rig.plan("c", 1)).await;
+    rig.run_to("c", "ready", 3 * HOUR).await;
+    let manifest = std::fs::read(rig.image("manifest.json")).unwrap();
+    let pin = format!(" rdinit=/metalform/init manifest_sha256={} ", hex::encode(Sha256::digest(manifest)));
+    assert!(rig.user_data("c-1").contains(&pin), "{}", rig.user_data("c-1"));
+}
+
+/// Kernel and initrd are compared then; nobody compares what the installer fetches, and it asks in the clear.
+#[tokio::test]
+async fn a_script_in_user_data_that_starts_no_agent_is_warned_of() {
+    let rig = Rig::configured(522, INLINE, new).await;
+    super::installers::write_set_without_agent(&rig, "foundation");
+    let (status, answer) = rig.call("POST", "/api/v1/clusters?dry_run=true", &rig.plan("c", 1).to_string()).await;
+    let text = answer.to_string();
+    assert!(
+        status.is_success() && text.contains("installer_not_pinned") && !text.contains("images_not_pinned"),
+        "{text}"
+    );
+}

@@ -10,12 +10,12 @@ use std::time::Duration;
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Makes the plain images of a rig a set that says of itself what an installer's does, with all of its files but `without`.
-fn write_set(rig: &Rig, template: &str, without: &[&str]) {
+pub fn write_set(rig: &Rig, template: &str, without: &[&str]) {
     write_manifest(rig, template, without, json!({"kind": "phoenix-ce", "command": ["/phoenix/phoenix"]}));
 }
 
 /// The same without our agent, so that its installer boots by itself.
-fn write_set_without_agent(rig: &Rig, template: &str) {
+pub fn write_set_without_agent(rig: &Rig, template: &str) {
     write_manifest(rig, template, &[], Value::Null);
 }
 
@@ -203,6 +203,10 @@ async fn a_node_explains_what_was_refused_and_what_is_missing() {
     rig.deploy(&rig.plan("c", 1)).await;
     let kernel = rig.image("vmlinuz-foundation");
     let aside = rig.image("aside");
+    // Without a kernel there is no script. Between the two lies the script's own DHCP.
+    while rig.state("c").await.nodes[0].record.boot.script_at.is_none() {
+        rig.run_for(Duration::from_secs(1)).await;
+    }
     std::fs::rename(&kernel, &aside).unwrap();
     while rig.state("c").await.nodes[0].record.boot.refused.is_none() {
         rig.run_for(Duration::from_secs(10)).await;
@@ -229,4 +233,51 @@ async fn a_node_explains_what_was_refused_and_what_is_missing() {
     assert!(!told.to_string().contains(&rig.boot_token("c-1")));
     let (status, answer) = rig.call("GET", "/api/v1/nodes/nobody/explain", "").await;
     assert_eq!((status.as_u16(), &answer["error"]["code"]), (404, &json!("unknown_node")));
+}
+
+/// Unreadable isn't absent: a script made without the manifest would start no agent, pin nothing and compare nothing.
+#[tokio::test]
+async fn a_set_that_can_not_be_read_for_a_moment_makes_no_script_without_its_pins() {
+    let mut rig = Rig::pinned(47).await;
+    rig.deploy(&rig.plan("c", 1)).await;
+    let (manifest, aside) = (rig.image("manifest.json"), rig.image("aside"));
+    while rig.servers_ordered().is_empty() {
+        rig.run_for(Duration::from_secs(1)).await;
+    }
+    std::fs::rename(&manifest, &aside).unwrap();
+    std::fs::create_dir(&manifest).unwrap();
+    rig.run_until_powered_on("c-1").await;
+    rig.run_for(Duration::from_secs(300)).await;
+    let record = rig.state("c").await.nodes[0].record.clone();
+    assert_eq!((record.boot.scripts, record.boot.script_at), (0, None), "{}", rig.story("c").await);
+
+    // Whoever has the token already is given nothing in the clear meanwhile.
+    let path = format!("/boot/server/10.240.0.11?t={}", rig.boot_token("c-1"));
+    let (status, text) = rig.boot_call("GET", &path, "10.240.0.11", "").await;
+    assert_eq!((status.as_u16(), text.contains("tls_required")), (403, true), "{text}");
+    let path = format!("/boot/ipxe/c-1?t={}", rig.boot_token("c-1"));
+    let (status, text) = rig.boot_call("GET", &path, "10.240.0.11", "").await;
+    assert_eq!((status.as_u16(), text.contains("[image_set_unreadable]")), (503, true), "{text}");
+
+    let told = rig.events("c").await.into_iter().filter(|event| event.kind == "script_held").collect::<Vec<_>>();
+    assert_eq!(told.len(), 1, "once for each reason: {told:?}");
+    assert!(told[0].message.contains("manifest.json"), "{told:?}");
+    let diagnosis = explain(&rig, "c-1").await["diagnoses"][0].clone();
+    assert_eq!(diagnosis["code"], "image_set_unreadable", "{diagnosis}");
+    assert!(diagnosis["cause"].as_str().unwrap().contains("manifest.json"), "{diagnosis}");
+    let (status, answer) = rig.call("GET", "/api/v1/nodes/c-1/script", "").await;
+    assert_eq!((status.as_u16(), &answer["error"]["code"]), (503, &json!("image_set_unreadable")));
+
+    // A folder that is empty, as one whose drive is away, and half a set are no set either.
+    std::fs::remove_dir(&manifest).unwrap();
+    let kernel = rig.image("vmlinuz-foundation");
+    std::fs::rename(&kernel, rig.image("kernel-aside")).unwrap();
+    rig.run_for(Duration::from_secs(60)).await;
+    assert_eq!(rig.state("c").await.nodes[0].record.boot.scripts, 0);
+    std::fs::rename(rig.image("kernel-aside"), &kernel).unwrap();
+    std::fs::rename(&aside, &manifest).unwrap();
+    rig.run_until_configured("c", 1).await;
+    let boot = rig.state("c").await.nodes[0].record.boot.clone();
+    assert!(boot.is_pinned && boot.scripts == 1, "{}", rig.story("c").await);
+    assert_eq!(explain(&rig, "c-1").await["diagnoses"][0]["code"], "as_expected");
 }

@@ -157,7 +157,8 @@ fn the_kernel_finds_its_initrd_and_its_consoles() {
     check(&format!("kernel k initrd=i.img{{{{agent_init}}}} a=b ||\n{two}"), &[&not_named("j.img")]);
     check("kernel k initrd=i.img{{agent_init}} ||", &[&not_fetched("i.img")]);
     check("kernel k initrd=i.img{{agent_init}}{{ca_sha256}} ||", &[&not_fetched("i.img")]);
-    check("kernel k initrd=i.img{{ca_sha256}} ||", &[&not_fetched("i.img")]);
+    let no_agent = "2: the pin stands on a line that starts no agent";
+    check("kernel k initrd=i.img{{ca_sha256}} ||", &[&not_fetched("i.img"), no_agent]);
     check(&format!("kernel k initrd=i.img initrd=j.img ||\n{two}"), &[]);
     check(&format!("kernel k initrd=i.img,j.img ||\n{two}"), &[]);
     check(&format!("kernel k initrd=initrd.magic ||\n{two}"), &[]);

@@ -2,6 +2,7 @@
 
 use super::check::Check;
 use crate::{commands::image::watched, error::CliError};
+use metalform_boot::ImageSet;
 use metalform_images::{ImageStore, SetError, SetFault};
 use metalform_service::Config;
 
@@ -20,7 +21,13 @@ pub async fn check(config: &Config, thorough: bool) -> Result<Check, CliError> {
         Ok((None, None, false)) => {
             return Ok(Check::warning(NAME, format!("no default image set in {shown}: machines get nothing"), import));
         }
-        Ok((None, None, true)) => return Ok(Check::ok(NAME, format!("plain files in {shown}, nothing to verify by"))),
+        // As the service reads it: what it can't read makes machines wait.
+        Ok((None, None, true)) => {
+            return Ok(match ImageSet::described(config.images_dir(), None) {
+                Err(error) => Check::failed(NAME, &error, error.hint()),
+                Ok(_) => Check::ok(NAME, format!("plain files in {shown}, nothing to verify by")),
+            });
+        }
         Ok((None, Some(id), _)) => id,
     };
     let of = id.clone();
