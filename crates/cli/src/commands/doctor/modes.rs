@@ -36,7 +36,7 @@ fn rule(path: &Path, is_folder: bool) -> Rule {
             ["token", "lock", "audit.heads", "ibm-api-key"].iter().any(|each| name.starts_with(each))
                 || ["secret.key", "audit.key", "metalform.db"].iter().any(|each| name.starts_with(each))
         }
-        Some("tls") => !name.starts_with("ca.pem"),
+        Some("tls") => !["ca.pem", "ca-earlier.pem"].iter().any(|each| name.starts_with(each)),
         _ => false,
     };
     if is_secret { SECRET } else { PUBLIC }
@@ -229,6 +229,8 @@ mod tests {
             ("tls/ca.key", false, SECRET),
             ("tls/server.pem", false, SECRET),
             ("tls/ca.pem", false, PUBLIC),
+            ("tls/ca-earlier.pem", false, PUBLIC),
+            ("tls/acme-account.json", false, SECRET),
             ("audit.pub", false, PUBLIC),
             ("images/ce/vmlinuz", false, PUBLIC),
             ("notes.txt", false, PUBLIC),
