@@ -260,7 +260,7 @@ fn report(words: &[&str]) -> Result<String, Wrong> {
         match plane.report(&report) {
             Ok(reply) if reply.recorded => return Ok(format!("{} is reported\n", phase.as_str())),
             // The agent has counted before: it goes on after that.
-            Ok(reply) => report.seq = reply.last_seq.max(report.seq) + 1,
+            Ok(reply) => report.seq = reply.last_seq.max(report.seq).saturating_add(1),
             // Who answers in the service's name may go again: this is the one word that the system is up.
             Err(error)
                 if (error.is_transient() || error.tls_failure().is_some())

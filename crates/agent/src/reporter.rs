@@ -301,7 +301,7 @@ fn deliver(desk: &Desk, plane: &BootPlane, mut report: Report, milestone: bool, 
             Ok(reply) if !milestone && failures > 0 && reply.last_seq == report.seq => return Sent::Done,
             // An earlier start of this machine has used the number.
             Ok(reply) => {
-                report.seq = reply.last_seq.max(report.seq) + 1;
+                report.seq = reply.last_seq.max(report.seq).saturating_add(1);
                 desk.lock().seq = report.seq;
                 failures = 0;
                 continue;

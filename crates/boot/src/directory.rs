@@ -68,6 +68,8 @@ pub struct BootNode {
     pub is_pinned: bool,
     /// The attempt's session, if its token was exchanged for one.
     pub session: Option<BootSession>,
+    /// Whether this is from memory, because the store can't be asked: there may be a session that isn't in it.
+    pub is_recalled: bool,
     /// What the machine should do if it asks now.
     pub instruction: Instruction,
     /// Its configuration document, handed out as it is.

@@ -41,7 +41,9 @@ pub(crate) async fn prove(
         return if needs_session { Err(Refusal::SessionNeeded) } else { Ok((attempt, Trust::Token)) };
     };
     let attempt = node.attempt.ok_or(Refusal::NotInstalling)?;
-    let session = node.session.ok_or(Refusal::SessionUnknown)?;
+    // What isn't known for sure ends no installer: a machine that is told so asks again.
+    let unknown = if node.is_recalled { Refusal::StoreAway } else { Refusal::SessionUnknown };
+    let session = node.session.ok_or(unknown)?;
     plane.check_channel(session.over_tls, asked.channel)?;
     let signed: RequestSignature =
         header.to_str().ok().and_then(|text| text.parse().ok()).ok_or(Refusal::SignatureWrong)?;

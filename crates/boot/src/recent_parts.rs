@@ -20,7 +20,8 @@ impl RecentParts {
     /// Whether that part is to be recorded: it is the first of its file for that address, or the first in a while.
     pub fn is_first(&self, source: IpAddr, file: &str, now: Timestamp) -> bool {
         let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        recent.retain(|(_, _, at)| now.since(*at) < ONE_LINE);
+        // Nor is one of a time to come remembered: the clock was set back.
+        recent.retain(|(_, _, at)| *at <= now && now.since(*at) < ONE_LINE);
         if recent.iter().any(|(from, name, _)| *from == source && name == file) {
             return false;
         }
@@ -44,6 +45,7 @@ mod tests {
         assert!(!recent.is_first(one, "initrd", at(599)));
         assert!(recent.is_first(other, "initrd", at(599)) && recent.is_first(one, "vmlinuz", at(599)));
         assert!(recent.is_first(one, "initrd", at(600)));
+        assert!(recent.is_first(one, "initrd", at(10)), "the clock was set back");
     }
 
     #[test]

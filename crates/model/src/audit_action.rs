@@ -6,6 +6,8 @@ pub const API_GET: &str = "api.get";
 pub const API_POST: &str = "api.post";
 /// A call of the control plane that lets something go.
 pub const API_DELETE: &str = "api.delete";
+/// A call of the control plane by a method that it has no route for.
+pub const API_OTHER: &str = "api.other";
 /// An address whose token was wrong too often is not listened to for a while.
 pub const API_LOCKED_OUT: &str = "api.locked_out";
 /// A plan was accepted.
@@ -73,11 +75,12 @@ pub const SERVICE_STOPPED: &str = "service.stopped";
 /// The service found the audit not to be as its signed heads say.
 pub const AUDIT_CHECKED: &str = "audit.checked";
 
-/// All of them. A call of the control plane by another method than these three is `api.` and that method.
-pub const ALL: [&str; 36] = [
+/// All of them.
+pub const ALL: [&str; 37] = [
     API_GET,
     API_POST,
     API_DELETE,
+    API_OTHER,
     API_LOCKED_OUT,
     CLUSTER_DEPLOY,
     CLUSTER_DESTROY,

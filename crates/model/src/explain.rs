@@ -287,13 +287,13 @@ fn diagnose(view: NodeView<'_>, refusals: &[RefusedRequest], now: Timestamp) -> 
 /// The first script fetch is awaited.
 fn silent_before_script(view: NodeView<'_>, refusals: &[RefusedRequest], now: Timestamp) -> Option<Diagnosis> {
     let record = view.record;
-    if let Some(held) = &record.boot.held {
-        return Some(held_script(held));
+    let status = record.server.as_ref().and_then(|seen| seen.status);
+    if let Some(held) = record.boot.held.as_ref().filter(|_| status != Some(ServerStatus::Stopped)) {
+        return Some(since_held(held, refusals).unwrap_or_else(|| held_script(held)));
     }
     if let Some(refused) = last_refusal(refusals, None) {
         return Some(refused);
     }
-    let status = record.server.as_ref().and_then(|seen| seen.status);
     if status == Some(ServerStatus::Stopped) {
         return Some(diagnosis(
             "server_off",
@@ -330,7 +330,7 @@ fn stalled_installation(record: &NodeRecord, refusals: &[RefusedRequest], now: T
     let reported = of_this_round(boot.reported_at);
     let configured = of_this_round(boot.last_config_at.or(boot.config_at));
     if let Some(held) = boot.held.as_ref().filter(|held| reported.max(configured).is_none_or(|at| at <= held.at)) {
-        return Some(held_script(held));
+        return Some(since_held(held, refusals).unwrap_or_else(|| held_script(held)));
     }
     if let Some(refused) = boot.refused.as_ref().filter(|refused| reported.is_none_or(|at| at <= refused.at)) {
         return Some(refused_image(refused));
@@ -504,6 +504,12 @@ fn silent_installer(boot: &BootProgress, now: Timestamp) -> Option<Diagnosis> {
         let next = "look at the node's console; `metalform retry` images the node again once it has failed";
         diagnosis("reports_stopped", message, next)
     })
+}
+
+/// The set was put right, and now something else is in the way.
+fn since_held(held: &HeldScript, refusals: &[RefusedRequest]) -> Option<Diagnosis> {
+    let newest = refusals.iter().rev().find(|refused| refused.action != "boot.image")?;
+    if newest.code == "image_set_unreadable" { None } else { last_refusal(refusals, Some(held.at)) }
 }
 
 fn held_script(held: &HeldScript) -> Diagnosis {

@@ -157,7 +157,8 @@ impl NodeRecord {
         if !findings.is_empty() {
             self.boot.findings = findings;
         }
-        self.boot.files_compared |= report.facts.contains_key(Report::FILES_COMPARED);
+        // Only the agent's word, which is signed: the token crosses the network in the clear.
+        self.boot.files_compared |= self.boot.session.is_some() && report.has_compared_files();
         if report.phase == ReportPhase::Installed && report.status != ReportStatus::Failed {
             self.boot.installed_at.get_or_insert(at);
         }

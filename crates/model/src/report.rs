@@ -73,6 +73,15 @@ pub struct Report {
 
 /// Names under which a report's facts hold what the checks of the hardware found.
 impl Report {
+    /// Whether it says that any file was compared with the manifest: a list of names, or from older agents their number.
+    pub fn has_compared_files(&self) -> bool {
+        match self.facts.get(Report::FILES_COMPARED) {
+            Some(Value::Array(names)) => !names.is_empty(),
+            Some(number) => number.as_u64().is_some_and(|count| count > 0),
+            None => false,
+        }
+    }
+
     /// `facts.findings`: a list of [`Finding`], all of them, in every report of the phase `checking` that ends it, and in
     /// a `failed` one that they caused.
     pub const FINDINGS: &'static str = "findings";

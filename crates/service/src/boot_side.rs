@@ -125,7 +125,7 @@ impl StoreDirectory {
             Err(error) => match self.recall(&wanted) {
                 Some(node) => {
                     tracing::warn!(%error, server_id = node.server_id, "the store is away: answering from memory");
-                    Ok(Some(node))
+                    Ok(Some(BootNode { is_recalled: true, ..node }))
                 }
                 None => Err(Unavailable::new(error)),
             },
@@ -183,6 +183,7 @@ fn boot_nodes(state: &ClusterState, profiles: &Profiles, sets: &Sets<'_>) -> Vec
                 round: record.boot.scripts,
                 is_pinned: record.boot.is_pinned,
                 session: None,
+                is_recalled: false,
                 instruction: instruction(record),
                 config: network.as_ref().map(|n| node_config(&state.plan, plan, n, profile)).unwrap_or_default(),
                 unreadable_set: read.as_ref().err().cloned(),

@@ -425,11 +425,17 @@ impl Running {
     /// Waits until the service was told to stop and everything under way has ended, or had its time.
     pub async fn finished(self) -> Result<(), ServeError> {
         self.stop.cancelled().await;
+        // One time for all: who supervises us waits for the whole.
+        let mut drained = std::pin::pin!(tokio::time::sleep(DRAIN));
         for (name, part) in self.parts {
             let abort = part.abort_handle();
-            if tokio::time::timeout(DRAIN, part).await.is_err() {
-                tracing::warn!(part = name, "did not end in time and is cut off; what it recorded stands");
-                abort.abort();
+            tokio::select! {
+                biased;
+                _ = part => {}
+                () = drained.as_mut() => {
+                    tracing::warn!(part = name, "did not end in time and is cut off; what it recorded stands");
+                    abort.abort();
+                }
             }
         }
         let lost = self.plane.flush(Duration::from_secs(5)).await;

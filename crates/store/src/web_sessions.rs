@@ -100,12 +100,14 @@ impl Store {
             .doing(doing)?;
         // Of the same moment the one that was just begun stays.
         sqlx::query(
-            "DELETE FROM web_sessions WHERE who = $1 AND id <> $2 AND id NOT IN (SELECT id FROM web_sessions \
-             WHERE who = $1 AND id <> $2 ORDER BY created_at DESC, id LIMIT $3)",
+            "DELETE FROM web_sessions WHERE (who = $1 OR subject = $4) AND id <> $2 AND id NOT IN (SELECT id FROM \
+             web_sessions WHERE (who = $1 OR subject = $4) AND id <> $2 ORDER BY created_at DESC, id LIMIT $3)",
         )
         .bind(&session.who)
         .bind(&session.id)
         .bind(i64::from(keep.saturating_sub(1)))
+        // At the provider the same person may be called otherwise from one login to the next.
+        .bind(session.single_sign_on.as_ref().map(|by| &by.subject))
         .execute(&mut *tx)
         .await
         .doing(doing)?;

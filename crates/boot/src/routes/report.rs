@@ -56,12 +56,18 @@ async fn take(visit: &Visit, method: &Method, uri: &Uri, headers: &HeaderMap, bo
     if !attempt.open {
         return Err(Refusal::NotInstalling);
     }
+    if report.seq > node.last_report.map_or(0, |(last_seq, _)| last_seq).saturating_add(MOST_MISSED) {
+        return Err(Refusal::BadReport { reason: format!("seq is more than {MOST_MISSED} ahead of the last one") });
+    }
     check_order(&node, report.phase)?;
     let seq = report.seq;
     let record = visit.evidence(&node, attempt.id, Seen::Reported(report));
     plane.journal.record_now(record).await.map_err(|_| Refusal::StoreAway)?;
     Ok(accepted(true, seq))
 }
+
+/// Reports that may have been lost on their way. A number without a limit could be so high that none comes after it.
+const MOST_MISSED: u64 = 1 << 20;
 
 /// `last_seq` lets a machine that started again go on counting.
 fn accepted(recorded: bool, last_seq: u64) -> Response {

@@ -118,3 +118,25 @@ async fn what_begins_a_round_after_a_session_or_changes_the_pin_is_recorded_befo
         assert_eq!(world.seen().await.len(), before + 1, "{path}");
     }
 }
+
+/// The memory of a node may be older than its session. An agent that is told that there is none ends its installer.
+#[tokio::test]
+async fn a_session_that_memory_does_not_know_is_not_denied() {
+    use crate::sessions::signed;
+    let (key, path) = (ed25519_dalek::SigningKey::from_bytes(&[1; 32]), "/boot/report/server-001");
+    let world = World::new();
+    for (is_recalled, code) in [(true, "store_away"), (false, "session_unknown")] {
+        world.change_node(|node| node.is_recalled = is_recalled);
+        let answer = world.send(signed(&key, "POST", path, 1, REPORT), NODE_IP).await;
+        assert_eq!(answer.code(), code);
+    }
+}
+
+#[tokio::test]
+async fn a_report_cannot_use_up_the_numbers_of_all_that_come_after_it() {
+    let world = World::new();
+    let report = |seq: u64| format!(r#"{{"seq":{seq},"phase":"booting","status":"running"}}"#);
+    let far = world.post(&report_path(), report(u64::MAX)).await;
+    assert_eq!((far.status, far.code().as_str()), (400, "bad_report"));
+    assert_eq!(world.post(&report_path(), report(1000)).await.status, 200);
+}

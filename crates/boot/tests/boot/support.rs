@@ -182,6 +182,7 @@ pub fn node() -> BootNode {
         instruction: Instruction::Install,
         config: json!({"server_info": {"server_id": "server-001"}, "network_config": {}}),
         unreadable_set: None,
+        is_recalled: false,
         arizona: Some(json!({"hyp_type": "kvm"})),
         network: None,
         last_report: None,

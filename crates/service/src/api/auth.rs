@@ -133,6 +133,12 @@ async fn whole(parts: Parts, body: Body) -> Result<Request, Response> {
 /// a deed that was.
 async fn carry_out(app: Arc<App>, call: Call, who: String, asked: Result<Request, Response>, next: Next) -> Response {
     let response = as_document(match asked {
+        // A body may be held back for two minutes, and meanwhile an admin ends what the caller was let in by.
+        Ok(request) if changes_something(request.method()) => match identify(&app, request.headers()).await {
+            Ok(_) => next.run(request).await,
+            Err(Stranger::Refused { reason, .. }) => unknown_credential(reason).audited_as(reason).into_response(),
+            Err(Stranger::Store(error)) => ApiError::from(error).into_response(),
+        },
         Ok(request) => next.run(request).await,
         Err(refused) => refused,
     });

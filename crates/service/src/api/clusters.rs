@@ -194,6 +194,9 @@ async fn ask(
     let line = deed_line(app, caller, extensions, action, target);
     let id = app.store.request(name, request, event, &line).await?;
     app.wake.wake(id);
-    let state = app.living(caller, name).await?;
-    Ok((StatusCode::ACCEPTED, Recorded, Json(status_of(app, &state))).into_response())
+    Ok(match app.living(caller, name).await {
+        Ok(state) => (StatusCode::ACCEPTED, Recorded, Json(status_of(app, &state))).into_response(),
+        // Asked for it is all the same.
+        Err(error) => (Recorded, error).into_response(),
+    })
 }

@@ -10,7 +10,7 @@ use super::{
     lockout::Counted,
     page,
     record::Call,
-    sessions::{Begun, Person, begin as begin_session, end_shown},
+    sessions::{Begun, Person, begin as begin_session, end_former, end_shown},
 };
 use crate::oidc::{Oidc, OidcError, Returned};
 use axum::{
@@ -58,7 +58,7 @@ async fn begin_login(app: &App, call: &Call, headers: &HeaderMap) -> Result<Resp
     }
     let former = identify_session(app, headers).await.ok().flatten();
     let former = former.as_ref().and_then(Caller::session).map(|session| session.id.clone());
-    let begun = match oidc.begin(former, app.clock.now()).await {
+    let begun = match oidc.begin(former, &*app.clock).await {
         Ok(begun) => begun,
         Err(error) => {
             // That the provider is away is said once, however many find it so.
@@ -110,7 +110,7 @@ async fn finish_login(app: &App, call: &Call, headers: &HeaderMap, returned: Ret
     let oidc = configured(app)?;
     let counted = counted(app, call).await?;
     let browser = app.browser.read(headers, Cookie::Login);
-    let (identity, former) = match oidc.finish(returned, browser.as_deref(), app.clock.now()).await {
+    let (identity, former) = match oidc.finish(returned, browser.as_deref(), &*app.clock).await {
         Ok(finished) => finished,
         Err(error) => {
             call.record(app, "anonymous", format!("refused:{}", error.code())).await;
@@ -124,17 +124,17 @@ async fn finish_login(app: &App, call: &Call, headers: &HeaderMap, returned: Ret
         return Err(ApiError::new(403, "no_role", "none of your groups has a role here", hint));
     };
     app.limits.take_source_back(call.source(), counted);
-    // Coming back from the provider's site the browser doesn't show it (`SameSite=Strict`): it did when it left.
-    if let Some(former) = former {
-        app.store.end_web_session(&former).await?;
-    }
-    end_shown(app, headers).await?;
     let by = SingleSignOn { subject: identity.subject, provider: oidc.digest() };
     let person = Person { who, name: identity.name, user: None, single_sign_on: Some(by), role, clusters: Scope::All };
     let Some(Begun { text, .. }) = begin_session(app, call, person, None).await? else {
         // It says so of users with a password alone.
         return Err(ApiError::new(503, "store_unavailable", "the session could not be begun", "try again"));
     };
+    // Coming back from the provider's site the browser doesn't show it (`SameSite=Strict`): it did when it left.
+    if let Some(former) = former {
+        end_former(app, &former).await;
+    }
+    end_shown(app, headers).await;
     let cookie = app.browser.set(Cookie::Session, text.expose());
     Ok((AppendHeaders([(header::SET_COOKIE, cookie)]), page::logged_in_elsewhere()).into_response())
 }

@@ -3,10 +3,10 @@
 use super::{App, caller::Caller};
 use axum::{
     extract::ConnectInfo,
-    http::{Extensions, request::Parts},
+    http::{Extensions, Method, request::Parts},
     response::{IntoResponseParts, ResponseParts},
 };
-use metalform_model::AuditEntry;
+use metalform_model::{AuditEntry, audit_action};
 use metalform_store::StoreError;
 use std::{
     convert::Infallible,
@@ -37,9 +37,15 @@ pub(super) struct Call {
 impl Call {
     /// A call of the API by its method and path.
     pub(super) fn of(request: &Parts) -> Call {
-        let action = format!("api.{}", request.method.as_str().to_lowercase());
+        // In our own words: a method is any text of any length that a stranger likes.
+        let action = match request.method {
+            Method::GET => audit_action::API_GET,
+            Method::POST => audit_action::API_POST,
+            Method::DELETE => audit_action::API_DELETE,
+            _ => audit_action::API_OTHER,
+        };
         let target = request.uri.path().chars().take(200).collect();
-        Call { action, target, source: source_of(&request.extensions) }
+        Call { action: action.to_owned(), target, source: source_of(&request.extensions) }
     }
 
     /// Something that has an action of its own.

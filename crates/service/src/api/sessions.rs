@@ -168,9 +168,9 @@ async fn log_in(
     };
     app.limits.take_source_back(call.source(), of_source);
     app.limits.forgive_account(&account, app.clock.now());
-    end_shown(&app, &headers).await?;
     let begun = begin(&app, &call, user.into(), Some(&hash)).await?;
     let Some(Begun { session, text }) = begun else { return Err(refused("password_wrong", wrong()).await) };
+    end_shown(&app, &headers).await;
     let cookie = app.browser.set(Cookie::Session, text.expose());
     let told = told(&Caller::of_session(session, &text), app.sessions.idle);
     Ok((StatusCode::CREATED, AppendHeaders([(header::SET_COOKIE, cookie)]), Json(told)).into_response())
@@ -223,14 +223,21 @@ async fn known(
     }
 }
 
-/// A browser that shows a session while it logs in gives that one up.
-pub(super) async fn end_shown(app: &App, headers: &HeaderMap) -> Result<(), ApiError> {
-    if let Some(Some(text)) = app.browser.session(headers)
-        && let Some(session) = app.store.web_session(&text.hash()).await?
-    {
-        app.store.end_web_session(&session.id).await?;
+/// A browser that shows a session while it logs in gives that one up, once it has another.
+pub(super) async fn end_shown(app: &App, headers: &HeaderMap) {
+    let Some(Some(text)) = app.browser.session(headers) else { return };
+    match app.store.web_session(&text.hash()).await {
+        Ok(Some(session)) => end_former(app, &session.id).await,
+        Ok(None) => {}
+        Err(error) => tracing::warn!(%error, "the session before a login could not be looked up; it ends by itself"),
     }
-    Ok(())
+}
+
+/// The login stands, and is recorded: that the one before it goes on until its end is no reason to refuse it.
+pub(super) async fn end_former(app: &App, id: &str) {
+    if let Err(error) = app.store.end_web_session(id).await {
+        tracing::warn!(%error, "the session before a login could not be ended; it ends by itself");
+    }
 }
 
 /// Begins a session, under a text that nobody has seen before, and records the login. One that can't be recorded isn't begun.

@@ -2,7 +2,11 @@
 //!
 //! An admin who is limited to clusters knows only of sessions that reach no further, as with tokens and users.
 
-use super::{ApiError, App, caller::Caller, record::Call};
+use super::{
+    ApiError, App,
+    caller::Caller,
+    record::{Call, Recorded},
+};
 use crate::audit::own_line;
 use axum::{
     Extension, Json,
@@ -58,7 +62,10 @@ pub(super) async fn end(
     Extension(caller): Extension<Caller>,
     Path(who): Path<String>,
     extensions: Extensions,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<(Recorded, Json<Value>), ApiError> {
+    let now = app.clock.now();
+    // Those that are over go, too, and nobody is told of them: they opened nothing.
+    let opens = |session: &WebSession| session.standing(now, app.sessions.idle) == SessionStanding::Active;
     let chosen = |all: Vec<WebSession>| {
         let mut known = all;
         known.retain(|session| caller.scope.includes(&session.clusters));
@@ -71,15 +78,17 @@ pub(super) async fn end(
             let call = Call::named(audit_action::SESSION_END, in_words(who, count), &extensions);
             call.line(&app, &caller.who, "ok".into())
         };
-        by_person(ended).into_iter().map(line).collect()
+        let opened: Vec<WebSession> = ended.iter().filter(|session| opens(session)).cloned().collect();
+        by_person(&opened).into_iter().map(line).collect()
     };
-    let ended = app.store.end_web_sessions(chosen, lines).await?;
+    let mut ended = app.store.end_web_sessions(chosen, lines).await?;
+    ended.retain(opens);
     if ended.is_empty() {
         let shown: String = who.chars().take(80).collect();
         let hint = "`metalform user sessions` lists who is";
         return Err(ApiError::new(404, "not_signed_in", format!("nobody called {shown:?} is signed in"), hint));
     }
-    Ok(Json(json!({"sessions": shown(ended)})))
+    Ok((Recorded, Json(json!({"sessions": shown(ended)}))))
 }
 
 /// Ends the sessions of single sign-on that began under another configuration of it than `present`, or with none left: whoever

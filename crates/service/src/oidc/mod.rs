@@ -27,7 +27,7 @@ use base64::{
 };
 use fetch::Fetch;
 use id_token::Expected;
-use metalform_model::Timestamp;
+use metalform_model::Clock;
 use pending::{PendingLogins, Started};
 use provider::{Endpoints, Provider};
 use secrecy::{ExposeSecret, SecretString};
@@ -120,8 +120,8 @@ impl Oidc {
     }
 
     /// Begins a login, in a browser that has the session `former`.
-    pub(crate) async fn begin(&self, former: Option<String>, now: Timestamp) -> Result<Begun, OidcError> {
-        let endpoints = self.provider.endpoints(now).await?;
+    pub(crate) async fn begin(&self, former: Option<String>, clock: &dyn Clock) -> Result<Begun, OidcError> {
+        let endpoints = self.provider.endpoints(clock).await?;
         let [state, nonce, verifier, browser] = std::array::from_fn(|_| random_text());
         let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(&verifier));
         let mut scopes = vec!["openid"];
@@ -139,7 +139,7 @@ impl Oidc {
         let started = Started { nonce, verifier: verifier.into(), former };
         // What is guarded is right after every step, so that a panic leaves it usable.
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        pending.begin(&state, &browser, started, now);
+        pending.begin(&state, &browser, started, clock.now());
         Ok(Begun { url, browser: browser.into() })
     }
 
@@ -148,12 +148,12 @@ impl Oidc {
         &self,
         returned: Returned,
         browser: Option<&str>,
-        now: Timestamp,
+        clock: &dyn Clock,
     ) -> Result<(Identity, Option<String>), OidcError> {
         let (Some(state), Some(browser)) = (&returned.state, browser) else { return Err(OidcError::State) };
         let started = {
             let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-            pending.take(state, browser, now)
+            pending.take(state, browser, clock.now())
         };
         let started = started.ok_or(OidcError::State)?;
         // RFC 9207: of two providers, which of them answers.
@@ -164,12 +164,12 @@ impl Oidc {
             return Err(OidcError::Refused(word(&error)));
         }
         let Some(code) = returned.code else { return Err(OidcError::Refused("it sent no code".into())) };
-        let endpoints = self.provider.endpoints(now).await?;
+        let endpoints = self.provider.endpoints(clock).await?;
         let token = self.redeem(&endpoints, &code, &started.verifier).await?;
-        let keys = self.provider.keys_for(&token, now).await?;
+        let keys = self.provider.keys_for(&token, clock).await?;
         let expected =
             Expected { issuer: &self.config.issuer, client_id: &self.config.client_id, nonce: &started.nonce };
-        let claims = id_token::check(&token, &keys, expected, now).map_err(OidcError::Token)?;
+        let claims = id_token::check(&token, &keys, expected, clock.now()).map_err(OidcError::Token)?;
         Ok((Identity::of(&claims, &self.config), started.former))
     }
 

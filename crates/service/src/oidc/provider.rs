@@ -7,11 +7,11 @@ use super::{
     fetch::{Fetch, is_allowed},
 };
 use jsonwebtoken::{decode_header, jwk::JwkSet};
-use metalform_model::Timestamp;
+use metalform_model::{Clock, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
 use std::{sync::Arc, time::Duration};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 use url::Url;
 
 /// After so long it is asked again.
@@ -20,6 +20,9 @@ const FRESH_FOR: Duration = Duration::from_secs(60 * 60);
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
 /// Keys are asked for anew where a token names an unknown one, but not more often than this.
 const BETWEEN_KEYS: Duration = Duration::from_secs(60);
+
+/// For others to wait while it is asked: as long as that may take, twice, since a login asks for endpoints and keys.
+const TURN_LIMIT: Duration = Duration::from_secs(20);
 
 /// Its endpoints.
 #[derive(Debug, Clone, Deserialize)]
@@ -67,8 +70,9 @@ impl Provider {
     }
 
     /// Where its endpoints are.
-    pub(super) async fn endpoints(&self, now: Timestamp) -> Result<Arc<Endpoints>, OidcError> {
-        let mut known = self.known.lock().await;
+    pub(super) async fn endpoints(&self, clock: &dyn Clock) -> Result<Arc<Endpoints>, OidcError> {
+        let mut known = self.turn().await?;
+        let now = clock.now();
         match &known.endpoints {
             Some((endpoints, seen)) if is_fresh(*seen, now, FRESH_FOR) => return Ok(endpoints.clone()),
             _ => {}
@@ -79,15 +83,22 @@ impl Provider {
         match self.discover().await {
             Ok(endpoints) => {
                 let endpoints = Arc::new(endpoints);
-                known.endpoints = Some((endpoints.clone(), now));
+                known.endpoints = Some((endpoints.clone(), clock.now()));
                 known.failed_at = None;
                 Ok(endpoints)
             }
             Err(error) => {
-                known.failed_at = Some(now);
+                // When it was found out, which may be long after it was asked.
+                known.failed_at = Some(clock.now());
                 Err(error)
             }
         }
+    }
+
+    /// Whoever has waited for as long as the one before may take has waited for nothing.
+    async fn turn(&self) -> Result<MutexGuard<'_, Known>, OidcError> {
+        let turn = tokio::time::timeout(TURN_LIMIT, self.known.lock()).await;
+        turn.map_err(|_| OidcError::Unavailable(FetchError::JustFailed))
     }
 
     async fn discover(&self) -> Result<Endpoints, OidcError> {
@@ -111,9 +122,10 @@ impl Provider {
     }
 
     /// The keys that it signs with; anew, where the token names one that isn't among them.
-    pub(super) async fn keys_for(&self, token: &str, now: Timestamp) -> Result<Arc<JwkSet>, OidcError> {
-        let endpoints = self.endpoints(now).await?;
-        let mut known = self.known.lock().await;
+    pub(super) async fn keys_for(&self, token: &str, clock: &dyn Clock) -> Result<Arc<JwkSet>, OidcError> {
+        let endpoints = self.endpoints(clock).await?;
+        let mut known = self.turn().await?;
+        let now = clock.now();
         let wanted = decode_header(token).ok().and_then(|header| header.kid);
         if let Some((keys, seen)) = &known.keys {
             let has_it = wanted.is_none_or(|kid| keys.find(&kid).is_some());
@@ -122,10 +134,17 @@ impl Provider {
                 return Ok(keys.clone());
             }
         }
-        let found: Value = self.fetch.get(&endpoints.jwks_uri).await.map_err(OidcError::Unavailable)?;
-        let keys = Arc::new(read_keys(&found));
-        known.keys = Some((keys.clone(), now));
-        Ok(keys)
+        match self.fetch.get::<Value>(&endpoints.jwks_uri).await {
+            Ok(found) => {
+                let keys = Arc::new(read_keys(&found));
+                known.keys = Some((keys.clone(), clock.now()));
+                Ok(keys)
+            }
+            Err(error) => {
+                known.failed_at = Some(clock.now());
+                Err(OidcError::Unavailable(error))
+            }
+        }
     }
 }
 

@@ -15,7 +15,12 @@ use metalform_model::Timestamp;
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use secrecy::{ExposeSecret, SecretString};
-use std::{io::ErrorKind, path::Path, time::Duration};
+use std::{
+    io::ErrorKind,
+    path::Path,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 const LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
@@ -29,9 +34,14 @@ pub(super) struct Authority {
     pub issuer: Issuer<'static, KeyPair>,
 }
 
+/// Both planes look at it, each in its own time: two that renew it at once would each go on with another certificate.
+static ALONE: Mutex<()> = Mutex::new(());
+
 impl Authority {
     /// Reads `ca.key`, which is sealed, `ca.pem` and `ca-earlier.pem` of the folder, or makes what isn't there, or is due.
     pub fn load_or_make(folder: &Path, sealed: &SealedFiles, now: Timestamp) -> Result<Authority, TlsError> {
+        // What it guards are files, each whole after every step.
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let (cert, key) = (folder.join("ca.pem"), folder.join("ca.key"));
         let pair = load_or_make_key(&key, sealed, &cert)?;
         let present = read_certificate(&cert)?;

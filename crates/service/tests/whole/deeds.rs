@@ -336,6 +336,8 @@ async fn what_cannot_be_recorded_is_neither_done_nor_told() {
 #[tokio::test]
 async fn a_deed_that_was_recorded_is_answered_though_its_call_is_not() {
     let rig = Rig::new(85).await;
+    super::sessions::make_user(&rig, "ann", "viewer").await;
+    super::sessions::browser(&rig, "ann", "10.0.0.1").await;
     let url = format!("sqlite://{}", rig.database_file().display());
     let mut outside = SqliteConnection::connect(&url).await.unwrap();
     let refused = "CREATE TRIGGER refused BEFORE INSERT ON audit WHEN new.action LIKE 'api.%' \
@@ -344,6 +346,8 @@ async fn a_deed_that_was_recorded_is_answered_though_its_call_is_not() {
     let (status, made) = rig.call("POST", "/api/v1/tokens", r#"{"name":"ci","role":"admin"}"#).await;
     assert_eq!((status, made["token"].is_string()), (StatusCode::CREATED, true), "{made}");
     assert_eq!(lines(&rig, "token.create", "token:ci ").await, 1);
+    let (status, ended) = rig.call("DELETE", "/api/v1/sessions/ann", "").await;
+    assert_eq!((status, ended["sessions"].as_array().map(Vec::len)), (StatusCode::OK, Some(1)), "{ended}");
     for path in ["/api/v1/tokens", "/api/v1/clusters/nobody", "/api/v1/nowhere"] {
         let (status, answer) = rig.call("GET", path, "").await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{path}: {answer}");
@@ -352,4 +356,39 @@ async fn a_deed_that_was_recorded_is_answered_though_its_call_is_not() {
 
 fn bearer(rig: &Rig) -> String {
     format!("Bearer {}", rig.token())
+}
+
+/// Whoever was let in by a token and holds the body back does nothing by it once the token is revoked.
+#[tokio::test]
+async fn a_call_whose_body_comes_after_its_token_was_revoked_does_nothing() {
+    let rig = Rig::new(89).await;
+    let (_, made) = rig.call("POST", "/api/v1/tokens", r#"{"name":"stolen","role":"admin"}"#).await;
+    let (send, receive) = tokio::sync::oneshot::channel::<&'static str>();
+    let body = futures_util::stream::once(async move { Ok::<_, std::convert::Infallible>(receive.await.unwrap()) });
+    let held = Request::post("/api/v1/tokens")
+        .header(header::AUTHORIZATION, format!("Bearer {}", made["token"].as_str().unwrap()))
+        .body(Body::from_stream(body))
+        .unwrap();
+    let mut answer = Box::pin(rig.response(held));
+    while lines(&rig, "token.create", "").await < 1 || rig.store.api_tokens().await.unwrap()[0].last_used_at.is_none() {
+        assert!(futures_util::poll!(answer.as_mut()).is_pending());
+    }
+    let path = format!("/api/v1/tokens/{}", made["id"].as_str().unwrap());
+    assert_eq!(rig.call("DELETE", &path, "").await.0, StatusCode::OK);
+    send.send(r#"{"name":"another","role":"admin"}"#).unwrap();
+    assert_eq!(answer.await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(rig.store.api_tokens().await.unwrap().len(), 1);
+    let last = rig.store.audit(0, 1000).await.unwrap().pop().unwrap();
+    assert_eq!((last.action.as_str(), last.outcome.as_str()), ("api.post", "refused:token_revoked"));
+}
+
+/// A method is any text that a stranger likes, and the audit is sent in datagrams.
+#[tokio::test]
+async fn a_method_of_a_strangers_own_making_is_not_written_down() {
+    let rig = Rig::new(94).await;
+    let method = "LOCKED_OUT".repeat(1000);
+    let (status, _) = rig.call(&method, "/api/v1/nodes", "").await;
+    assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
+    let last = rig.store.audit(0, 1000).await.unwrap().pop().unwrap();
+    assert_eq!((last.action.as_str(), last.target.as_str()), ("api.other", "/api/v1/nodes"));
 }

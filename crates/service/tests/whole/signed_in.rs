@@ -107,6 +107,9 @@ async fn a_session_that_is_over_is_not_listed() {
     assert_eq!(count().await, Some(1));
     rig.pass_time(Duration::from_secs(30 * 60));
     assert_eq!(count().await, Some(0));
+    let (status, told) = rig.call("DELETE", "/api/v1/sessions/ann", "").await;
+    assert_eq!((status.as_u16(), &told["error"]["code"]), (404, &json!("not_signed_in")), "nor ended");
+    assert_eq!(audited(&rig, "session.end").await, [""; 0]);
 }
 
 #[tokio::test]

@@ -44,7 +44,8 @@ fn rule(path: &Path, is_folder: bool) -> Rule {
 
 /// Looks at everything, and mends modes if told to.
 pub fn check(config: &Config, fix: bool) -> Vec<Check> {
-    let data_dir = &config.data_dir;
+    // Where it leads, if it is a link: what counts is the folder.
+    let data_dir = &fs::canonicalize(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
     let mut walk = Walk { fix, seen: 0, found: Vec::new(), owner: None };
     match fs::metadata(data_dir) {
         Ok(there) if there.is_dir() => {
@@ -62,7 +63,7 @@ pub fn check(config: &Config, fix: bool) -> Vec<Check> {
         }
         Err(error) => walk.cannot(data_dir, &error),
     }
-    let images = config.images_dir();
+    let images = fs::canonicalize(config.images_dir()).unwrap_or_else(|_| config.images_dir());
     if !images.starts_with(data_dir) && images.is_dir() {
         // Whose they are is the operator's affair.
         walk.owner = None;

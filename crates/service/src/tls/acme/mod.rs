@@ -93,8 +93,11 @@ impl Acme {
 
     /// Asks for a certificate where there is none, or it is due; at once when somebody asks, otherwise not before its time.
     pub async fn look(&mut self, presented: &Presented, now: Timestamp, asked: bool) {
-        let is_good = |facts: &Facts| facts.names == self.domains && now < facts.validity.renew_at();
-        if self.facts.as_ref().is_some_and(is_good) || (!asked && now < self.next_try) {
+        // An authority may add names.
+        let is_good = |facts: &Facts| facts.names.is_superset(&self.domains) && now < facts.validity.renew_at();
+        // A clock that was set back leaves a next try that is farther away than any pause.
+        let waits = now < self.next_try && self.next_try <= now + LONGEST_PAUSE;
+        if self.facts.as_ref().is_some_and(is_good) || (!asked && waits) {
             return;
         }
         let ordered = tokio::time::timeout(ORDER_LIMIT, self.order(presented, now)).await;
@@ -105,6 +108,8 @@ impl Acme {
                 super::reload::tell_of("the ACME authority has issued a certificate", &facts);
                 self.present(presented, key, facts);
                 self.failures = 0;
+                // Should it be none that is good for long: no authority bears an order every few seconds.
+                self.next_try = now + FIRST_PAUSE;
             }
             Err(error) => {
                 let pause = FIRST_PAUSE.saturating_mul(2u32.saturating_pow(self.failures)).min(LONGEST_PAUSE);
@@ -126,8 +131,7 @@ impl Acme {
         let ordered = match order::order(&self.account().await?, &self.domains, presented).await {
             Err(AcmeError::Asked { source, .. }) if is_unknown_account(&source) => {
                 tracing::warn!("the ACME authority doesn't know our account any more; another is made");
-                self.remove(ACCOUNT)?;
-                order::order(&self.account().await?, &self.domains, presented).await
+                order::order(&self.make_account().await?, &self.domains, presented).await
             }
             ordered => ordered,
         };
@@ -150,16 +154,24 @@ impl Acme {
             let open = builder().from_credentials(credentials).await;
             return open.map_err(asked("say what it offers"));
         }
+        // Of another authority, or of none that is known.
+        self.remove(CERTIFICATE)?;
+        self.make_account().await
+    }
+
+    async fn make_account(&self) -> Result<Account, AcmeError> {
+        let asked = |what| move |source| AcmeError::Asked { what, source };
         let contact: Vec<&str> = self.config.contact.as_deref().into_iter().collect();
         let new = NewAccount {
             contact: &contact,
             terms_of_service_agreed: self.config.accept_terms,
             only_return_existing: false,
         };
-        let made = builder().create(&new, self.config.directory.clone(), self.external.as_ref()).await;
+        let made = Account::builder_with_http(Box::new(self.http.clone()))
+            .create(&new, self.config.directory.clone(), self.external.as_ref())
+            .await;
         let (account, credentials) = made.map_err(asked("make an account"))?;
         let text = serde_json::to_string(&credentials).map_err(|error| asked("make an account")(error.into()))?;
-        self.remove(CERTIFICATE)?;
         self.sealed.seal_file(&self.folder.join(ACCOUNT), ACME_ACCOUNT, &SecretString::from(text))?;
         tracing::info!(directory = self.config.directory, "there is an account at the ACME authority now");
         Ok(account)

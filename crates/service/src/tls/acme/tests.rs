@@ -258,9 +258,18 @@ async fn an_account_that_the_authority_has_forgotten_is_made_anew() {
     let account = || fs::read_to_string(site.folder.0.join("tls/acme-account.json")).unwrap();
     let first = account();
     drop(authority);
-    let _authority = site.authority(serde_json::json!({})).await;
+    let authority = site.authority(serde_json::json!({})).await;
     acme.order(&presented, WallClock.now()).await.unwrap();
     assert_ne!(first, account());
+
+    // The certificate that there is stays until there is another, whatever becomes of the order for it.
+    drop(authority);
+    site.leads_to = Ipv4Addr::new(127, 255, 255, 254);
+    let kept = fs::read_to_string(site.folder.0.join("tls/acme.pem")).unwrap();
+    let _authority = site.authority(serde_json::json!({})).await;
+    let failed = acme.order(&presented, WallClock.now()).await.unwrap_err();
+    assert!(matches!(failed, AcmeError::NotFound { .. }), "{failed:?}");
+    assert_eq!(fs::read_to_string(site.folder.0.join("tls/acme.pem")).unwrap(), kept);
     stop.cancel();
 }
 
@@ -282,6 +291,9 @@ async fn a_failed_order_is_tried_again_later_and_later_and_at_once_when_somebody
     let failures = acme.failures;
     acme.look(&presented, now - Duration::from_secs(60), true).await;
     assert_eq!(acme.failures, failures + 1);
+    // The clock was a year ahead.
+    acme.look(&presented, now - Duration::from_secs(365 * 24 * 3600), false).await;
+    assert_eq!(acme.failures, failures + 2);
     stop.cancel();
 }
 
