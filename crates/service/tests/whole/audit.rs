@@ -95,6 +95,7 @@ async fn every_action_is_recorded_and_every_action_recorded_is_a_known_one() {
         rig.boot_call(method, path, "10.240.0.11", "{}").await;
     }
     rig.call("DELETE", "/api/v1/clusters/c", "").await;
+    rig.call("PUT", "/api/v1/clusters/c", "").await;
     ask_for_a_cluster(&rig).await;
     let (_, made) = rig.call("POST", "/api/v1/tokens", r#"{"name":"ci","role":"viewer"}"#).await;
     rig.call("DELETE", &format!("/api/v1/tokens/{}", made["id"].as_str().unwrap()), "").await;

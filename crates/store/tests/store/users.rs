@@ -132,7 +132,20 @@ async fn the_sessions_that_are_chosen_end_together_with_the_lines_that_say_so() 
     let ended = store.end_web_sessions(is_olga, |ended| vec![audit_entry(&ended[0].who)]).await.unwrap();
     assert_eq!(ended, [olga]);
     assert_eq!(there(&store, 1..4).await, [1, 3]);
-    assert_eq!(store.audit(0, 10).await.unwrap()[0].target, "oidc:olga (7)");
+    assert_eq!(store.audit(0, 10).await.unwrap().pop().unwrap().target, "oidc:olga (7)");
+}
+
+#[tokio::test]
+async fn of_one_subject_the_newest_sessions_stay_whatever_the_provider_calls_it() {
+    let store = Store::in_memory().await.unwrap();
+    let keep = u8::try_from(KEEP).unwrap();
+    for n in 1..=keep + 2 {
+        let single_sign_on = Some(SingleSignOn { subject: "7".into(), provider: "p".into() });
+        let at = T0 + Duration::from_secs(n.into());
+        let olga = WebSession { who: format!("oidc:olga{n} (7)"), single_sign_on, ..session(n, None, at) };
+        assert!(store.begin_web_session(&olga, &hash(n), None, KEEP, IDLE, &audit_entry("x")).await.unwrap());
+    }
+    assert_eq!(there(&store, 1..keep + 3).await, (3..=keep + 2).collect::<Vec<_>>());
 }
 
 #[tokio::test]
