@@ -36,6 +36,7 @@ pub(crate) async fn tell(found: &HeadsFound, store: &Store, clock: &dyn Clock) -
             format!("line {} was signed, the audit ends at {ends_at}", signed.seq)
         }
         HeadsFound::FileCut { seq } => format!("audit.heads lacks the head of line {seq}"),
+        HeadsFound::Gone => "there are lines, and no head of any".to_owned(),
         HeadsFound::OtherKey { key_id } => format!("the newest head is of the key {key_id}"),
     };
     let hint = "`metalform audit verify` says what is wrong, and what to do about it";

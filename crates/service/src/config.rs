@@ -207,6 +207,14 @@ impl Config {
             let why = "passwords and sessions would cross the network in the clear";
             return refused("control.public_url", why, "write https://…; plain HTTP is for loopback only");
         }
+        let proxies = [
+            ("boot.trusted_proxies", &self.boot.trusted_proxies),
+            ("control.trusted_proxies", &self.control.trusted_proxies),
+        ];
+        if let Some((key, _)) = proxies.into_iter().find(|(_, named)| named.iter().any(|net| net.prefix_len() == 0)) {
+            let why = "it names every address: each client could say whose address it has";
+            return refused(key, why, "name the proxies alone, such as 10.240.0.9/32");
+        }
         let (idle, longest) = self.control.session_times();
         if !(SHORTEST_SESSION..=LONGEST_SESSION).contains(&idle) {
             return refused("control.session_idle", "not between a minute and 30 days", "write 30m or leave it out");

@@ -48,6 +48,8 @@ fn a_wrong_configuration_says_what_is_wrong_and_what_to_write() {
     check(&format!("{LOOPBACK}[control]\ntls = {{ cert = \"a\", kye = \"b\" }}"), "kye");
     check(&format!("{LOOPBACK}[control]\nnames = [\"https://a\"]"), "neither a DNS name nor an IP address");
     check(&format!("{LOOPBACK}[control]\nnames = [\"a\"]\ntls = \"off\""), "no effect");
+    check(&format!("{LOOPBACK}trusted_proxies = [\"0.0.0.0/0\"]"), "every address");
+    check(&format!("{LOOPBACK}[control]\ntrusted_proxies = [\"10.0.0.1/32\", \"::/0\"]"), "every address");
     let acme = "acme = { domains = [\"a.example.com\"] }";
     check(&format!("{LOOPBACK}[control]\n{acme}"), "accept_terms");
     check(&format!("{LOOPBACK}[control]\n{acme}\ntls = \"off\""), "beside one of our own");

@@ -6,8 +6,15 @@ use super::{
 };
 use metalform_model::Timestamp;
 use serde::Serialize;
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 use thiserror::Error;
+
+/// Lines are signed within a second. A service that ended in its very first one has left a line without a head; what has lines of
+/// more than this had heads once.
+pub(super) const UNSIGNED: Duration = Duration::from_secs(60);
 
 /// One thing that is wrong with an audit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Error)]
@@ -113,6 +120,14 @@ pub enum AuditFault {
         /// Of the newest head in the database.
         line: i64,
     },
+    /// There are lines of more than a moment, and no head at all.
+    #[error(
+        "there is no head, in audit.heads or in the database, for lines from {line} on: all were removed, or none was ever signed"
+    )]
+    NoHeads {
+        /// The first line.
+        line: i64,
+    },
     /// A line of a file can't be read.
     #[error("line {file_line} of the {file} can't be read")]
     Unreadable {
@@ -156,6 +171,7 @@ impl AuditFault {
             | AuditFault::HeadUnchained { line }
             | AuditFault::SetBack { line, .. }
             | AuditFault::HeadCut { line }
+            | AuditFault::NoHeads { line }
             | AuditFault::HeadsGone { line } => Some(*line),
             AuditFault::Unreadable { .. } | AuditFault::NoHeader => None,
         }
@@ -182,6 +198,7 @@ impl AuditFault {
             AuditFault::BadSignature { .. }
             | AuditFault::HeadUnchained { .. }
             | AuditFault::HeadCut { .. }
+            | AuditFault::NoHeads { .. }
             | AuditFault::HeadsGone { .. } => {
                 "restore audit.heads from a backup, or compare with the heads that were exported or sent by syslog"
             }
@@ -246,6 +263,10 @@ pub struct AuditCheck {
     after: i64,
     /// Where the chain breaks first.
     broken_at: Option<i64>,
+    /// Neither file nor table has a head.
+    has_no_heads: bool,
+    /// When the first and the last line were written.
+    span: Option<(Timestamp, Timestamp)>,
     report: AuditReport,
 }
 
@@ -266,7 +287,16 @@ impl AuditCheck {
             notes,
         };
         let keys = keys.to_vec();
-        AuditCheck { keys, claims: BTreeMap::new(), before: None, after, broken_at: None, report }
+        AuditCheck {
+            keys,
+            claims: BTreeMap::new(),
+            before: None,
+            after,
+            broken_at: None,
+            has_no_heads: false,
+            span: None,
+            report,
+        }
     }
 
     /// Adds a fault that was found elsewhere.
@@ -319,6 +349,7 @@ impl AuditCheck {
         match (file.first(), in_table.last()) {
             (None, Some(newest)) => self.fault(AuditFault::HeadsGone { line: newest.seq }),
             (None, None) => {
+                self.has_no_heads = true;
                 self.note("no head was signed yet: lines cut off at the end would not be noticed".into());
             }
             (Some(first), _) if first.prev.is_empty() => {}
@@ -371,6 +402,7 @@ impl AuditCheck {
                 None => self.fault(AuditFault::NotAsKnown { line: line.seq }),
             }
         }
+        self.span = Some((self.span.map_or(line.at, |(first, _)| first), line.at));
         let report = &mut self.report;
         report.lines += 1;
         if report.lines == 1 {
@@ -402,6 +434,10 @@ impl AuditCheck {
     /// After the last line.
     pub fn finish(mut self) -> AuditReport {
         let last = self.before.as_ref().map_or(self.after, |(seq, _)| *seq);
+        let is_old = self.span.is_some_and(|(first, last)| last.since(first) > UNSIGNED);
+        if self.has_no_heads && is_old {
+            self.fault(AuditFault::NoHeads { line: self.report.first });
+        }
         // Those of lines before the beginning were never to be found here.
         let beyond: Vec<(i64, Claim)> = std::mem::take(&mut self.claims)
             .into_iter()

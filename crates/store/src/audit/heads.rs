@@ -6,6 +6,7 @@
 //! head can be cut off unnoticed, a second of them while the service runs.
 
 use super::{
+    check::UNSIGNED,
     head::{AuditHead, AuditKey, AuditPublicKey},
     head_file::{self, HeadFile, HeadLines},
 };
@@ -15,7 +16,7 @@ use crate::{
 };
 use metalform_model::Timestamp;
 use sqlx::FromRow;
-use std::{path::Path, path::PathBuf, sync::Arc};
+use std::{path::Path, path::PathBuf, sync::Arc, time::Duration};
 use thiserror::Error;
 use tokio::sync::{Mutex, watch};
 
@@ -76,6 +77,8 @@ pub enum HeadsFound {
         /// That head's line.
         seq: i64,
     },
+    /// There are none, and lines of more than a moment.
+    Gone,
     /// Another key signed the newest.
     OtherKey {
         /// That key's id.
@@ -90,6 +93,7 @@ impl HeadsFound {
             HeadsFound::None | HeadsFound::Whole => "ok",
             HeadsFound::SetBack { .. } => "audit_set_back",
             HeadsFound::FileCut { .. } => "audit_heads_cut",
+            HeadsFound::Gone => "audit_heads_gone",
             HeadsFound::OtherKey { .. } => "audit_key_changed",
         }
     }
@@ -177,7 +181,11 @@ async fn found(
     in_table: Option<&AuditHead>,
 ) -> std::result::Result<HeadsFound, AuditHeadError> {
     let Some(signed) = in_file else {
-        return Ok(in_table.map_or(HeadsFound::None, |head| HeadsFound::FileCut { seq: head.seq }));
+        return Ok(match in_table {
+            Some(head) => HeadsFound::FileCut { seq: head.seq },
+            None if store.audit_span().await? > UNSIGNED => HeadsFound::Gone,
+            None => HeadsFound::None,
+        });
     };
     if store.audit_hash_at(signed.seq).await?.as_ref() != Some(&signed.hash) {
         let ends_at = store.newest_audit_line().await?.map_or(0, |(seq, _)| seq);
@@ -216,6 +224,15 @@ impl Store {
             .fetch_optional(&self.reader)
             .await
             .doing("read the newest audit line")
+    }
+
+    /// From the first line to the last.
+    async fn audit_span(&self) -> Result<Duration> {
+        let row: (i64,) = sqlx::query_as("SELECT COALESCE(CAST(MAX(at) - MIN(at) AS INTEGER), 0) FROM audit")
+            .fetch_one(&self.reader)
+            .await
+            .doing("read how long the audit is")?;
+        Ok(Duration::from_micros(u64::try_from(row.0).unwrap_or_default()))
     }
 
     async fn audit_hash_at(&self, seq: i64) -> Result<Option<String>> {

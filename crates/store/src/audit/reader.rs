@@ -83,7 +83,8 @@ impl AuditReader {
             check.fault(AuditFault::Unreadable { file: "file audit.heads", file_line });
         }
         check.heads(&heads, &in_table);
-        let (mut after, mut lines) = (0, 0);
+        // From below the first number, too: what somebody put there is no line of ours.
+        let (mut after, mut lines) = (i64::MIN, 0);
         loop {
             let page = self.lines(&AuditFilter { after, limit: PAGE, ..AuditFilter::default() }).await?;
             let Some(last) = page.last() else { return Ok(check.finish()) };

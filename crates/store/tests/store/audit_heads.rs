@@ -1,13 +1,13 @@
 //! Signed heads: what was cut off or written anew is found, and what a crash leaves is not taken for that.
 
 use crate::rig::*;
-use metalform_model::Timestamp;
+use metalform_model::{AuditEntry, Timestamp};
 use metalform_store::{
     AUDIT_EXPORT_VERSION, AuditCheck, AuditExport, AuditFault, AuditFilter, AuditHeads, AuditKey, AuditLine,
     AuditReader, AuditReport, HeadsFound, Store, check_audit_export,
 };
 use sqlx::{Connection, SqliteConnection};
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 fn key() -> AuditKey {
     AuditKey::from_seed(&[7; 32]).unwrap()
@@ -483,4 +483,32 @@ async fn of_ten_thousand_lines_every_edit_removal_swap_and_cut_is_found() {
         check.head(&head);
         assert_eq!(first_fault(&check, &edited), Some(AuditFault::Changed { line: at as i64 + 1 }));
     }
+}
+
+/// Who can write the whole data folder and has no key takes every head away and chains the lines anew.
+#[tokio::test]
+async fn lines_without_any_head_are_not_whole_and_the_next_start_says_so() {
+    let folder = Folder::new();
+    let (store, heads, _) = open(folder.path()).await;
+    for minutes in 0..3 {
+        let at = T0 + Duration::from_secs(60 * minutes);
+        store.add_audit(&AuditEntry { at, ..audit_entry("x") }).await.unwrap();
+        heads.sign(at).await.unwrap();
+    }
+    close(store, heads).await;
+    edit(folder.path(), &["DELETE FROM audit_heads"]).await;
+    fs::remove_file(folder.path().join("audit.heads")).unwrap();
+    assert_eq!(check(folder.path()).await.faults, [AuditFault::NoHeads { line: 1 }]);
+    let (store, heads, found) = open(folder.path()).await;
+    assert_eq!(found, HeadsFound::Gone);
+    close(store, heads).await;
+}
+
+#[tokio::test]
+async fn a_line_below_the_first_number_is_none_of_ours() {
+    let folder = Folder::new();
+    ten_lines(folder.path()).await;
+    let copied = "INSERT INTO audit SELECT -5, at, who, action, target, source, outcome, prev_hash, hash FROM audit WHERE seq = 2";
+    edit(folder.path(), &[copied]).await;
+    assert_eq!(check(folder.path()).await.faults[0], AuditFault::Misplaced { line: 1, found: -5 });
 }
